@@ -1,0 +1,409 @@
+#include "base/decode.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/duration.h"
+
+#define PATH_BYTES 256
+#define UNKNOWN_TEXT_BYTES (ERR_TEXT_BYTES - 64)
+
+struct decoder {
+    enum decode_dialect dialect;
+    struct arena *arena;
+    struct err_text *text;
+    struct buf unknown;     /* DECODE_CONFIG: one line a key */
+    unsigned unknown_count;
+};
+
+struct place { /* where we are, for error texts */
+    const struct decode_spec *spec;
+    const char *field;
+    const char *path; /* dotted, with indexes */
+};
+
+static enum err decode_object(struct decoder *d, const struct decode_spec *spec, json_t *value,
+                              const char *path, void *out);
+
+static const char *json_type_name(const json_t *value) {
+    static const char *const names[] = {"object", "array",  "string", "number",
+                                        "number", "bool", "bool",   "null"};
+    return names[json_typeof(value)];
+}
+
+static enum err wrong_type(struct decoder *d, const struct place *at, const json_t *value,
+                           const char *go_type) {
+    if (d->dialect == DECODE_CONFIG) {
+        return err_set(d->text, ERR_INVALID,
+                       "1 error(s) decoding:\n\n* '%s' expected type '%s', got unconvertible type '%s'",
+                       at->path, go_type, json_type_name(value));
+    }
+    return err_set(d->text, ERR_INVALID,
+                   "json: cannot unmarshal %s into Go struct field %s.%s of type %s",
+                   json_type_name(value), at->spec->type, at->field, go_type);
+}
+
+static enum err decode_str(struct decoder *d, const struct place *at, json_t *value,
+                           const char **out) {
+    if (!json_is_string(value)) {
+        return wrong_type(d, at, value, "string");
+    }
+    *out = arena_strdup(d->arena, json_string_value(value));
+    return ERR_OK;
+}
+
+static enum err decode_int(struct decoder *d, const struct place *at, const struct decode_field *f,
+                           json_t *value, int64_t *out) {
+    int64_t number;
+    if (json_is_integer(value)) {
+        number = json_integer_value(value);
+    } else if (json_is_real(value) && (d->dialect == DECODE_CONFIG ||
+                                       json_real_value(value) == trunc(json_real_value(value))) &&
+               fabs(json_real_value(value)) < 9e18) {
+        number = (int64_t)json_real_value(value);
+    } else {
+        return wrong_type(d, at, value, "int");
+    }
+    if (f->max > f->min && (number < f->min || number > f->max)) {
+        return err_set(d->text, ERR_INVALID, "%s: %lld is not within %lld to %lld",
+                       d->dialect == DECODE_CONFIG ? at->path : at->field, (long long)number,
+                       (long long)f->min, (long long)f->max);
+    }
+    *out = number;
+    return ERR_OK;
+}
+
+static enum err decode_duration(struct decoder *d, const struct place *at, json_t *value,
+                                int64_t *out) {
+    if (d->dialect == DECODE_BODY && json_is_number(value) &&
+        fabs(json_number_value(value)) < 9.2e18) {
+        *out = json_is_integer(value) ? json_integer_value(value) : (int64_t)json_real_value(value);
+        return ERR_OK;
+    }
+    if (!json_is_string(value)) {
+        return wrong_type(d, at, value, d->dialect == DECODE_BODY ? "time.Duration" : "string");
+    }
+    const char *s = json_string_value(value);
+    if (d->dialect == DECODE_BODY && *s == '\0') {
+        *out = 0;
+        return ERR_OK;
+    }
+    enum err err = duration_parse(s, out, d->text);
+    if (err != ERR_OK && d->dialect == DECODE_CONFIG) {
+        err_prefix(d->text, "%s: invalid duration: \"%.64s\"", at->path, s);
+    }
+    return err;
+}
+
+static enum err decode_str_list(struct decoder *d, const struct place *at, json_t *value,
+                                struct str_list *out) {
+    if (d->dialect == DECODE_CONFIG && json_is_string(value)) {
+        out->v = arena_alloc(d->arena, sizeof *out->v);
+        out->v[0] = arena_strdup(d->arena, json_string_value(value));
+        out->count = 1;
+        return ERR_OK;
+    }
+    if (!json_is_array(value)) {
+        return wrong_type(d, at, value, "[]string");
+    }
+    size_t count = json_array_size(value);
+    const char **v = arena_alloc(d->arena, (count ? count : 1) * sizeof *v);
+    for (size_t i = 0; i < count; i++) {
+        json_t *item = json_array_get(value, i);
+        if (json_is_null(item) && d->dialect == DECODE_BODY) {
+            v[i] = "";
+            continue;
+        }
+        enum err err = decode_str(d, at, item, &v[i]);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    *out = (struct str_list){.v = v, .count = (uint32_t)count};
+    return ERR_OK;
+}
+
+static int compare_keys(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Keys of an object, sorted bytewise; they live in the arena. */
+static const char **sorted_keys(struct decoder *d, json_t *object, size_t *ret_count) {
+    size_t count = json_object_size(object), i = 0;
+    const char **keys = arena_alloc(d->arena, (count ? count : 1) * sizeof *keys);
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value) {
+        keys[i++] = arena_strdup(d->arena, key);
+    }
+    qsort(keys, count, sizeof *keys, compare_keys);
+    *ret_count = count;
+    return keys;
+}
+
+static enum err decode_str_map(struct decoder *d, const struct place *at, json_t *value,
+                               struct str_map *out) {
+    if (!json_is_object(value)) {
+        return wrong_type(d, at, value, "map[string]string");
+    }
+    size_t count;
+    const char **keys = sorted_keys(d, value, &count);
+    struct str_pair *v = arena_alloc(d->arena, (count ? count : 1) * sizeof *v);
+    for (size_t i = 0; i < count; i++) {
+        json_t *item = json_object_get(value, keys[i]);
+        v[i] = (struct str_pair){.key = keys[i], .value = ""};
+        enum err err = json_is_null(item) ? ERR_OK : decode_str(d, at, item, &v[i].value);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    *out = (struct str_map){.v = v, .count = (uint32_t)count, .present = true};
+    return ERR_OK;
+}
+
+static enum err decode_multimap(struct decoder *d, const struct place *at, json_t *value,
+                                struct str_multimap *out) {
+    if (!json_is_object(value)) {
+        return wrong_type(d, at, value, "map[string][]string");
+    }
+    size_t count;
+    const char **keys = sorted_keys(d, value, &count);
+    struct str_list_pair *v = arena_alloc(d->arena, (count ? count : 1) * sizeof *v);
+    for (size_t i = 0; i < count; i++) {
+        json_t *item = json_object_get(value, keys[i]);
+        v[i].key = keys[i];
+        enum err err =
+            json_is_null(item) ? ERR_OK : decode_str_list(d, at, item, &v[i].values);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    *out = (struct str_multimap){.v = v, .count = (uint32_t)count};
+    return ERR_OK;
+}
+
+static enum err decode_objects(struct decoder *d, const struct place *at,
+                               const struct decode_spec *spec, json_t *value,
+                               struct decode_objects *out) {
+    bool single = d->dialect == DECODE_CONFIG && json_is_object(value);
+    if (!json_is_array(value) && !single) {
+        return wrong_type(d, at, value, "slice");
+    }
+    size_t count = single ? 1 : json_array_size(value);
+    char *v = arena_alloc(d->arena, (count ? count : 1) * spec->size);
+    uint32_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        json_t *item = single ? value : json_array_get(value, i);
+        if (json_is_null(item)) {
+            continue;
+        }
+        char path[PATH_BYTES];
+        snprintf(path, sizeof path, "%s[%zu]", at->path, i);
+        enum err err = decode_object(d, spec, item, path, v + kept++ * spec->size);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    *out = (struct decode_objects){.v = v, .count = kept};
+    return ERR_OK;
+}
+
+static enum err decode_object_map(struct decoder *d, const struct place *at,
+                                  const struct decode_spec *spec, json_t *value,
+                                  struct decode_objects *out) {
+    if (!json_is_object(value)) {
+        return wrong_type(d, at, value, "map");
+    }
+    size_t count;
+    const char **keys = sorted_keys(d, value, &count);
+    char *v = arena_alloc(d->arena, (count ? count : 1) * spec->size);
+    for (size_t i = 0; i < count; i++) {
+        char path[PATH_BYTES];
+        snprintf(path, sizeof path, "%s.%s", at->path, keys[i]);
+        enum err err =
+            decode_object(d, spec, json_object_get(value, keys[i]), path, v + i * spec->size);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    *out = (struct decode_objects){.v = v, .keys = keys, .count = (uint32_t)count};
+    return ERR_OK;
+}
+
+static enum err decode_value(struct decoder *d, const struct place *at,
+                             const struct decode_field *f, json_t *value, void *out) {
+    if (d->dialect == DECODE_CONFIG && json_is_array(value) && json_array_size(value) == 1 &&
+        f->kind != DECODE_STR_LIST && f->kind != DECODE_OBJECTS && f->kind != DECODE_RAW) {
+        value = json_array_get(value, 0);
+    }
+    switch (f->kind) {
+    case DECODE_STR:
+        return decode_str(d, at, value, out);
+    case DECODE_BOOL:
+    case DECODE_BOOL_SET:
+        if (!json_is_boolean(value)) {
+            return wrong_type(d, at, value, "bool");
+        }
+        if (f->kind == DECODE_BOOL) {
+            *(bool *)out = json_is_true(value);
+        } else {
+            *(int8_t *)out = json_is_true(value) ? 1 : -1;
+        }
+        return ERR_OK;
+    case DECODE_INT:
+        return decode_int(d, at, f, value, out);
+    case DECODE_U64:
+        if (!json_is_integer(value) || json_integer_value(value) < 0) {
+            return wrong_type(d, at, value, "uint64");
+        }
+        *(uint64_t *)out = (uint64_t)json_integer_value(value);
+        return ERR_OK;
+    case DECODE_DURATION:
+        return decode_duration(d, at, value, out);
+    case DECODE_STR_LIST:
+        return decode_str_list(d, at, value, out);
+    case DECODE_STR_MAP:
+        return decode_str_map(d, at, value, out);
+    case DECODE_MULTIMAP:
+        return decode_multimap(d, at, value, out);
+    case DECODE_OBJECT: {
+        void *object = arena_alloc(d->arena, f->spec->size);
+        *(void **)out = object;
+        return decode_object(d, f->spec, value, at->path, object);
+    }
+    case DECODE_OBJECTS:
+        return decode_objects(d, at, f->spec, value, out);
+    case DECODE_OBJECT_MAP:
+        return decode_object_map(d, at, f->spec, value, out);
+    case DECODE_RAW: {
+        char *dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
+        *(const char **)out = dump != NULL ? arena_strdup(d->arena, dump) : "null";
+        free(dump);
+        return ERR_OK;
+    }
+    case DECODE_IGNORE:
+        break;
+    }
+    return ERR_OK;
+}
+
+/* The field that a key names, and whether by its alias. */
+static const struct decode_field *find_field(const struct decode_spec *spec, const char *key,
+                                             bool *ret_alias) {
+    for (int fold = 0; fold < 2; fold++) {
+        for (size_t i = 0; i < spec->count; i++) {
+            const struct decode_field *f = &spec->fields[i];
+            bool (*same)(const char *, const char *) = str_equal_fold;
+            if (fold ? same(f->name, key) : strcmp(f->name, key) == 0) {
+                *ret_alias = false;
+                return f;
+            }
+            if (f->alias != NULL && (fold ? same(f->alias, key) : strcmp(f->alias, key) == 0)) {
+                *ret_alias = true;
+                return f;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool zero_value(const json_t *value) {
+    return json_is_null(value) || json_is_false(value) ||
+           (json_is_string(value) && json_string_length(value) == 0) ||
+           (json_is_number(value) && json_number_value(value) == 0);
+}
+
+static enum err unknown_key(struct decoder *d, const struct decode_spec *spec, const char *key,
+                            const char *path) {
+    if (spec->lenient) {
+        return ERR_OK;
+    }
+    if (d->dialect == DECODE_BODY) {
+        return err_set(d->text, ERR_UNKNOWN_KEY, "json: unknown field \"%.128s\"", key);
+    }
+    buf_append_format(&d->unknown, "\t* invalid config key %s\n", path);
+    d->unknown_count++;
+    return ERR_OK;
+}
+
+static enum err decode_object(struct decoder *d, const struct decode_spec *spec, json_t *value,
+                              const char *path, void *out) {
+    if (!json_is_object(value)) {
+        struct place at = {spec, spec->type, path};
+        return d->dialect == DECODE_CONFIG
+                   ? wrong_type(d, &at, value, "map")
+                   : err_set(d->text, ERR_INVALID,
+                             "json: cannot unmarshal %s into Go value of type %s",
+                             json_type_name(value), spec->type);
+    }
+    /* Aliases first, so that a name given beside its alias wins unless it is zero. */
+    for (int aliases = 1; aliases >= 0; aliases--) {
+        const char *key;
+        json_t *member;
+        json_object_foreach(value, key, member) {
+            char here[PATH_BYTES];
+            snprintf(here, sizeof here, "%s%s%s", path, *path != '\0' ? "." : "", key);
+            bool alias = false;
+            const struct decode_field *f = find_field(spec, key, &alias);
+            enum err err = ERR_OK;
+            if (f == NULL) {
+                err = aliases ? unknown_key(d, spec, key, here) : ERR_OK;
+            } else if (alias == (bool)aliases && !json_is_null(member) &&
+                       !(f->alias != NULL && !alias && zero_value(member) &&
+                         json_object_get(value, f->alias) != NULL)) {
+                struct place at = {spec, f->name, here};
+                err = decode_value(d, &at, f, member, (char *)out + f->offset);
+            }
+            if (err != ERR_OK) {
+                return err;
+            }
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err syntax_error(struct decoder *d, const json_error_t *error, const char *json,
+                             size_t size) {
+    size_t blank = 0;
+    while (blank < size && strchr(" \t\r\n", json[blank]) != NULL && json[blank] != '\0') {
+        blank++;
+    }
+    if (d->dialect == DECODE_BODY && blank == size) {
+        return err_set(d->text, ERR_INVALID, "EOF");
+    }
+    if (d->dialect == DECODE_BODY && json_error_code(error) == json_error_premature_end_of_input) {
+        return err_set(d->text, ERR_INVALID, "unexpected EOF");
+    }
+    return err_set(d->text, ERR_INVALID, "line %d, column %d: %s", error->line, error->column,
+                   error->text);
+}
+
+enum err decode_json(const struct decode_spec *spec, enum decode_dialect dialect, const char *json,
+                     size_t size, struct arena *arena, void *out, struct err_text *text) {
+    struct decoder d = {.dialect = dialect, .arena = arena, .text = text};
+    json_error_t error;
+    size_t flags = JSON_DECODE_ANY | (dialect == DECODE_BODY ? JSON_DISABLE_EOF_CHECK : 0);
+    json_t *root = json_loadb(json, size, flags, &error);
+    if (root == NULL) {
+        return syntax_error(&d, &error, json, size);
+    }
+    buf_init(&d.unknown, UNKNOWN_TEXT_BYTES);
+    enum err err = json_is_null(root) && dialect == DECODE_BODY
+                       ? ERR_OK
+                       : decode_object(&d, spec, root, "", out);
+    if (err == ERR_OK && d.unknown_count > 0) {
+        while (d.unknown.count > 0 && d.unknown.data[d.unknown.count - 1] == '\n') {
+            d.unknown.count--;
+        }
+        err = err_set(text, ERR_UNKNOWN_KEY, "%u error%s occurred:\n%.*s", d.unknown_count,
+                      d.unknown_count == 1 ? "" : "s", (int)d.unknown.count,
+                      d.unknown.data != NULL ? d.unknown.data : "");
+    }
+    buf_clear(&d.unknown);
+    json_decref(root);
+    return err;
+}

@@ -1,0 +1,34 @@
+/* Epoch reclamation: many readers of a published version, one writer that replaces it.
+ *
+ * A reader enters, loads the published pointer, reads, exits; it never waits. The writer publishes
+ * the next version with one atomic store, retires what the new version no longer reaches, and
+ * advances. A retired block is freed once every reader that could still see it has left. One slow
+ * reader delays freeing, and nothing else. (Fraser, Practical lock-freedom, 2004, section 5.2.3.)
+ *
+ * Threads claim their slot at first use and give it back when they end; at most LIMIT_EPOCH_THREADS
+ * threads of the process may do so at once (asserted). */
+#ifndef BASE_EPOCH_H
+#define BASE_EPOCH_H
+
+#include <stddef.h>
+
+struct epoch;
+
+struct epoch *epoch_create(void);
+/* No reader may be inside. Frees all that is retired. NULL is allowed. */
+void epoch_destroy(struct epoch *epoch);
+
+/* Any thread. Sections of one thread on one epoch may nest. */
+void epoch_enter(struct epoch *epoch);
+void epoch_exit(struct epoch *epoch);
+
+/* Writer only. Takes ownership of a block from malloc; NULL is allowed. Call it after the store that
+ * unpublishes the block, or before it with no epoch_advance in between. */
+void epoch_retire(struct epoch *epoch, void *block);
+/* Writer only: closes the batch of blocks retired since the last call and frees the old batches that
+ * no reader can see. */
+void epoch_advance(struct epoch *epoch);
+/* Writer only: blocks retired and not yet freed. */
+size_t epoch_pending(const struct epoch *epoch);
+
+#endif

@@ -1,0 +1,241 @@
+#include "catalog/row.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+/* Runs twice over a row: first with no block, to learn the size, then to fill it. */
+struct packer {
+    char *block;
+    size_t used;
+};
+
+static void *pack_bytes(struct packer *p, const void *data, size_t size, size_t align) {
+    p->used = (p->used + align - 1) & ~(align - 1);
+    char *to = p->block != NULL ? p->block + p->used : NULL;
+    p->used += size;
+    return to != NULL && size > 0 ? memcpy(to, data, size) : to;
+}
+
+static void pack_str(struct packer *p, const char **s) {
+    if (**s == '\0') {
+        *s = "";
+        return;
+    }
+    *s = pack_bytes(p, *s, strlen(*s) + 1, 1);
+}
+
+/* While sizes are learned the result is NULL, so the members are walked in the source. */
+static void pack_list(struct packer *p, struct str_list *list) {
+    const char **from = list->v;
+    list->v = pack_bytes(p, from, list->count * sizeof *from, sizeof(void *));
+    for (uint32_t i = 0; i < list->count; i++) {
+        const char *s = from[i];
+        pack_str(p, &s);
+        if (list->v != NULL) {
+            list->v[i] = s;
+        }
+    }
+}
+
+static void pack_map(struct packer *p, struct str_map *map) {
+    struct str_pair *from = map->v;
+    map->v = pack_bytes(p, from, map->count * sizeof *from, sizeof(void *));
+    for (uint32_t i = 0; i < map->count; i++) {
+        struct str_pair pair = from[i];
+        pack_str(p, &pair.key);
+        pack_str(p, &pair.value);
+        if (map->v != NULL) {
+            map->v[i] = pair;
+        }
+    }
+}
+
+static void pack_unknown(struct packer *p, struct catalog_bytes *bytes) {
+    bytes->data = bytes->size > 0 ? pack_bytes(p, bytes->data, bytes->size, 1) : NULL;
+}
+
+static void pack_node(struct packer *p, struct catalog_node *node) {
+    pack_map(p, &node->tagged_addresses);
+    pack_map(p, &node->meta);
+    pack_str(p, &node->id);
+    pack_str(p, &node->name);
+    pack_str(p, &node->address);
+    pack_str(p, &node->region);
+    pack_str(p, &node->zone);
+    pack_unknown(p, &node->unknown);
+}
+
+static void pack_service(struct packer *p, struct catalog_service *service) {
+    struct catalog_tagged_address *from = service->tagged_addresses;
+    struct catalog_tagged_address *to = service->tagged_addresses = pack_bytes(
+        p, from, service->tagged_address_count * sizeof *from, sizeof(void *));
+    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
+        struct catalog_tagged_address tagged = from[i];
+        pack_str(p, &tagged.name);
+        pack_str(p, &tagged.address);
+        if (to != NULL) {
+            to[i] = tagged;
+        }
+    }
+    pack_list(p, &service->tags);
+    pack_map(p, &service->meta);
+    pack_str(p, &service->node);
+    pack_str(p, &service->id);
+    pack_str(p, &service->name);
+    pack_str(p, &service->address);
+    pack_str(p, &service->socket_path);
+    pack_str(p, &service->kind);
+    pack_str(p, &service->region);
+    pack_str(p, &service->zone);
+    pack_str(p, &service->proxy);
+    pack_str(p, &service->connect);
+    pack_unknown(p, &service->unknown);
+}
+
+static void pack_check(struct packer *p, struct catalog_check *check) {
+    pack_list(p, &check->service_tags);
+    pack_str(p, &check->node);
+    pack_str(p, &check->id);
+    pack_str(p, &check->name);
+    pack_str(p, &check->status);
+    pack_str(p, &check->notes);
+    pack_str(p, &check->output);
+    pack_str(p, &check->service_id);
+    pack_str(p, &check->service_name);
+    pack_str(p, &check->type);
+    pack_str(p, &check->interval);
+    pack_str(p, &check->timeout);
+    pack_str(p, &check->definition);
+    pack_unknown(p, &check->unknown);
+}
+
+#define DEFINE_COPY(type)                                                                          \
+    struct catalog_##type *row_copy_##type(const struct catalog_##type *from) {                    \
+        struct catalog_##type row = *from;                                                         \
+        struct packer p = {.used = sizeof row};                                                    \
+        pack_##type(&p, &row);                                                                     \
+        p = (struct packer){.block = mem_alloc(p.used), .used = sizeof row};                       \
+        row = *from;                                                                               \
+        pack_##type(&p, &row);                                                                     \
+        return memcpy(p.block, &row, sizeof row);                                                  \
+    }
+
+DEFINE_COPY(node)
+DEFINE_COPY(service)
+DEFINE_COPY(check)
+
+static bool same(const char *a, const char *b) {
+    return strcmp(a, b) == 0;
+}
+
+static bool same_bytes(const struct catalog_bytes *a, const struct catalog_bytes *b) {
+    return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
+}
+
+bool row_equal_node(const struct catalog_node *a, const struct catalog_node *b) {
+    return same(a->id, b->id) && str_equal_fold(a->name, b->name) && same(a->address, b->address) &&
+           str_map_equal(&a->tagged_addresses, &b->tagged_addresses) &&
+           str_map_equal(&a->meta, &b->meta) && same(a->region, b->region) &&
+           same(a->zone, b->zone) && same_bytes(&a->unknown, &b->unknown);
+}
+
+static bool same_tagged(const struct catalog_service *a, const struct catalog_service *b) {
+    if (a->tagged_address_count != b->tagged_address_count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < a->tagged_address_count; i++) {
+        const struct catalog_tagged_address *x = &a->tagged_addresses[i];
+        const struct catalog_tagged_address *y = &b->tagged_addresses[i];
+        if (!same(x->name, y->name) || !same(x->address, y->address) || x->port != y->port) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool row_equal_service(const struct catalog_service *a, const struct catalog_service *b) {
+    return same(a->id, b->id) && same(a->name, b->name) && str_list_equal(&a->tags, &b->tags) &&
+           same(a->address, b->address) && a->port == b->port &&
+           same(a->socket_path, b->socket_path) && same_tagged(a, b) &&
+           str_map_equal(&a->meta, &b->meta) && a->weight_passing == b->weight_passing &&
+           a->weight_warning == b->weight_warning &&
+           a->enable_tag_override == b->enable_tag_override && same(a->kind, b->kind) &&
+           same(a->region, b->region) && same(a->zone, b->zone) && same(a->proxy, b->proxy) &&
+           same(a->connect, b->connect) && same_bytes(&a->unknown, &b->unknown);
+}
+
+bool row_equal_check(const struct catalog_check *a, const struct catalog_check *b) {
+    return same(a->id, b->id) && same(a->name, b->name) && same(a->status, b->status) &&
+           same(a->notes, b->notes) && same(a->output, b->output) &&
+           same(a->service_id, b->service_id) && same(a->service_name, b->service_name) &&
+           str_list_equal(&a->service_tags, &b->service_tags) &&
+           same(a->definition, b->definition) && same_bytes(&a->unknown, &b->unknown);
+}
+
+static uint64_t add_str(uint64_t h, const char *s) {
+    return hash_bytes(h, s, strlen(s));
+}
+
+static uint64_t add_u64(uint64_t h, uint64_t value) {
+    return hash_mix(h ^ (value + 0x9e3779b97f4a7c15u));
+}
+
+static uint64_t add_list(uint64_t h, const struct str_list *list) {
+    h = add_u64(h, list->count);
+    for (uint32_t i = 0; i < list->count; i++) {
+        h = add_str(h, list->v[i]);
+    }
+    return h;
+}
+
+static uint64_t add_map(uint64_t h, const struct str_map *map) {
+    h = add_u64(h, map->count * 2u + map->present);
+    for (uint32_t i = 0; i < map->count; i++) {
+        h = add_str(add_str(h, map->v[i].key), map->v[i].value);
+    }
+    return h;
+}
+
+static uint64_t add_strs(uint64_t h, const char *const *strs, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        h = add_str(h, strs[i]);
+    }
+    return h;
+}
+
+#define ADD_STRS(h, ...)                                                                           \
+    add_strs(h, (const char *const[]){__VA_ARGS__},                                                \
+             sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+uint64_t row_hash_node(const struct catalog_node *n) {
+    uint64_t h = ADD_STRS(1, n->id, n->name, n->address, n->region, n->zone);
+    h = add_map(add_map(h, &n->tagged_addresses), &n->meta);
+    h = add_u64(add_u64(h, n->create_index), n->modify_index);
+    return hash_bytes(h, n->unknown.data, n->unknown.size);
+}
+
+uint64_t row_hash_service(const struct catalog_service *s) {
+    uint64_t h = ADD_STRS(2, s->node, s->id, s->name, s->address, s->socket_path, s->kind,
+                          s->region, s->zone, s->proxy, s->connect);
+    h = add_map(add_list(h, &s->tags), &s->meta);
+    h = add_u64(h, (uint64_t)s->port << 32 | s->tagged_address_count);
+    for (uint32_t i = 0; i < s->tagged_address_count; i++) {
+        const struct catalog_tagged_address *tagged = &s->tagged_addresses[i];
+        h = add_u64(ADD_STRS(h, tagged->name, tagged->address), tagged->port);
+    }
+    h = add_u64(h, (uint64_t)s->weight_passing << 33 | (uint64_t)s->weight_warning << 1 |
+                       s->enable_tag_override);
+    h = add_u64(add_u64(h, s->create_index), s->modify_index);
+    return hash_bytes(h, s->unknown.data, s->unknown.size);
+}
+
+uint64_t row_hash_check(const struct catalog_check *c) {
+    uint64_t h = ADD_STRS(3, c->node, c->id, c->name, c->status, c->notes, c->output,
+                          c->service_id, c->service_name, c->type, c->interval, c->timeout,
+                          c->definition);
+    h = add_list(h, &c->service_tags);
+    h = add_u64(add_u64(h, c->create_index), c->modify_index);
+    return hash_bytes(h, c->unknown.data, c->unknown.size);
+}

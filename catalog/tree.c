@@ -1,0 +1,300 @@
+#include "catalog/tree.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+/* One block: the struct, the children sorted by label, their labels, the prefix. */
+struct tree_node {
+    uint64_t stamp; /* of the batch that made it */
+    void *value;    /* NULL: an inner node only; then it has two children or more */
+    uint16_t prefix_size;
+    uint16_t child_count;
+    struct tree_node *children[];
+};
+
+static uint8_t *labels(const struct tree_node *node) {
+    return (uint8_t *)&node->children[node->child_count];
+}
+
+static uint8_t *prefix(const struct tree_node *node) {
+    return labels(node) + node->child_count;
+}
+
+static struct tree_node *alloc_node(const struct tree_batch *batch, size_t children,
+                                    size_t prefix_size) {
+    struct tree_node *node =
+        mem_alloc(sizeof *node + children * (sizeof(struct tree_node *) + 1) + prefix_size);
+    node->stamp = batch->stamp;
+    node->value = NULL;
+    node->child_count = (uint16_t)children;
+    node->prefix_size = (uint16_t)prefix_size;
+    return node;
+}
+
+static void discard(const struct tree_batch *batch, struct tree_node *node) {
+    if (node->stamp == batch->stamp) {
+        free(node);
+    } else {
+        epoch_retire(batch->epoch, node);
+    }
+}
+
+/* The node, or a copy of it that this batch may change. */
+static struct tree_node *own(const struct tree_batch *batch, struct tree_node *node) {
+    if (node->stamp == batch->stamp) {
+        return node;
+    }
+    size_t size = (size_t)(prefix(node) + node->prefix_size - (uint8_t *)node);
+    struct tree_node *copy = mem_memdup(node, size);
+    copy->stamp = batch->stamp;
+    epoch_retire(batch->epoch, node);
+    return copy;
+}
+
+/* Place of the first child whose label is >= label. */
+static size_t find_place(const struct tree_node *node, uint8_t label) {
+    const uint8_t *all = labels(node);
+    size_t low = 0, high = node->child_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (all[middle] < label) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static bool has_child(const struct tree_node *node, size_t place, uint8_t label) {
+    return place < node->child_count && labels(node)[place] == label;
+}
+
+static size_t common_size(const struct tree_node *node, const uint8_t *key, size_t size) {
+    size_t limit = size < node->prefix_size ? size : node->prefix_size, n = 0;
+    const uint8_t *own_prefix = prefix(node);
+    while (n < limit && own_prefix[n] == key[n]) {
+        n++;
+    }
+    return n;
+}
+
+void *tree_get(const struct tree *tree, const void *key, size_t size) {
+    const uint8_t *at = key;
+    const struct tree_node *node = tree->root;
+    while (node != NULL) {
+        if (size < node->prefix_size || memcmp(prefix(node), at, node->prefix_size) != 0) {
+            return NULL;
+        }
+        at += node->prefix_size;
+        size -= node->prefix_size;
+        if (size == 0) {
+            return node->value;
+        }
+        size_t place = find_place(node, *at);
+        if (!has_child(node, place, *at)) {
+            return NULL;
+        }
+        node = node->children[place];
+        at++;
+        size--;
+    }
+    return NULL;
+}
+
+static bool walk_node(const struct tree_node *node, bool (*visit)(void *value, void *context),
+                      void *context) {
+    if (node->value != NULL && !visit(node->value, context)) {
+        return false;
+    }
+    for (size_t i = 0; i < node->child_count; i++) {
+        if (!walk_node(node->children[i], visit, context)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool tree_walk(const struct tree *tree, const void *key, size_t size,
+               bool (*visit)(void *value, void *context), void *context) {
+    const uint8_t *at = key;
+    const struct tree_node *node = tree->root;
+    while (node != NULL) {
+        size_t common = common_size(node, at, size);
+        if (common == size) {
+            return walk_node(node, visit, context);
+        }
+        if (common < node->prefix_size) {
+            return true;
+        }
+        at += common;
+        size -= common;
+        size_t place = find_place(node, *at);
+        node = has_child(node, place, *at) ? node->children[place] : NULL;
+        at++;
+        size--;
+    }
+    return true;
+}
+
+static struct tree_node *make_leaf(const struct tree_batch *batch, const uint8_t *key, size_t size,
+                                   void *value) {
+    struct tree_node *leaf = alloc_node(batch, 0, size);
+    memcpy(prefix(leaf), key, size);
+    leaf->value = value;
+    return leaf;
+}
+
+/* A copy of the node whose prefix is head, label and the node's own; or its tail from `cut` on. */
+static struct tree_node *with_prefix(const struct tree_batch *batch, struct tree_node *node,
+                                     const uint8_t *head, size_t head_size, size_t cut) {
+    struct tree_node *copy =
+        alloc_node(batch, node->child_count, head_size + node->prefix_size - cut);
+    copy->value = node->value;
+    memcpy(copy->children, node->children, node->child_count * sizeof node->children[0]);
+    memcpy(labels(copy), labels(node), node->child_count);
+    memcpy(prefix(copy), head, head_size);
+    memcpy(prefix(copy) + head_size, prefix(node) + cut, node->prefix_size - cut);
+    discard(batch, node);
+    return copy;
+}
+
+static struct tree_node *with_child(const struct tree_batch *batch, struct tree_node *node,
+                                    size_t place, uint8_t label, struct tree_node *child) {
+    struct tree_node *copy = alloc_node(batch, node->child_count + 1u, node->prefix_size);
+    size_t after = node->child_count - place;
+    copy->value = node->value;
+    memcpy(copy->children, node->children, place * sizeof child);
+    copy->children[place] = child;
+    memcpy(copy->children + place + 1, node->children + place, after * sizeof child);
+    memcpy(labels(copy), labels(node), place);
+    labels(copy)[place] = label;
+    memcpy(labels(copy) + place + 1, labels(node) + place, after);
+    memcpy(prefix(copy), prefix(node), node->prefix_size);
+    discard(batch, node);
+    return copy;
+}
+
+static struct tree_node *without_child(const struct tree_batch *batch, struct tree_node *node,
+                                       size_t place) {
+    struct tree_node *copy = alloc_node(batch, node->child_count - 1u, node->prefix_size);
+    size_t after = node->child_count - place - 1;
+    copy->value = node->value;
+    memcpy(copy->children, node->children, place * sizeof node);
+    memcpy(copy->children + place, node->children + place + 1, after * sizeof node);
+    memcpy(labels(copy), labels(node), place);
+    memcpy(labels(copy) + place, labels(node) + place + 1, after);
+    memcpy(prefix(copy), prefix(node), node->prefix_size);
+    discard(batch, node);
+    return copy;
+}
+
+/* Splits a node whose prefix and the key part after `common` bytes. */
+static struct tree_node *split(const struct tree_batch *batch, struct tree_node *node,
+                               size_t common) {
+    struct tree_node *top = alloc_node(batch, 1, common);
+    memcpy(prefix(top), prefix(node), common);
+    labels(top)[0] = prefix(node)[common];
+    top->children[0] = with_prefix(batch, node, NULL, 0, common + 1);
+    return top;
+}
+
+static struct tree_node *set_node(const struct tree_batch *batch, struct tree_node *node,
+                                  const uint8_t *key, size_t size, void *value, void **ret_old) {
+    if (node == NULL) {
+        return make_leaf(batch, key, size, value);
+    }
+    size_t common = common_size(node, key, size);
+    if (common < node->prefix_size) {
+        node = split(batch, node, common);
+    }
+    if (common == size) {
+        node = own(batch, node);
+        *ret_old = node->value;
+        node->value = value;
+        return node;
+    }
+    uint8_t label = key[common];
+    key += common + 1;
+    size -= common + 1;
+    size_t place = find_place(node, label);
+    if (!has_child(node, place, label)) {
+        return with_child(batch, node, place, label, make_leaf(batch, key, size, value));
+    }
+    node = own(batch, node);
+    node->children[place] = set_node(batch, node->children[place], key, size, value, ret_old);
+    return node;
+}
+
+void *tree_set(struct tree *tree, const struct tree_batch *batch, const void *key, size_t size,
+               void *value) {
+    ASSERT(value != NULL && size <= LIMIT_TREE_KEY_BYTES);
+    void *old = NULL;
+    tree->root = set_node(batch, tree->root, key, size, value, &old);
+    tree->count += old == NULL;
+    return old;
+}
+
+/* An inner node without a value keeps two children or more: with one it melts into it. */
+static struct tree_node *settle(const struct tree_batch *batch, struct tree_node *node) {
+    if (node->value != NULL || node->child_count > 1) {
+        return node;
+    }
+    if (node->child_count == 0) {
+        discard(batch, node);
+        return NULL;
+    }
+    uint8_t head[LIMIT_TREE_KEY_BYTES + 1];
+    size_t head_size = node->prefix_size;
+    memcpy(head, prefix(node), head_size);
+    head[head_size++] = labels(node)[0];
+    struct tree_node *merged = with_prefix(batch, node->children[0], head, head_size, 0);
+    discard(batch, node);
+    return merged;
+}
+
+static struct tree_node *remove_node(const struct tree_batch *batch, struct tree_node *node,
+                                     const uint8_t *key, size_t size) {
+    key += node->prefix_size;
+    size -= node->prefix_size;
+    if (size == 0) {
+        node = own(batch, node);
+        node->value = NULL;
+        return settle(batch, node);
+    }
+    size_t place = find_place(node, *key);
+    struct tree_node *child = remove_node(batch, node->children[place], key + 1, size - 1);
+    if (child == NULL) {
+        return settle(batch, without_child(batch, node, place));
+    }
+    node = own(batch, node);
+    node->children[place] = child;
+    return node;
+}
+
+void *tree_remove(struct tree *tree, const struct tree_batch *batch, const void *key, size_t size) {
+    void *value = tree_get(tree, key, size);
+    if (value != NULL) {
+        tree->root = remove_node(batch, tree->root, key, size);
+        tree->count--;
+    }
+    return value;
+}
+
+static void free_node(struct tree_node *node) {
+    for (size_t i = 0; i < node->child_count; i++) {
+        free_node(node->children[i]);
+    }
+    free(node);
+}
+
+void tree_clear(struct tree *tree) {
+    if (tree->root != NULL) {
+        free_node(tree->root);
+    }
+    *tree = (struct tree){0};
+}

@@ -1,0 +1,85 @@
+/* Nodes, services and checks: the structs that requests are parsed into, that the catalog keeps as
+ * rows, and that answers are written from. Strings are NUL-terminated and never NULL ("" = unset).
+ * A row is one block from malloc, immutable once it is in a tree. */
+#ifndef CATALOG_TYPES_H
+#define CATALOG_TYPES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+struct catalog_bytes {
+    const uint8_t *data; /* NULL when size is 0 */
+    uint32_t size;
+};
+
+struct catalog_node {
+    const char *id; /* lower-case UUID or "" */
+    const char *name;
+    const char *address;
+    struct str_map tagged_addresses;
+    struct str_map meta;
+    const char *region, *zone; /* zone implies region */
+    uint64_t create_index, modify_index;
+    struct catalog_bytes unknown; /* fields of a younger version, kept as they came */
+};
+
+struct catalog_tagged_address {
+    const char *name;
+    const char *address;
+    uint32_t port;
+};
+
+struct catalog_service {
+    const char *node; /* node name */
+    const char *id;   /* of the instance, unique on its node without regard to case */
+    const char *name;
+    struct str_list tags;
+    const char *address; /* "" = the node's */
+    uint32_t port;
+    const char *socket_path;
+    struct catalog_tagged_address *tagged_addresses; /* sorted by name */
+    uint32_t tagged_address_count;
+    struct str_map meta;
+    uint32_t weight_passing, weight_warning;
+    bool enable_tag_override;
+    const char *kind;
+    const char *region, *zone;
+    const char *proxy, *connect; /* JSON texts carried for clients, or "" */
+    uint64_t create_index, modify_index;
+    struct catalog_bytes unknown;
+};
+
+struct catalog_check {
+    const char *node;
+    const char *id;
+    const char *name;
+    const char *status; /* "passing", "warning", "critical" */
+    const char *notes;
+    const char *output;
+    const char *service_id; /* "" = a check of the node */
+    const char *service_name;
+    struct str_list service_tags;
+    const char *type;
+    const char *interval, *timeout;
+    const char *definition; /* JSON object as text, or "" */
+    uint64_t create_index, modify_index;
+    struct catalog_bytes unknown;
+};
+
+/* Worst first in value: the aggregate of several is their maximum. */
+enum catalog_health { HEALTH_PASSING, HEALTH_WARNING, HEALTH_CRITICAL };
+
+enum catalog_health catalog_health_of(const char *status);
+
+/* One instance of a service with all that a lookup needs, kept beside the rows. */
+struct catalog_instance {
+    const struct catalog_node *node;
+    const struct catalog_service *service;
+    enum catalog_health health; /* worst of the checks below */
+    uint32_t check_count;
+    const struct catalog_check *checks[]; /* the node's, then its own, each by lower-case id */
+};
+
+#endif
