@@ -1,4 +1,5 @@
-/* An arena: many small allocations, dropped whole. One per HTTP request, DNS question, config load. */
+/* An arena: many small allocations, dropped whole. One per HTTP request, DNS question, config load.
+ */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 

@@ -9,10 +9,10 @@
 
 struct buf {
     char *data;
-    size_t count;   /* bytes used, <= capacity */
+    size_t count; /* bytes used, <= capacity */
     size_t capacity;
-    size_t max;     /* capacity never grows above this */
-    bool failed;    /* an append did not fit; nothing of it was written */
+    size_t max;  /* capacity never grows above this */
+    bool failed; /* an append did not fit; nothing of it was written */
 };
 
 void buf_init(struct buf *buf, size_t max);

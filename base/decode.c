@@ -16,7 +16,7 @@ struct decoder {
     enum decode_dialect dialect;
     struct arena *arena;
     struct err_text *text;
-    struct buf unknown;     /* DECODE_CONFIG: one line a key */
+    struct buf unknown; /* DECODE_CONFIG: one line a key */
     unsigned unknown_count;
 };
 
@@ -30,17 +30,18 @@ static enum err decode_object(struct decoder *d, const struct decode_spec *spec,
                               const char *path, void *out);
 
 static const char *json_type_name(const json_t *value) {
-    static const char *const names[] = {"object", "array",  "string", "number",
-                                        "number", "bool", "bool",   "null"};
+    static const char *const names[] = {"object", "array", "string", "number",
+                                        "number", "bool",  "bool",   "null"};
     return names[json_typeof(value)];
 }
 
 static enum err wrong_type(struct decoder *d, const struct place *at, const json_t *value,
                            const char *go_type) {
     if (d->dialect == DECODE_CONFIG) {
-        return err_set(d->text, ERR_INVALID,
-                       "1 error(s) decoding:\n\n* '%s' expected type '%s', got unconvertible type '%s'",
-                       at->path, go_type, json_type_name(value));
+        return err_set(
+            d->text, ERR_INVALID,
+            "1 error(s) decoding:\n\n* '%s' expected type '%s', got unconvertible type '%s'",
+            at->path, go_type, json_type_name(value));
     }
     return err_set(d->text, ERR_INVALID,
                    "json: cannot unmarshal %s into Go struct field %s.%s of type %s",
@@ -61,8 +62,9 @@ static enum err decode_int(struct decoder *d, const struct place *at, const stru
     int64_t number;
     if (json_is_integer(value)) {
         number = json_integer_value(value);
-    } else if (json_is_real(value) && (d->dialect == DECODE_CONFIG ||
-                                       json_real_value(value) == trunc(json_real_value(value))) &&
+    } else if (json_is_real(value) &&
+               (d->dialect == DECODE_CONFIG ||
+                json_real_value(value) == trunc(json_real_value(value))) &&
                fabs(json_real_value(value)) < 9e18) {
         number = (int64_t)json_real_value(value);
     } else {
@@ -176,8 +178,7 @@ static enum err decode_multimap(struct decoder *d, const struct place *at, json_
     for (size_t i = 0; i < count; i++) {
         json_t *item = json_object_get(value, keys[i]);
         v[i].key = keys[i];
-        enum err err =
-            json_is_null(item) ? ERR_OK : decode_str_list(d, at, item, &v[i].values);
+        enum err err = json_is_null(item) ? ERR_OK : decode_str_list(d, at, item, &v[i].values);
         if (err != ERR_OK) {
             return err;
         }

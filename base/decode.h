@@ -1,11 +1,11 @@
-/* Strict decoding of JSON objects into structs, driven by constant tables: the one parser for request
- * bodies, configuration files and definitions. The only user of jansson.
+/* Strict decoding of JSON objects into structs, driven by constant tables: the one parser for
+ * request bodies, configuration files and definitions. The only user of jansson.
  *
- * Two dialects. DECODE_BODY follows Go's encoding/json as the HTTP API's clients know it: names match
- * in any letter case (exact preferred), null keeps the default, the first unknown field ends it with
- * `json: unknown field "X"`. DECODE_CONFIG follows the configuration files: every unknown key is
- * collected and named by its dotted path, types are strict, a one-element list is taken for its
- * element, and durations are strings only. */
+ * Two dialects. DECODE_BODY follows Go's encoding/json as the HTTP API's clients know it: names
+ * match in any letter case (exact preferred), null keeps the default, the first unknown field ends
+ * it with `json: unknown field "X"`. DECODE_CONFIG follows the configuration files: every unknown
+ * key is collected and named by its dotted path, types are strict, a one-element list is taken for
+ * its element, and durations are strings only. */
 #ifndef BASE_DECODE_H
 #define BASE_DECODE_H
 
@@ -45,8 +45,8 @@ enum decode_kind {
 };
 
 struct decode_objects {
-    void *v;             /* array of the spec's structs */
-    const char **keys;   /* DECODE_OBJECT_MAP only */
+    void *v;           /* array of the spec's structs */
+    const char **keys; /* DECODE_OBJECT_MAP only */
     uint32_t count;
 };
 

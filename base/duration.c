@@ -8,8 +8,8 @@ static const struct unit {
     const char *name;
     int64_t ns;
 } units[] = {
-    {"ns", 1}, {"us", 1000}, {"\xc2\xb5s", 1000}, {"\xce\xbcs", 1000}, {"ms", DURATION_MS},
-    {"s", DURATION_S}, {"m", 60 * DURATION_S}, {"h", 3600 * DURATION_S},
+    {"ns", 1},           {"us", 1000},      {"\xc2\xb5s", 1000},    {"\xce\xbcs", 1000},
+    {"ms", DURATION_MS}, {"s", DURATION_S}, {"m", 60 * DURATION_S}, {"h", 3600 * DURATION_S},
 };
 
 static enum err invalid(const char *s, struct err_text *text) {

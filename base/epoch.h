@@ -22,11 +22,11 @@ void epoch_destroy(struct epoch *epoch);
 void epoch_enter(struct epoch *epoch);
 void epoch_exit(struct epoch *epoch);
 
-/* Writer only. Takes ownership of a block from malloc; NULL is allowed. Call it after the store that
- * unpublishes the block, or before it with no epoch_advance in between. */
+/* Writer only. Takes ownership of a block from malloc; NULL is allowed. Call it after the store
+ * that unpublishes the block, or before it with no epoch_advance in between. */
 void epoch_retire(struct epoch *epoch, void *block);
-/* Writer only: closes the batch of blocks retired since the last call and frees the old batches that
- * no reader can see. */
+/* Writer only: closes the batch of blocks retired since the last call and frees the old batches
+ * that no reader can see. */
 void epoch_advance(struct epoch *epoch);
 /* Writer only: blocks retired and not yet freed. */
 size_t epoch_pending(const struct epoch *epoch);

@@ -11,16 +11,16 @@ enum err {
     ERR_UNKNOWN_KEY, /* input names a field that does not exist */
     ERR_NOT_FOUND,
     ERR_EXISTS,
-    ERR_TOO_LARGE,   /* a cap was reached */
-    ERR_IO,          /* the operating system refused; errno is in the text */
-    ERR_NO_SPACE,    /* the disk or a quota is full */
-    ERR_CORRUPT,     /* stored bytes fail their checksum */
-    ERR_VERSION,     /* stored bytes are of a format this program does not read */
-    ERR_FOREIGN,     /* stored bytes belong to another cluster or program */
-    ERR_NO_LEADER,   /* no Raft leader can take the request */
-    ERR_OVERLOADED,  /* a bounded queue is full: try again later */
-    ERR_DENIED,      /* the token does not allow it */
-    ERR_CLOSED,      /* the object is shutting down */
+    ERR_TOO_LARGE,  /* a cap was reached */
+    ERR_IO,         /* the operating system refused; errno is in the text */
+    ERR_NO_SPACE,   /* the disk or a quota is full */
+    ERR_CORRUPT,    /* stored bytes fail their checksum */
+    ERR_VERSION,    /* stored bytes are of a format this program does not read */
+    ERR_FOREIGN,    /* stored bytes belong to another cluster or program */
+    ERR_NO_LEADER,  /* no Raft leader can take the request */
+    ERR_OVERLOADED, /* a bounded queue is full: try again later */
+    ERR_DENIED,     /* the token does not allow it */
+    ERR_CLOSED,     /* the object is shutting down */
     ERR_TIMEOUT,
     ERR_UNSUPPORTED, /* known to the contract, not offered by this program */
     ERR_COUNT
@@ -39,7 +39,8 @@ struct err_text {
 enum err err_set(struct err_text *text, enum err code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Sets "<sentence>: <strerror(number)>"; returns ERR_NO_SPACE for ENOSPC and EDQUOT, else ERR_IO. */
+/* Sets "<sentence>: <strerror(number)>"; returns ERR_NO_SPACE for ENOSPC and EDQUOT, else ERR_IO.
+ */
 enum err err_set_errno(struct err_text *text, int number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -3,8 +3,8 @@
 #define BASE_LIMITS_H
 
 /* HTTP. */
-#define LIMIT_HTTP_POOL_BYTES (8 * 1024)           /* memory of a connection; headers above: 431 */
-#define LIMIT_HTTP_BODY_BYTES (8 * 1024 * 1024)    /* request body of any endpoint but KV */
+#define LIMIT_HTTP_POOL_BYTES (8 * 1024)            /* memory of a connection; headers above: 431 */
+#define LIMIT_HTTP_BODY_BYTES (8 * 1024 * 1024)     /* request body of any endpoint but KV */
 #define LIMIT_HTTP_ANSWER_BYTES (256 * 1024 * 1024) /* one answer's body */
 #define LIMIT_HTTP_CONNECTIONS_PER_CLIENT 200      /* default of limits.http_max_conns_per_client */
 #define LIMIT_HTTP_PENDING 100000                  /* requests parked at one agent: above 429 */
@@ -18,38 +18,38 @@
 #define LIMIT_QUERY_JITTER_FRACTION 16
 
 /* Raft and disk. */
-#define LIMIT_ENTRY_BYTES (16 * 1024 * 1024)       /* one log entry's payload */
+#define LIMIT_ENTRY_BYTES (16 * 1024 * 1024) /* one log entry's payload */
 #define LIMIT_LOG_SEGMENT_BYTES (8 * 1024 * 1024)
 #define LIMIT_LOG_SEGMENT_MAX_BYTES (32 * 1024 * 1024) /* a segment that holds one huge entry */
-#define LIMIT_PROPOSALS_PENDING 65536              /* above: 429 */
+#define LIMIT_PROPOSALS_PENDING 65536                  /* above: 429 */
 #define LIMIT_PROPOSALS_PER_TURN 4096
 #define LIMIT_SNAPSHOT_TRIGGER_BYTES (64 * 1024 * 1024) /* log since the last snapshot */
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
-#define LIMIT_RAFT_SERVERS 64                      /* voters and learners of a group */
+#define LIMIT_RAFT_SERVERS 64 /* voters and learners of a group */
 
 /* Catalog. */
 #define LIMIT_META_PAIRS 64
 #define LIMIT_META_KEY_BYTES 128
 #define LIMIT_META_VALUE_BYTES 512
-#define LIMIT_TREE_KEY_BYTES 2048                  /* composed key of an index */
-#define LIMIT_NAME_BYTES 512                       /* node name, service name, instance or check id */
+#define LIMIT_TREE_KEY_BYTES 2048 /* composed key of an index */
+#define LIMIT_NAME_BYTES 512      /* node name, service name, instance or check id */
 
 /* Checks. */
 #define LIMIT_CHECK_INTERVAL_MIN_MS 1000
 #define LIMIT_CHECK_TIMEOUT_DEFAULT_MS (10 * 1000)
 #define LIMIT_CHECK_OUTPUT_BYTES 4096
-#define LIMIT_CHECK_BODY_BYTES (64 * 1024)         /* bytes of a check's reply that are read */
+#define LIMIT_CHECK_BODY_BYTES (64 * 1024) /* bytes of a check's reply that are read */
 #define LIMIT_CHECK_REDIRECTS 10
 
 /* DNS. */
 #define LIMIT_DNS_UDP_BYTES_MIN 512
 #define LIMIT_DNS_UDP_BYTES_MAX 65467
 #define LIMIT_DNS_TCP_BYTES 65523
-#define LIMIT_DNS_TCP_QUERIES 128                  /* questions on one TCP connection */
+#define LIMIT_DNS_TCP_QUERIES 128 /* questions on one TCP connection */
 #define LIMIT_DNS_TCP_CONNECTIONS 256
 #define LIMIT_DNS_TCP_IDLE_MS 8000
 #define LIMIT_DNS_TCP_READ_MS 2000
-#define LIMIT_DNS_BATCH 32                         /* datagrams a system call */
+#define LIMIT_DNS_BATCH 32 /* datagrams a system call */
 
 /* Threads that may hold a view at once. */
 #define LIMIT_EPOCH_THREADS 128

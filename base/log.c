@@ -60,8 +60,9 @@ void log_write(struct log *log, enum log_level level, const char *module, const 
     gmtime_r(&now.tv_sec, &tm);
     char line[LINE_BYTES];
     size_t used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &tm);
-    used += (size_t)snprintf(line + used, sizeof line - used, ".%03dZ %s %.64s: ",
-                             (int)(now.tv_nsec / 1000000), marks[level], module);
+    used +=
+        (size_t)snprintf(line + used, sizeof line - used,
+                         ".%03dZ %s %.64s: ", (int)(now.tv_nsec / 1000000), marks[level], module);
     size_t message = used;
     va_list args;
     va_start(args, format);

@@ -17,8 +17,8 @@ void log_set_level(struct log *log, enum log_level level);
 /* TRACE DEBUG INFO WARN ERR ERROR in any case; false: none of these. */
 bool log_parse_level(const char *s, enum log_level *ret_level);
 
-/* module as in "agent.server.raft"; the message carries its own `: key=value` tail. Lines over 4 KiB
- * are cut; control characters are shown as '?'. log may be NULL: nothing happens. */
+/* module as in "agent.server.raft"; the message carries its own `: key=value` tail. Lines over 4
+ * KiB are cut; control characters are shown as '?'. log may be NULL: nothing happens. */
 void log_write(struct log *log, enum log_level level, const char *module, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

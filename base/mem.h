@@ -1,4 +1,5 @@
-/* Heap memory. Running out is not survivable for an agent: these abort instead of returning NULL. */
+/* Heap memory. Running out is not survivable for an agent: these abort instead of returning NULL.
+ */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 

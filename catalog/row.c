@@ -69,8 +69,8 @@ static void pack_node(struct packer *p, struct catalog_node *node) {
 
 static void pack_service(struct packer *p, struct catalog_service *service) {
     struct catalog_tagged_address *from = service->tagged_addresses;
-    struct catalog_tagged_address *to = service->tagged_addresses = pack_bytes(
-        p, from, service->tagged_address_count * sizeof *from, sizeof(void *));
+    struct catalog_tagged_address *to = service->tagged_addresses =
+        pack_bytes(p, from, service->tagged_address_count * sizeof *from, sizeof(void *));
     for (uint32_t i = 0; i < service->tagged_address_count; i++) {
         struct catalog_tagged_address tagged = from[i];
         pack_str(p, &tagged.name);
@@ -232,9 +232,8 @@ uint64_t row_hash_service(const struct catalog_service *s) {
 }
 
 uint64_t row_hash_check(const struct catalog_check *c) {
-    uint64_t h = ADD_STRS(3, c->node, c->id, c->name, c->status, c->notes, c->output,
-                          c->service_id, c->service_name, c->type, c->interval, c->timeout,
-                          c->definition);
+    uint64_t h = ADD_STRS(3, c->node, c->id, c->name, c->status, c->notes, c->output, c->service_id,
+                          c->service_name, c->type, c->interval, c->timeout, c->definition);
     h = add_list(h, &c->service_tags);
     h = add_u64(add_u64(h, c->create_index), c->modify_index);
     return hash_bytes(h, c->unknown.data, c->unknown.size);

@@ -285,6 +285,20 @@ void *tree_remove(struct tree *tree, const struct tree_batch *batch, const void 
     return value;
 }
 
+static void retire_node(struct tree_node *node, struct epoch *epoch) {
+    for (size_t i = 0; i < node->child_count; i++) {
+        retire_node(node->children[i], epoch);
+    }
+    epoch_retire(epoch, node);
+}
+
+void tree_retire(struct tree *tree, struct epoch *epoch) {
+    if (tree->root != NULL) {
+        retire_node(tree->root, epoch);
+    }
+    *tree = (struct tree){0};
+}
+
 static void free_node(struct tree_node *node) {
     for (size_t i = 0; i < node->child_count; i++) {
         free_node(node->children[i]);

@@ -29,8 +29,8 @@ struct tree_batch {
 /* The value, or NULL. Any thread, on a published root. */
 void *tree_get(const struct tree *tree, const void *key, size_t size);
 
-/* Visits the values whose key starts with prefix, in order of their keys, until visit returns false.
- * False: it was stopped. Any thread, on a published root. */
+/* Visits the values whose key starts with prefix, in order of their keys, until visit returns
+ * false. False: it was stopped. Any thread, on a published root. */
 bool tree_walk(const struct tree *tree, const void *prefix, size_t size,
                bool (*visit)(void *value, void *context), void *context);
 
@@ -40,6 +40,8 @@ void *tree_set(struct tree *tree, const struct tree_batch *batch, const void *ke
 /* Returns the removed value, or NULL. */
 void *tree_remove(struct tree *tree, const struct tree_batch *batch, const void *key, size_t size);
 
+/* Retires all nodes of a tree whose root is no longer to be published. */
+void tree_retire(struct tree *tree, struct epoch *epoch);
 /* Frees the nodes of a tree that no reader sees. */
 void tree_clear(struct tree *tree);
 

@@ -189,8 +189,8 @@ void loop_timer_stop(struct loop *loop, struct loop_timer *timer) {
 static void on_poll(uv_poll_t *handle, int status, int events) {
     struct loop_poll *poll = (struct loop_poll *)handle;
     refresh(handle->loop->data);
-    int ready = (events & UV_READABLE ? LOOP_READABLE : 0) |
-                (events & UV_WRITABLE ? LOOP_WRITABLE : 0);
+    int ready =
+        (events & UV_READABLE ? LOOP_READABLE : 0) | (events & UV_WRITABLE ? LOOP_WRITABLE : 0);
     poll->ready(poll->context, status < 0 ? LOOP_READABLE | LOOP_WRITABLE : ready);
 }
 
@@ -209,8 +209,8 @@ void loop_poll_set(struct loop_poll *poll, int events) {
         uv_poll_stop(&poll->handle);
         return;
     }
-    int wanted = (events & LOOP_READABLE ? UV_READABLE : 0) |
-                 (events & LOOP_WRITABLE ? UV_WRITABLE : 0);
+    int wanted =
+        (events & LOOP_READABLE ? UV_READABLE : 0) | (events & LOOP_WRITABLE ? UV_WRITABLE : 0);
     ASSERT(uv_poll_start(&poll->handle, wanted, on_poll) == 0);
 }
 

@@ -1,6 +1,6 @@
 /* An event loop: one thread, its inbox, timers, watched descriptors and signals. The one place that
- * includes libuv; a simulator puts another implementation behind this header. Unless a function says
- * otherwise it is for the loop's own thread. */
+ * includes libuv; a simulator puts another implementation behind this header. Unless a function
+ * says otherwise it is for the loop's own thread. */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
 
@@ -62,7 +62,8 @@ void loop_poll_set(struct loop_poll *poll, int events);
 /* Before the descriptor is closed. Allowed inside `ready`. */
 void loop_poll_destroy(struct loop_poll *poll);
 
-/* Reads signals that all threads block (signalfd). Call before other threads start: it blocks them. */
+/* Reads signals that all threads block (signalfd). Call before other threads start: it blocks them.
+ */
 enum err loop_watch_signals(struct loop *loop, const int *signals, size_t count,
                             void (*arrived)(void *context, int signal), void *context,
                             struct err_text *text);

@@ -1,0 +1,560 @@
+#include "catalog/catalog.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/uuid.h"
+#include "catalog/internal.h"
+#include "catalog/row.h"
+
+/* ---- life ---- */
+
+struct catalog *catalog_create(struct epoch *epoch, struct watches *watches) {
+    struct catalog *catalog = mem_calloc(1, sizeof *catalog);
+    catalog->epoch = epoch;
+    catalog->watches = watches;
+    catalog->batch = (struct tree_batch){.epoch = epoch, .stamp = 1};
+    atomic_init(&catalog->published, mem_calloc(1, sizeof(struct catalog_view)));
+    return catalog;
+}
+
+static bool free_value(void *value, void *context) {
+    (void)context;
+    free(value);
+    return true;
+}
+
+void catalog_free_trees(struct catalog_view *view, bool rows) {
+    if (rows) {
+        struct tree *owners[] = {&view->nodes, &view->services, &view->instances, &view->checks};
+        for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
+            tree_walk(owners[i], NULL, 0, free_value, NULL);
+        }
+    }
+    struct tree *all[] = {&view->nodes,         &view->node_ids,  &view->services,
+                          &view->instances,     &view->checks,    &view->bound_checks,
+                          &view->service_index, &view->node_index};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        tree_clear(all[i]);
+    }
+}
+
+void catalog_destroy(struct catalog *catalog) {
+    if (catalog == NULL) {
+        return;
+    }
+    catalog_publish(catalog); /* what the last view alone reaches is retired, not lost */
+    catalog_free_trees(&catalog->next, true);
+    free(atomic_load(&catalog->published));
+    free(catalog);
+}
+
+void catalog_publish(struct catalog *catalog) {
+    catalog->next.version++;
+    struct catalog_view *view = mem_memdup(&catalog->next, sizeof catalog->next);
+    struct catalog_view *old = atomic_exchange(&catalog->published, view);
+    catalog->batch.stamp++;
+    epoch_retire(catalog->epoch, old);
+    epoch_advance(catalog->epoch);
+}
+
+const struct catalog_view *catalog_view(const struct catalog *catalog) {
+    return atomic_load(&catalog->published);
+}
+
+/* ---- indexes and marks ---- */
+
+static void mark(struct catalog *catalog, enum watch_kind kind, const char *name) {
+    if (catalog->watches != NULL) {
+        watches_mark(catalog->watches, kind, name);
+    }
+}
+
+void catalog_set_index(struct catalog *catalog, struct tree *tree, const char *name,
+                       uint64_t index) {
+    struct key key;
+    key_init(&key, name);
+    tree_set(tree, &catalog->batch, key.bytes, key.size, (void *)(uintptr_t)index);
+}
+
+static uint64_t now(const struct catalog *catalog) {
+    return catalog->next.indexes.applied;
+}
+
+static void touch_node(struct catalog *catalog, const char *node) {
+    catalog_set_index(catalog, &catalog->next.node_index, node, now(catalog));
+    mark(catalog, WATCH_NODE, node);
+}
+
+static void touch_service(struct catalog *catalog, const char *service) {
+    catalog_set_index(catalog, &catalog->next.service_index, service, now(catalog));
+    mark(catalog, WATCH_SERVICE, service);
+}
+
+static void touch_nodes_table(struct catalog *catalog) {
+    catalog->next.indexes.nodes = now(catalog);
+    mark(catalog, WATCH_NODES, "");
+}
+
+/* A service write also counts as a write to the nodes table (contract, indexes returned). */
+static void touch_services_table(struct catalog *catalog) {
+    catalog->next.indexes.services = now(catalog);
+    mark(catalog, WATCH_SERVICES, "");
+    touch_nodes_table(catalog);
+}
+
+static void touch_checks_table(struct catalog *catalog) {
+    catalog->next.indexes.checks = now(catalog);
+    mark(catalog, WATCH_CHECKS, "");
+}
+
+static bool stop_at_first(const struct catalog_instance *instance, void *context) {
+    (void)instance;
+    *(bool *)context = true;
+    return false;
+}
+
+/* After an instance left: the service's own index goes with its last instance. */
+static void settle_service(struct catalog *catalog, const char *service) {
+    bool any = false;
+    view_walk_instances(&catalog->next, service, stop_at_first, &any);
+    if (any) {
+        touch_service(catalog, service);
+        return;
+    }
+    struct key key;
+    key_init(&key, service);
+    tree_remove(&catalog->next.service_index, &catalog->batch, key.bytes, key.size);
+    catalog->next.indexes.service_extinction = now(catalog);
+    mark(catalog, WATCH_SERVICE, service);
+}
+
+/* ---- instances ---- */
+
+struct gather {
+    const struct catalog_check **checks;
+    uint32_t count;
+};
+
+static bool gather_check(void *value, void *context) {
+    struct gather *gather = context;
+    if (gather->checks != NULL) {
+        gather->checks[gather->count] = value;
+    }
+    gather->count++;
+    return true;
+}
+
+static void gather_bound(const struct catalog_view *view, const char *node, const char *service_id,
+                         struct gather *gather) {
+    struct key key;
+    key_init(&key, node);
+    key_add(&key, service_id);
+    tree_walk(&view->bound_checks, key.bytes, key.size, gather_check, gather);
+}
+
+static void instance_key(struct key *key, const struct catalog_service *service) {
+    key_init(key, service->name);
+    key_add(key, service->node);
+    key_add(key, service->id);
+}
+
+void catalog_build_instance(struct catalog *catalog, const struct catalog_service *service) {
+    const struct catalog_view *view = &catalog->next;
+    struct gather count = {0};
+    gather_bound(view, service->node, "", &count);
+    gather_bound(view, service->node, service->id, &count);
+    struct catalog_instance *instance =
+        mem_alloc(sizeof *instance + count.count * sizeof instance->checks[0]);
+    instance->node = view_get_node(view, service->node);
+    ASSERT(instance->node != NULL);
+    instance->service = service;
+    instance->health = HEALTH_PASSING;
+    instance->check_count = count.count;
+    struct gather fill = {.checks = instance->checks};
+    gather_bound(view, service->node, "", &fill);
+    gather_bound(view, service->node, service->id, &fill);
+    for (uint32_t i = 0; i < instance->check_count; i++) {
+        enum catalog_health health = catalog_health_of(instance->checks[i]->status);
+        instance->health = health > instance->health ? health : instance->health;
+    }
+    struct key key;
+    instance_key(&key, service);
+    epoch_retire(catalog->epoch, tree_set(&catalog->next.instances, &catalog->batch, key.bytes,
+                                          key.size, instance));
+}
+
+static bool rebuild_and_touch(const struct catalog_service *service, void *context) {
+    catalog_build_instance(context, service);
+    touch_service(context, service->name);
+    return true;
+}
+
+/* A node's own row or check changed: every instance on it shows the change. The walk is over a tree
+ * that the visitor leaves alone. */
+static void rebuild_node(struct catalog *catalog, const char *node) {
+    view_walk_node_services(&catalog->next, node, rebuild_and_touch, catalog);
+}
+
+/* ---- checks ---- */
+
+static void check_keys(const struct catalog_check *check, struct key *key, struct key *bound) {
+    key_init(key, check->node);
+    key_add(key, check->id);
+    key_init(bound, check->node);
+    key_add(bound, check->service_id);
+    key_add(bound, check->id);
+}
+
+/* The instances that show a check, after its row was set or removed. */
+static void refresh_check_owner(struct catalog *catalog, const struct catalog_check *check) {
+    if (*check->service_id == '\0') {
+        rebuild_node(catalog, check->node);
+        return;
+    }
+    const struct catalog_service *service =
+        view_get_service(&catalog->next, check->node, check->service_id);
+    if (service != NULL) {
+        rebuild_and_touch(service, catalog);
+    }
+}
+
+static void remove_check_row(struct catalog *catalog, const struct catalog_check *row) {
+    struct key key, bound;
+    check_keys(row, &key, &bound);
+    tree_remove(&catalog->next.checks, &catalog->batch, key.bytes, key.size);
+    tree_remove(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size);
+    catalog->next.indexes.row_hash -= row_hash_check(row);
+    touch_checks_table(catalog);
+    epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
+}
+
+static void remove_check(struct catalog *catalog, const struct catalog_check *row) {
+    struct catalog_check *copy = row_copy_check(row);
+    remove_check_row(catalog, row);
+    touch_node(catalog, copy->node);
+    refresh_check_owner(catalog, copy);
+    free(copy);
+}
+
+static void set_check(struct catalog *catalog, const struct catalog_check *check) {
+    const struct catalog_check *old = view_get_check(&catalog->next, check->node, check->id);
+    if (old != NULL && row_equal_check(old, check)) {
+        return;
+    }
+    struct catalog_check *row = row_copy_check(check);
+    row->modify_index = now(catalog);
+    row->create_index = old != NULL ? old->create_index : now(catalog);
+    struct catalog_check *moved_from = NULL;
+    if (old != NULL) {
+        if (!str_equal_fold(old->service_id, row->service_id)) {
+            moved_from = row_copy_check(old);
+        }
+        remove_check_row(catalog, old);
+    }
+    struct key key, bound;
+    check_keys(row, &key, &bound);
+    tree_set(&catalog->next.checks, &catalog->batch, key.bytes, key.size, row);
+    tree_set(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size, row);
+    catalog->next.indexes.row_hash += row_hash_check(row);
+    touch_checks_table(catalog);
+    touch_node(catalog, row->node);
+    refresh_check_owner(catalog, row);
+    if (moved_from != NULL) {
+        refresh_check_owner(catalog, moved_from);
+        free(moved_from);
+    }
+}
+
+/* ---- services ---- */
+
+/* Row and instance only; checks and indexes are the caller's. */
+static void drop_service_row(struct catalog *catalog, const struct catalog_service *row) {
+    struct key key;
+    instance_key(&key, row);
+    epoch_retire(catalog->epoch,
+                 tree_remove(&catalog->next.instances, &catalog->batch, key.bytes, key.size));
+    key_init(&key, row->node);
+    key_add(&key, row->id);
+    tree_remove(&catalog->next.services, &catalog->batch, key.bytes, key.size);
+    catalog->next.indexes.row_hash -= row_hash_service(row);
+    epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
+}
+
+static void remove_service(struct catalog *catalog, const struct catalog_service *row) {
+    struct gather count = {0};
+    gather_bound(&catalog->next, row->node, row->id, &count);
+    struct gather fill = {.checks = mem_alloc(count.count * sizeof *fill.checks)};
+    gather_bound(&catalog->next, row->node, row->id, &fill);
+    for (uint32_t i = 0; i < fill.count; i++) {
+        remove_check_row(catalog, fill.checks[i]);
+    }
+    free(fill.checks);
+    drop_service_row(catalog, row); /* retired, so still readable until the next advance */
+    touch_node(catalog, row->node);
+    touch_services_table(catalog);
+    settle_service(catalog, row->name);
+}
+
+static void set_service(struct catalog *catalog, const struct catalog_service *service) {
+    const struct catalog_service *old =
+        view_get_service(&catalog->next, service->node, service->id);
+    if (old != NULL && row_equal_service(old, service)) {
+        return;
+    }
+    struct catalog_service *row = row_copy_service(service);
+    row->modify_index = now(catalog);
+    row->create_index = old != NULL ? old->create_index : now(catalog);
+    if (old != NULL) {
+        drop_service_row(catalog, old);
+    }
+    struct key key;
+    key_init(&key, row->node);
+    key_add(&key, row->id);
+    tree_set(&catalog->next.services, &catalog->batch, key.bytes, key.size, row);
+    catalog->next.indexes.row_hash += row_hash_service(row);
+    catalog_build_instance(catalog, row);
+    touch_service(catalog, row->name);
+    touch_node(catalog, row->node);
+    touch_services_table(catalog);
+    if (old != NULL && !str_equal_fold(old->name, row->name)) {
+        settle_service(catalog, old->name);
+    }
+}
+
+/* ---- nodes ---- */
+
+struct rows {
+    const void **v;
+    size_t count, capacity;
+};
+
+static bool collect(struct rows *rows, const void *row) {
+    if (rows->count == rows->capacity) {
+        rows->capacity = rows->capacity == 0 ? 16 : rows->capacity * 2;
+        rows->v = mem_realloc(rows->v, rows->capacity * sizeof *rows->v);
+    }
+    rows->v[rows->count++] = row;
+    return true;
+}
+
+static bool collect_service(const struct catalog_service *service, void *context) {
+    return collect(context, service);
+}
+
+static bool collect_check(const struct catalog_check *check, void *context) {
+    return collect(context, check);
+}
+
+static void drop_node_row(struct catalog *catalog, const struct catalog_node *row) {
+    struct key key;
+    key_init(&key, row->name);
+    tree_remove(&catalog->next.nodes, &catalog->batch, key.bytes, key.size);
+    if (*row->id != '\0') {
+        key_init(&key, row->id);
+        if (tree_get(&catalog->next.node_ids, key.bytes, key.size) == row) {
+            tree_remove(&catalog->next.node_ids, &catalog->batch, key.bytes, key.size);
+        }
+    }
+    catalog->next.indexes.row_hash -= row_hash_node(row);
+    epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
+}
+
+static void remove_node(struct catalog *catalog, const struct catalog_node *row) {
+    struct rows services = {0}, checks = {0};
+    view_walk_node_services(&catalog->next, row->name, collect_service, &services);
+    for (size_t i = 0; i < services.count; i++) {
+        remove_service(catalog, services.v[i]);
+    }
+    view_walk_node_checks(&catalog->next, row->name, collect_check, &checks);
+    for (size_t i = 0; i < checks.count; i++) {
+        remove_check_row(catalog, checks.v[i]);
+    }
+    free(services.v);
+    free(checks.v);
+    drop_node_row(catalog, row);
+    struct key key;
+    key_init(&key, row->name);
+    tree_remove(&catalog->next.node_index, &catalog->batch, key.bytes, key.size);
+    catalog->next.indexes.node_extinction = now(catalog);
+    touch_nodes_table(catalog);
+    mark(catalog, WATCH_NODE, row->name);
+}
+
+static void set_node(struct catalog *catalog, const struct catalog_node *node) {
+    const struct catalog_node *old = view_get_node(&catalog->next, node->name);
+    if (old != NULL && row_equal_node(old, node)) {
+        return;
+    }
+    struct catalog_node *row = row_copy_node(node);
+    row->modify_index = now(catalog);
+    row->create_index = old != NULL ? old->create_index : now(catalog);
+    if (old != NULL) {
+        drop_node_row(catalog, old);
+    }
+    struct key key;
+    key_init(&key, row->name);
+    tree_set(&catalog->next.nodes, &catalog->batch, key.bytes, key.size, row);
+    if (*row->id != '\0') {
+        key_init(&key, row->id);
+        tree_set(&catalog->next.node_ids, &catalog->batch, key.bytes, key.size, row);
+    }
+    catalog->next.indexes.row_hash += row_hash_node(row);
+    touch_nodes_table(catalog);
+    touch_node(catalog, row->name);
+    rebuild_node(catalog, row->name);
+}
+
+/* Alive as far as its own gossip check says; a node without one may be taken over. */
+static bool node_is_healthy(const struct catalog *catalog, const struct catalog_node *node) {
+    const struct catalog_check *check = view_get_check(&catalog->next, node->name, "serfHealth");
+    return check != NULL && catalog_health_of(check->status) != HEALTH_CRITICAL;
+}
+
+/* The contract's node id rules (7.2), judged before anything changes. */
+static enum err judge_node(const struct catalog *catalog, const struct catalog_node *node,
+                           const struct catalog_node **ret_renamed, struct err_text *text) {
+    *ret_renamed = NULL;
+    if (*node->id == '\0') {
+        return ERR_OK;
+    }
+    const struct catalog_node *owner = view_get_node(&catalog->next, node->name);
+    const struct catalog_node *same_id = view_get_node_by_id(&catalog->next, node->id);
+    bool renames = same_id != NULL && !str_equal_fold(same_id->name, node->name);
+    if (owner != NULL && *owner->id != '\0' && strcmp(owner->id, node->id) != 0 &&
+        node_is_healthy(catalog, owner)) {
+        return err_set(text, ERR_INVALID,
+                       "failed inserting node: Error while renaming Node ID: \"%s\"%s%.64s%s: Node "
+                       "name %.128s is reserved by node %s with name %.128s (%.64s)",
+                       node->id, renames ? " (" : "", renames ? node->address : "",
+                       renames ? ")" : "", node->name, owner->id, owner->name, owner->address);
+    }
+    *ret_renamed = renames ? same_id : NULL;
+    return ERR_OK;
+}
+
+/* ---- commands ---- */
+
+static bool names_fit(const struct catalog_register *reg) {
+    bool fit = strlen(reg->node.name) <= LIMIT_NAME_BYTES && strlen(reg->node.id) < UUID_TEXT_BYTES;
+    if (reg->service != NULL) {
+        fit = fit && strlen(reg->service->id) <= LIMIT_NAME_BYTES &&
+              strlen(reg->service->name) <= LIMIT_NAME_BYTES;
+    }
+    for (uint32_t i = 0; i < reg->check_count; i++) {
+        fit = fit && strlen(reg->checks[i].id) <= LIMIT_NAME_BYTES;
+    }
+    return fit;
+}
+
+/* The service that a check of this registration belongs to, as it will be after it. */
+static const struct catalog_service *service_of_check(const struct catalog *catalog,
+                                                      const struct catalog_register *reg,
+                                                      const struct catalog_check *check,
+                                                      bool node_stays) {
+    if (reg->service != NULL && str_equal_fold(reg->service->id, check->service_id)) {
+        return reg->service;
+    }
+    return node_stays ? view_get_service(&catalog->next, reg->node.name, check->service_id) : NULL;
+}
+
+static enum err judge_checks(const struct catalog *catalog, const struct catalog_register *reg,
+                             bool node_stays, struct err_text *text) {
+    for (uint32_t i = 0; i < reg->check_count; i++) {
+        const struct catalog_check *check = &reg->checks[i];
+        if (*check->service_id != '\0' &&
+            service_of_check(catalog, reg, check, node_stays) == NULL) {
+            return err_set(text, ERR_INVALID, "Unknown service ID '%.128s' for check ID '%.128s'",
+                           check->service_id, check->id);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err apply_register(struct catalog *catalog, const struct catalog_register *reg,
+                               struct err_text *text) {
+    if (!names_fit(reg)) {
+        return err_set(text, ERR_INVALID, "a name or ID is longer than %d bytes", LIMIT_NAME_BYTES);
+    }
+    const struct catalog_node *known = view_get_node(&catalog->next, reg->node.name);
+    bool write_node = known == NULL || !reg->skip_node_update;
+    const struct catalog_node *renamed = NULL;
+    enum err err = write_node ? judge_node(catalog, &reg->node, &renamed, text) : ERR_OK;
+    if (err == ERR_OK) {
+        err = judge_checks(catalog, reg, known != NULL, text);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (renamed != NULL) {
+        remove_node(catalog, renamed);
+    }
+    if (write_node) {
+        set_node(catalog, &reg->node);
+    }
+    if (reg->service != NULL) {
+        struct catalog_service service = *reg->service;
+        service.node = view_get_node(&catalog->next, reg->node.name)->name;
+        set_service(catalog, &service);
+    }
+    for (uint32_t i = 0; i < reg->check_count; i++) {
+        struct catalog_check check = reg->checks[i];
+        check.node = view_get_node(&catalog->next, reg->node.name)->name;
+        if (*check.service_id != '\0') {
+            const struct catalog_service *service =
+                view_get_service(&catalog->next, check.node, check.service_id);
+            check.service_id = service->id;
+            check.service_name = service->name;
+            check.service_tags = service->tags;
+        }
+        set_check(catalog, &check);
+    }
+    return ERR_OK;
+}
+
+static void apply_deregister(struct catalog *catalog, const struct catalog_deregister *dereg) {
+    if (*dereg->service_id != '\0') {
+        const struct catalog_service *service =
+            view_get_service(&catalog->next, dereg->node, dereg->service_id);
+        if (service != NULL) {
+            remove_service(catalog, service);
+        }
+    } else if (*dereg->check_id != '\0') {
+        const struct catalog_check *check =
+            view_get_check(&catalog->next, dereg->node, dereg->check_id);
+        if (check != NULL) {
+            remove_check(catalog, check);
+        }
+    } else {
+        const struct catalog_node *node = view_get_node(&catalog->next, dereg->node);
+        if (node != NULL) {
+            remove_node(catalog, node);
+        }
+    }
+}
+
+void catalog_skip(struct catalog *catalog, uint64_t index) {
+    ASSERT(index > catalog->next.indexes.applied);
+    catalog->next.indexes.applied = index;
+}
+
+enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
+                       struct err_text *text) {
+    catalog_skip(catalog, index);
+    struct arena arena;
+    arena_init(&arena);
+    struct catalog_command decoded;
+    enum err err = codec_decode_command(command, size, &arena, &decoded);
+    if (err != ERR_OK) {
+        err_set(text, err, "entry %llu is not a command that this version knows",
+                (unsigned long long)index);
+    } else if (decoded.kind == COMMAND_REGISTER) {
+        err = apply_register(catalog, &decoded.reg, text);
+    } else {
+        apply_deregister(catalog, &decoded.dereg);
+    }
+    arena_clear(&arena);
+    return err;
+}

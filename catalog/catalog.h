@@ -1,0 +1,54 @@
+/* The catalog: the state machine under the Raft log. Deterministic and blind to time: the same
+ * commands at the same indexes give the same rows and the same row hash on every server.
+ *
+ * One writer (the core's thread) applies commands and publishes; any thread reads published views.
+ *
+ *   catalog_apply ... catalog_apply     rows, indexes and watch marks of the next view
+ *   catalog_publish                     one pointer store; then the old view's blocks are retired
+ */
+#ifndef CATALOG_CATALOG_H
+#define CATALOG_CATALOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/epoch.h"
+#include "base/err.h"
+#include "catalog/codec.h"
+#include "catalog/view.h"
+#include "catalog/watch.h"
+
+struct catalog;
+
+/* epoch and watches are borrowed and outlive it; watches may be NULL. */
+struct catalog *catalog_create(struct epoch *epoch, struct watches *watches);
+/* No reader may be inside. NULL is allowed. */
+void catalog_destroy(struct catalog *catalog);
+
+/* Runs one command. index rises from call to call. The index counts as applied whatever the result.
+ * Errors: ERR_INVALID with the contract's sentence (the catalog is unchanged); ERR_CORRUPT or
+ * ERR_VERSION: not a command that this program knows, which means the log can't be applied further.
+ */
+enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
+                       struct err_text *text);
+/* An entry without a command (no-op, configuration): only the applied index moves. */
+void catalog_skip(struct catalog *catalog, uint64_t index);
+
+void catalog_publish(struct catalog *catalog);
+
+/* Any thread, inside an epoch section; valid until the section ends. Never NULL. */
+const struct catalog_view *catalog_view(const struct catalog *catalog);
+
+/* Rows, indexes and hash of a view as a stream of bytes, in order, in pieces of the encoder's
+ * choice. Any thread that holds the view. Stops at write's first error and returns it. */
+enum err catalog_snapshot(const struct catalog_view *view,
+                          enum err (*write)(void *context, const void *data, size_t size),
+                          void *context);
+/* Replaces everything by what read delivers and publishes it; all watches are marked. read fills up
+ * to size bytes and returns how many, 0 at the end. ERR_CORRUPT, ERR_VERSION or read's error (as a
+ * negative enum err): the catalog is as before. */
+enum err catalog_restore(struct catalog *catalog,
+                         int64_t (*read)(void *context, void *data, size_t size), void *context,
+                         struct err_text *text);
+
+#endif

@@ -1,0 +1,446 @@
+#include "catalog/codec.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "proto/catalog.pb-c.h"
+
+/* ---- protobuf-c on an arena ---- */
+
+static void *allocate(void *context, size_t size) {
+    return arena_alloc(context, size);
+}
+
+static void release(void *context, void *block) {
+    (void)context;
+    (void)block;
+}
+
+static void pack(const ProtobufCMessage *message, struct buf *out) {
+    size_t size = protobuf_c_message_get_packed_size(message);
+    char *to = buf_reserve(out, size);
+    if (to != NULL) {
+        out->count += protobuf_c_message_pack(message, (uint8_t *)to);
+    }
+}
+
+/* ---- unknown fields: kept in a row as [tag, wire type, length, bytes]... ---- */
+
+static struct catalog_bytes take_unknown(const ProtobufCMessage *message, struct arena *arena) {
+    size_t size = 0;
+    for (unsigned i = 0; i < message->n_unknown_fields; i++) {
+        size += 3 * sizeof(uint32_t) + message->unknown_fields[i].len;
+    }
+    if (size == 0 || size > UINT32_MAX) {
+        return (struct catalog_bytes){0};
+    }
+    uint8_t *data = arena_alloc(arena, size), *at = data;
+    for (unsigned i = 0; i < message->n_unknown_fields; i++) {
+        const ProtobufCMessageUnknownField *field = &message->unknown_fields[i];
+        uint32_t head[3] = {field->tag, (uint32_t)field->wire_type, (uint32_t)field->len};
+        memcpy(at, head, sizeof head);
+        memcpy(at + sizeof head, field->data, field->len);
+        at += sizeof head + field->len;
+    }
+    return (struct catalog_bytes){.data = data, .size = (uint32_t)size};
+}
+
+static void give_unknown(ProtobufCMessage *message, const struct catalog_bytes *bytes,
+                         struct arena *arena) {
+    unsigned count = 0;
+    uint32_t head[3];
+    for (uint32_t at = 0; at < bytes->size; at += (uint32_t)sizeof head + head[2]) {
+        memcpy(head, bytes->data + at, sizeof head);
+        count++;
+    }
+    if (count == 0) {
+        return;
+    }
+    ProtobufCMessageUnknownField *fields = arena_alloc(arena, count * sizeof *fields);
+    uint32_t at = 0;
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(head, bytes->data + at, sizeof head);
+        uint8_t *data = arena_alloc(arena, head[2]);
+        memcpy(data, bytes->data + at + sizeof head, head[2]);
+        fields[i] = (ProtobufCMessageUnknownField){
+            .tag = head[0], .wire_type = (ProtobufCWireType)head[1], .len = head[2], .data = data};
+        at += (uint32_t)sizeof head + head[2];
+    }
+    message->unknown_fields = fields;
+    message->n_unknown_fields = count;
+}
+
+/* ---- shared shapes ---- */
+
+static char *writable(const char *s) {
+    return (char *)(uintptr_t)s; /* protobuf-c's structs lack const; packing does not write */
+}
+
+static Pb__Pair **put_map(const struct str_map *map, struct arena *arena) {
+    Pb__Pair **pairs = arena_alloc(arena, (map->count + 1) * sizeof *pairs);
+    for (uint32_t i = 0; i < map->count; i++) {
+        pairs[i] = arena_alloc(arena, sizeof **pairs);
+        pb__pair__init(pairs[i]);
+        pairs[i]->key = writable(map->v[i].key);
+        pairs[i]->value = writable(map->v[i].value);
+    }
+    return pairs;
+}
+
+static struct str_map get_map(Pb__Pair **pairs, size_t count, bool present, struct arena *arena) {
+    struct str_pair *v = arena_alloc(arena, (count + 1) * sizeof *v);
+    for (size_t i = 0; i < count; i++) {
+        v[i] = (struct str_pair){.key = pairs[i]->key, .value = pairs[i]->value};
+    }
+    return (struct str_map){.v = v, .count = (uint32_t)count, .present = present};
+}
+
+static Pb__Locality *put_locality(const char *region, const char *zone, struct arena *arena) {
+    if (*region == '\0') {
+        return NULL;
+    }
+    Pb__Locality *locality = arena_alloc(arena, sizeof *locality);
+    pb__locality__init(locality);
+    locality->region = writable(region);
+    locality->zone = writable(zone);
+    return locality;
+}
+
+static struct str_list get_list(char **v, size_t count, struct arena *arena) {
+    const char **list = arena_alloc(arena, (count + 1) * sizeof *list);
+    for (size_t i = 0; i < count; i++) {
+        list[i] = v[i];
+    }
+    return (struct str_list){.v = list, .count = (uint32_t)count};
+}
+
+/* ---- rows ---- */
+
+static Pb__Node *put_node(const struct catalog_node *node, struct arena *arena) {
+    Pb__Node *pb = arena_alloc(arena, sizeof *pb);
+    pb__node__init(pb);
+    pb->id = writable(node->id);
+    pb->name = writable(node->name);
+    pb->address = writable(node->address);
+    pb->tagged_addresses = put_map(&node->tagged_addresses, arena);
+    pb->n_tagged_addresses = node->tagged_addresses.count;
+    pb->tagged_addresses_present = node->tagged_addresses.present;
+    pb->meta = put_map(&node->meta, arena);
+    pb->n_meta = node->meta.count;
+    pb->meta_present = node->meta.present;
+    pb->locality = put_locality(node->region, node->zone, arena);
+    pb->create_index = node->create_index;
+    pb->modify_index = node->modify_index;
+    give_unknown(&pb->base, &node->unknown, arena);
+    return pb;
+}
+
+static struct catalog_node get_node(const Pb__Node *pb, struct arena *arena) {
+    return (struct catalog_node){
+        .id = pb->id,
+        .name = pb->name,
+        .address = pb->address,
+        .tagged_addresses = get_map(pb->tagged_addresses, pb->n_tagged_addresses,
+                                    pb->tagged_addresses_present, arena),
+        .meta = get_map(pb->meta, pb->n_meta, pb->meta_present, arena),
+        .region = pb->locality != NULL ? pb->locality->region : "",
+        .zone = pb->locality != NULL ? pb->locality->zone : "",
+        .create_index = pb->create_index,
+        .modify_index = pb->modify_index,
+        .unknown = take_unknown(&pb->base, arena),
+    };
+}
+
+static Pb__TaggedAddress **put_tagged(const struct catalog_service *service, struct arena *arena) {
+    uint32_t count = service->tagged_address_count;
+    Pb__TaggedAddress **all = arena_alloc(arena, (count + 1) * sizeof *all);
+    for (uint32_t i = 0; i < count; i++) {
+        all[i] = arena_alloc(arena, sizeof **all);
+        pb__tagged_address__init(all[i]);
+        all[i]->name = writable(service->tagged_addresses[i].name);
+        all[i]->address = writable(service->tagged_addresses[i].address);
+        all[i]->port = service->tagged_addresses[i].port;
+    }
+    return all;
+}
+
+static Pb__Service *put_service(const struct catalog_service *service, struct arena *arena) {
+    Pb__Service *pb = arena_alloc(arena, sizeof *pb);
+    pb__service__init(pb);
+    pb->node = writable(service->node);
+    pb->id = writable(service->id);
+    pb->name = writable(service->name);
+    pb->tags = (char **)(uintptr_t)service->tags.v;
+    pb->n_tags = service->tags.count;
+    pb->address = writable(service->address);
+    pb->port = service->port;
+    pb->socket_path = writable(service->socket_path);
+    pb->tagged_addresses = put_tagged(service, arena);
+    pb->n_tagged_addresses = service->tagged_address_count;
+    pb->meta = put_map(&service->meta, arena);
+    pb->n_meta = service->meta.count;
+    pb->meta_present = service->meta.present;
+    pb->weight_passing = service->weight_passing;
+    pb->weight_warning = service->weight_warning;
+    pb->enable_tag_override = service->enable_tag_override;
+    pb->kind = writable(service->kind);
+    pb->locality = put_locality(service->region, service->zone, arena);
+    pb->proxy = writable(service->proxy);
+    pb->connect = writable(service->connect);
+    pb->create_index = service->create_index;
+    pb->modify_index = service->modify_index;
+    give_unknown(&pb->base, &service->unknown, arena);
+    return pb;
+}
+
+static struct catalog_service get_service(const Pb__Service *pb, struct arena *arena) {
+    struct catalog_tagged_address *tagged =
+        arena_alloc(arena, (pb->n_tagged_addresses + 1) * sizeof *tagged);
+    for (size_t i = 0; i < pb->n_tagged_addresses; i++) {
+        tagged[i] = (struct catalog_tagged_address){.name = pb->tagged_addresses[i]->name,
+                                                    .address = pb->tagged_addresses[i]->address,
+                                                    .port = pb->tagged_addresses[i]->port};
+    }
+    return (struct catalog_service){
+        .node = pb->node,
+        .id = pb->id,
+        .name = pb->name,
+        .tags = get_list(pb->tags, pb->n_tags, arena),
+        .address = pb->address,
+        .port = pb->port,
+        .socket_path = pb->socket_path,
+        .tagged_addresses = tagged,
+        .tagged_address_count = (uint32_t)pb->n_tagged_addresses,
+        .meta = get_map(pb->meta, pb->n_meta, pb->meta_present, arena),
+        .weight_passing = pb->weight_passing,
+        .weight_warning = pb->weight_warning,
+        .enable_tag_override = pb->enable_tag_override,
+        .kind = pb->kind,
+        .region = pb->locality != NULL ? pb->locality->region : "",
+        .zone = pb->locality != NULL ? pb->locality->zone : "",
+        .proxy = pb->proxy,
+        .connect = pb->connect,
+        .create_index = pb->create_index,
+        .modify_index = pb->modify_index,
+        .unknown = take_unknown(&pb->base, arena),
+    };
+}
+
+static Pb__Check *put_check(const struct catalog_check *check, struct arena *arena) {
+    Pb__Check *pb = arena_alloc(arena, sizeof *pb);
+    pb__check__init(pb);
+    pb->node = writable(check->node);
+    pb->id = writable(check->id);
+    pb->name = writable(check->name);
+    pb->status = writable(check->status);
+    pb->notes = writable(check->notes);
+    pb->output = writable(check->output);
+    pb->service_id = writable(check->service_id);
+    pb->service_name = writable(check->service_name);
+    pb->service_tags = (char **)(uintptr_t)check->service_tags.v;
+    pb->n_service_tags = check->service_tags.count;
+    pb->type = writable(check->type);
+    pb->interval = writable(check->interval);
+    pb->timeout = writable(check->timeout);
+    pb->definition = writable(check->definition);
+    pb->create_index = check->create_index;
+    pb->modify_index = check->modify_index;
+    give_unknown(&pb->base, &check->unknown, arena);
+    return pb;
+}
+
+static struct catalog_check get_check(const Pb__Check *pb, struct arena *arena) {
+    return (struct catalog_check){
+        .node = pb->node,
+        .id = pb->id,
+        .name = pb->name,
+        .status = pb->status,
+        .notes = pb->notes,
+        .output = pb->output,
+        .service_id = pb->service_id,
+        .service_name = pb->service_name,
+        .service_tags = get_list(pb->service_tags, pb->n_service_tags, arena),
+        .type = pb->type,
+        .interval = pb->interval,
+        .timeout = pb->timeout,
+        .definition = pb->definition,
+        .create_index = pb->create_index,
+        .modify_index = pb->modify_index,
+        .unknown = take_unknown(&pb->base, arena),
+    };
+}
+
+/* ---- commands ---- */
+
+static Pb__Register *put_register(const struct catalog_register *reg, struct arena *arena) {
+    Pb__Register *pb = arena_alloc(arena, sizeof *pb);
+    pb__register__init(pb);
+    pb->node = put_node(&reg->node, arena);
+    pb->skip_node_update = reg->skip_node_update;
+    pb->service = reg->service != NULL ? put_service(reg->service, arena) : NULL;
+    pb->checks = arena_alloc(arena, (reg->check_count + 1) * sizeof *pb->checks);
+    pb->n_checks = reg->check_count;
+    for (uint32_t i = 0; i < reg->check_count; i++) {
+        pb->checks[i] = put_check(&reg->checks[i], arena);
+    }
+    return pb;
+}
+
+void codec_encode_command(const struct catalog_command *command, struct buf *out) {
+    struct arena arena;
+    arena_init(&arena);
+    Pb__Command pb = PB__COMMAND__INIT;
+    Pb__Deregister dereg = PB__DEREGISTER__INIT;
+    switch (command->kind) {
+    case COMMAND_REGISTER:
+        pb.kind_case = PB__COMMAND__KIND_REGISTRATION;
+        pb.registration = put_register(&command->reg, &arena);
+        break;
+    case COMMAND_DEREGISTER:
+        dereg.node = writable(command->dereg.node);
+        dereg.service_id = writable(command->dereg.service_id);
+        dereg.check_id = writable(command->dereg.check_id);
+        pb.kind_case = PB__COMMAND__KIND_DEREGISTRATION;
+        pb.deregistration = &dereg;
+        break;
+    }
+    pack(&pb.base, out);
+    arena_clear(&arena);
+}
+
+static struct catalog_register get_register(const Pb__Register *pb, struct arena *arena) {
+    struct catalog_register reg = {.skip_node_update = pb->skip_node_update,
+                                   .check_count = (uint32_t)pb->n_checks};
+    if (pb->node != NULL) {
+        reg.node = get_node(pb->node, arena);
+    }
+    if (pb->service != NULL) {
+        struct catalog_service *service = arena_alloc(arena, sizeof *service);
+        *service = get_service(pb->service, arena);
+        reg.service = service;
+    }
+    struct catalog_check *checks = arena_alloc(arena, (pb->n_checks + 1) * sizeof *checks);
+    for (size_t i = 0; i < pb->n_checks; i++) {
+        checks[i] = get_check(pb->checks[i], arena);
+    }
+    reg.checks = checks;
+    return reg;
+}
+
+enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *arena,
+                              struct catalog_command *ret_command) {
+    ProtobufCAllocator allocator = {allocate, release, arena};
+    Pb__Command *pb = pb__command__unpack(&allocator, size, data);
+    if (pb == NULL) {
+        return ERR_CORRUPT;
+    }
+    switch (pb->kind_case) {
+    case PB__COMMAND__KIND_REGISTRATION:
+        if (pb->registration->node == NULL) {
+            return ERR_CORRUPT;
+        }
+        ret_command->kind = COMMAND_REGISTER;
+        ret_command->reg = get_register(pb->registration, arena);
+        return ERR_OK;
+    case PB__COMMAND__KIND_DEREGISTRATION:
+        ret_command->kind = COMMAND_DEREGISTER;
+        ret_command->dereg =
+            (struct catalog_deregister){.node = pb->deregistration->node,
+                                        .service_id = pb->deregistration->service_id,
+                                        .check_id = pb->deregistration->check_id};
+        return ERR_OK;
+    default:
+        return ERR_VERSION;
+    }
+}
+
+/* ---- snapshot records ---- */
+
+void codec_encode_record(const struct codec_record *record, struct buf *out) {
+    struct arena arena;
+    arena_init(&arena);
+    Pb__SnapshotRecord pb = PB__SNAPSHOT_RECORD__INIT;
+    Pb__Indexes indexes = PB__INDEXES__INIT;
+    Pb__NamedIndex named = PB__NAMED_INDEX__INIT;
+    switch (record->kind) {
+    case RECORD_INDEXES:
+        indexes.applied = record->indexes.applied;
+        indexes.nodes = record->indexes.nodes;
+        indexes.services = record->indexes.services;
+        indexes.checks = record->indexes.checks;
+        indexes.service_extinction = record->indexes.service_extinction;
+        indexes.node_extinction = record->indexes.node_extinction;
+        indexes.row_hash = record->indexes.row_hash;
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_INDEXES;
+        pb.indexes = &indexes;
+        break;
+    case RECORD_NODE:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_NODE;
+        pb.node = put_node(&record->node, &arena);
+        break;
+    case RECORD_SERVICE:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_SERVICE;
+        pb.service = put_service(&record->service, &arena);
+        break;
+    case RECORD_CHECK:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_CHECK;
+        pb.check = put_check(&record->check, &arena);
+        break;
+    case RECORD_SERVICE_INDEX:
+    case RECORD_NODE_INDEX:
+        named.name = writable(record->named.name);
+        named.index = record->named.index;
+        pb.kind_case = record->kind == RECORD_SERVICE_INDEX
+                           ? PB__SNAPSHOT_RECORD__KIND_SERVICE_INDEX
+                           : PB__SNAPSHOT_RECORD__KIND_NODE_INDEX;
+        pb.service_index = &named; /* the same place of the union for both kinds */
+        break;
+    case RECORD_END:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_END;
+        pb.end = record->end;
+        break;
+    }
+    pack(&pb.base, out);
+    arena_clear(&arena);
+}
+
+enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *arena,
+                             struct codec_record *ret_record) {
+    ProtobufCAllocator allocator = {allocate, release, arena};
+    Pb__SnapshotRecord *pb = pb__snapshot_record__unpack(&allocator, size, data);
+    if (pb == NULL) {
+        return ERR_CORRUPT;
+    }
+    switch (pb->kind_case) {
+    case PB__SNAPSHOT_RECORD__KIND_INDEXES:
+        *ret_record = (struct codec_record){
+            .kind = RECORD_INDEXES,
+            .indexes = {pb->indexes->applied, pb->indexes->nodes, pb->indexes->services,
+                        pb->indexes->checks, pb->indexes->service_extinction,
+                        pb->indexes->node_extinction, pb->indexes->row_hash}};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_NODE:
+        *ret_record = (struct codec_record){.kind = RECORD_NODE, .node = get_node(pb->node, arena)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_SERVICE:
+        *ret_record = (struct codec_record){.kind = RECORD_SERVICE,
+                                            .service = get_service(pb->service, arena)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_CHECK:
+        *ret_record =
+            (struct codec_record){.kind = RECORD_CHECK, .check = get_check(pb->check, arena)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_SERVICE_INDEX:
+    case PB__SNAPSHOT_RECORD__KIND_NODE_INDEX:
+        *ret_record = (struct codec_record){
+            .kind = pb->kind_case == PB__SNAPSHOT_RECORD__KIND_SERVICE_INDEX ? RECORD_SERVICE_INDEX
+                                                                             : RECORD_NODE_INDEX,
+            .named = {pb->service_index->name, pb->service_index->index}};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_END:
+        *ret_record = (struct codec_record){.kind = RECORD_END, .end = pb->end};
+        return ERR_OK;
+    default:
+        return ERR_VERSION;
+    }
+}

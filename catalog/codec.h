@@ -1,0 +1,77 @@
+/* Rows and commands as protobuf bytes (proto/catalog.proto). The only user of protobuf-c in this
+ * folder. Unknown fields of rows survive decoding and encoding. */
+#ifndef CATALOG_CODEC_H
+#define CATALOG_CODEC_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "catalog/types.h"
+
+/* Adds or replaces a node and, on it, one service and checks. All pointers are borrowed. */
+struct catalog_register {
+    struct catalog_node node;
+    bool skip_node_update;                 /* the node is only created when missing */
+    const struct catalog_service *service; /* or NULL */
+    const struct catalog_check *checks;
+    uint32_t check_count;
+};
+
+/* Removes an instance, else a check, else the whole node. */
+struct catalog_deregister {
+    const char *node;
+    const char *service_id;
+    const char *check_id;
+};
+
+enum catalog_command_kind { COMMAND_REGISTER, COMMAND_DEREGISTER };
+
+struct catalog_command {
+    enum catalog_command_kind kind;
+    union {
+        struct catalog_register reg;
+        struct catalog_deregister dereg;
+    };
+};
+
+void codec_encode_command(const struct catalog_command *command, struct buf *out);
+/* Strings of *ret_command live in the arena. ERR_CORRUPT: not a command; ERR_VERSION: a kind that
+ * this program does not know. */
+enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *arena,
+                              struct catalog_command *ret_command);
+
+/* Snapshot records: one at a time, without framing. */
+enum codec_record_kind {
+    RECORD_INDEXES,
+    RECORD_NODE,
+    RECORD_SERVICE,
+    RECORD_CHECK,
+    RECORD_SERVICE_INDEX,
+    RECORD_NODE_INDEX,
+    RECORD_END
+};
+
+struct codec_indexes {
+    uint64_t applied, nodes, services, checks, service_extinction, node_extinction, row_hash;
+};
+
+struct codec_record {
+    enum codec_record_kind kind;
+    union {
+        struct codec_indexes indexes;
+        struct catalog_node node;
+        struct catalog_service service;
+        struct catalog_check check;
+        struct {
+            const char *name;
+            uint64_t index;
+        } named;
+        uint64_t end; /* records before this one */
+    };
+};
+
+void codec_encode_record(const struct codec_record *record, struct buf *out);
+enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *arena,
+                             struct codec_record *ret_record);
+
+#endif

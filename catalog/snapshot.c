@@ -1,0 +1,296 @@
+/* The catalog as a stream: 4-byte little-endian length, record, and so on, up to the record `end`.
+ * What can be derived (instances, secondary indexes) is not written. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/mem.h"
+#include "catalog/codec.h"
+#include "catalog/internal.h"
+#include "catalog/row.h"
+
+#define RECORD_BYTES_MAX LIMIT_ENTRY_BYTES
+#define PIECE_BYTES (64 * 1024)
+
+struct writer {
+    const struct catalog_view *view;
+    enum err (*write)(void *context, const void *data, size_t size);
+    void *context;
+    struct buf out;
+    uint64_t records;
+    enum err err;
+    const char *last_service; /* whose index is written */
+};
+
+static void flush(struct writer *w) {
+    if (w->err == ERR_OK && w->out.count > 0) {
+        w->err = w->write(w->context, w->out.data, w->out.count);
+    }
+    buf_reset(&w->out);
+}
+
+static bool put_record(struct writer *w, const struct codec_record *record) {
+    size_t start = w->out.count;
+    buf_append(&w->out, "\0\0\0\0", 4);
+    codec_encode_record(record, &w->out);
+    if (w->out.failed) {
+        w->err = ERR_TOO_LARGE;
+        return false;
+    }
+    uint32_t size = (uint32_t)(w->out.count - start - 4);
+    for (int i = 0; i < 4; i++) {
+        w->out.data[start + (size_t)i] = (char)(size >> (8 * i));
+    }
+    w->records++;
+    if (w->out.count >= PIECE_BYTES) {
+        flush(w);
+    }
+    return w->err == ERR_OK;
+}
+
+static bool put_node(const struct catalog_node *node, void *context) {
+    struct writer *w = context;
+    struct codec_record record = {.kind = RECORD_NODE, .node = *node};
+    struct codec_record index = {
+        .kind = RECORD_NODE_INDEX,
+        .named = {node->name, catalog_get_index(&w->view->node_index, node->name)}};
+    return put_record(w, &record) && put_record(w, &index);
+}
+
+static bool put_service(const struct catalog_instance *instance, void *context) {
+    struct writer *w = context;
+    const char *name = instance->service->name;
+    if (w->last_service == NULL || !str_equal_fold(w->last_service, name)) {
+        struct codec_record index = {
+            .kind = RECORD_SERVICE_INDEX,
+            .named = {name, catalog_get_index(&w->view->service_index, name)}};
+        w->last_service = name;
+        if (!put_record(w, &index)) {
+            return false;
+        }
+    }
+    struct codec_record record = {.kind = RECORD_SERVICE, .service = *instance->service};
+    return put_record(w, &record);
+}
+
+static bool put_check(const struct catalog_check *check, void *context) {
+    struct codec_record record = {.kind = RECORD_CHECK, .check = *check};
+    return put_record(context, &record);
+}
+
+enum err catalog_snapshot(const struct catalog_view *view,
+                          enum err (*write)(void *context, const void *data, size_t size),
+                          void *context) {
+    struct writer w = {.view = view, .write = write, .context = context};
+    buf_init(&w.out, RECORD_BYTES_MAX + PIECE_BYTES + 4);
+    struct codec_record indexes = {.kind = RECORD_INDEXES, .indexes = view->indexes};
+    put_record(&w, &indexes);
+    view_walk_nodes(view, put_node, &w);
+    view_walk_all_instances(view, put_service, &w);
+    view_walk_all_checks(view, put_check, &w);
+    struct codec_record end = {.kind = RECORD_END, .end = w.records};
+    put_record(&w, &end);
+    flush(&w);
+    buf_clear(&w.out);
+    return w.err;
+}
+
+/* ---- restore ---- */
+
+struct reader {
+    int64_t (*read)(void *context, void *data, size_t size);
+    void *context;
+    struct catalog *building; /* rows go into its next view; it is never published */
+    uint64_t records;
+    bool ended;
+};
+
+static enum err read_exactly(struct reader *r, void *data, size_t size) {
+    char *at = data;
+    while (size > 0) {
+        int64_t n = r->read(r->context, at, size);
+        if (n <= 0) {
+            return n == 0 ? ERR_CORRUPT : (enum err) - n;
+        }
+        at += n;
+        size -= (size_t)n;
+    }
+    return ERR_OK;
+}
+
+static enum err add_node(struct catalog *c, const struct catalog_node *node) {
+    struct key key, id;
+    key_init(&key, node->name);
+    key_init(&id, node->id);
+    if (tree_get(&c->next.nodes, key.bytes, key.size) != NULL ||
+        (*node->id != '\0' && tree_get(&c->next.node_ids, id.bytes, id.size) != NULL)) {
+        return ERR_CORRUPT;
+    }
+    struct catalog_node *row = row_copy_node(node);
+    tree_set(&c->next.nodes, &c->batch, key.bytes, key.size, row);
+    if (*row->id != '\0') {
+        tree_set(&c->next.node_ids, &c->batch, id.bytes, id.size, row);
+    }
+    c->next.indexes.row_hash += row_hash_node(row);
+    return ERR_OK;
+}
+
+static enum err add_service(struct catalog *c, const struct catalog_service *service) {
+    struct key key;
+    key_init(&key, service->node);
+    key_add(&key, service->id);
+    if (view_get_node(&c->next, service->node) == NULL ||
+        tree_get(&c->next.services, key.bytes, key.size) != NULL) {
+        return ERR_CORRUPT;
+    }
+    struct catalog_service *row = row_copy_service(service);
+    tree_set(&c->next.services, &c->batch, key.bytes, key.size, row);
+    c->next.indexes.row_hash += row_hash_service(row);
+    return ERR_OK;
+}
+
+static enum err add_check(struct catalog *c, const struct catalog_check *check) {
+    struct key key, bound;
+    key_init(&key, check->node);
+    key_add(&key, check->id);
+    key_init(&bound, check->node);
+    key_add(&bound, check->service_id);
+    key_add(&bound, check->id);
+    if (view_get_node(&c->next, check->node) == NULL ||
+        tree_get(&c->next.checks, key.bytes, key.size) != NULL) {
+        return ERR_CORRUPT;
+    }
+    struct catalog_check *row = row_copy_check(check);
+    tree_set(&c->next.checks, &c->batch, key.bytes, key.size, row);
+    tree_set(&c->next.bound_checks, &c->batch, bound.bytes, bound.size, row);
+    c->next.indexes.row_hash += row_hash_check(row);
+    return ERR_OK;
+}
+
+static enum err add_record(struct reader *r, const struct codec_record *record,
+                           struct codec_indexes *indexes) {
+    struct catalog *c = r->building;
+    switch (record->kind) {
+    case RECORD_INDEXES:
+        *indexes = record->indexes;
+        return ERR_OK;
+    case RECORD_NODE:
+        return add_node(c, &record->node);
+    case RECORD_SERVICE:
+        return add_service(c, &record->service);
+    case RECORD_CHECK:
+        return add_check(c, &record->check);
+    case RECORD_SERVICE_INDEX:
+    case RECORD_NODE_INDEX:
+        if (record->named.index == 0) {
+            return ERR_CORRUPT;
+        }
+        catalog_set_index(
+            c, record->kind == RECORD_NODE_INDEX ? &c->next.node_index : &c->next.service_index,
+            record->named.name, record->named.index);
+        return ERR_OK;
+    case RECORD_END:
+        r->ended = record->end == r->records;
+        return r->ended ? ERR_OK : ERR_CORRUPT;
+    }
+    return ERR_VERSION;
+}
+
+static enum err read_records(struct reader *r, struct codec_indexes *indexes) {
+    enum err err = ERR_OK;
+    char *block = NULL;
+    size_t capacity = 0;
+    while (err == ERR_OK && !r->ended) {
+        uint8_t head[4];
+        err = read_exactly(r, head, sizeof head);
+        size_t size =
+            (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
+        if (err != ERR_OK || size > RECORD_BYTES_MAX) {
+            err = err != ERR_OK ? err : ERR_CORRUPT;
+            break;
+        }
+        if (size > capacity) {
+            capacity = size * 2;
+            block = mem_realloc(block, capacity);
+        }
+        err = read_exactly(r, block, size);
+        if (err == ERR_OK) {
+            struct arena arena;
+            struct codec_record record;
+            arena_init(&arena);
+            err = codec_decode_record((const uint8_t *)block, size, &arena, &record);
+            if (err == ERR_OK) {
+                err = add_record(r, &record, indexes);
+            }
+            arena_clear(&arena);
+            r->records++;
+        }
+    }
+    free(block);
+    return err;
+}
+
+static bool build(const struct catalog_service *service, void *context) {
+    catalog_build_instance(context, service);
+    return true;
+}
+
+static bool visit_service(void *value, void *context) {
+    return build(value, context);
+}
+
+static bool retire_value(void *value, void *context) {
+    epoch_retire(context, value);
+    return true;
+}
+
+/* Retires all that the present view holds. Tree nodes go with their trees. */
+static void retire_rows(struct catalog *catalog) {
+    struct tree *owners[] = {&catalog->next.nodes, &catalog->next.services,
+                             &catalog->next.instances, &catalog->next.checks};
+    for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
+        tree_walk(owners[i], NULL, 0, retire_value, catalog->epoch);
+    }
+}
+
+enum err catalog_restore(struct catalog *catalog,
+                         int64_t (*read)(void *context, void *data, size_t size), void *context,
+                         struct err_text *text) {
+    struct codec_indexes indexes = {0};
+    struct catalog *building = catalog_create(catalog->epoch, NULL);
+    building->batch.stamp = catalog->batch.stamp + 1;
+    struct reader r = {.read = read, .context = context, .building = building};
+    enum err err = read_records(&r, &indexes);
+    if (err == ERR_OK && building->next.indexes.row_hash != indexes.row_hash) {
+        err = ERR_CORRUPT;
+    }
+    if (err != ERR_OK) {
+        err_set(text, err, "snapshot: record %llu: %s", (unsigned long long)r.records + 1,
+                err_name(err));
+        catalog_destroy(building);
+        return err;
+    }
+    tree_walk(&building->next.services, NULL, 0, visit_service, building);
+    catalog_publish(catalog); /* closes the batch, so that all retired below waits for the next */
+    struct catalog_view old = catalog->next;
+    catalog->next = building->next;
+    catalog->next.indexes = indexes;
+    catalog->next.version = old.version;
+    catalog->batch.stamp = building->batch.stamp + 1;
+    building->next = (struct catalog_view){0};
+    catalog_destroy(building);
+    retire_rows(&old, catalog->epoch);
+    tree_retire(&old.nodes, catalog->epoch);
+    tree_retire(&old.node_ids, catalog->epoch);
+    tree_retire(&old.services, catalog->epoch);
+    tree_retire(&old.instances, catalog->epoch);
+    tree_retire(&old.checks, catalog->epoch);
+    tree_retire(&old.bound_checks, catalog->epoch);
+    tree_retire(&old.service_index, catalog->epoch);
+    tree_retire(&old.node_index, catalog->epoch);
+    if (catalog->watches != NULL) {
+        watches_mark_all(catalog->watches);
+    }
+    catalog_publish(catalog);
+    return ERR_OK;
+}

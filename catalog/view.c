@@ -1,0 +1,208 @@
+#include "catalog/view.h"
+
+#include <string.h>
+
+#include "base/uuid.h"
+#include "catalog/internal.h"
+
+void key_add(struct key *key, const char *name) {
+    size_t room = sizeof key->bytes - key->size;
+    char *to = (char *)key->bytes + key->size;
+    if (room > LIMIT_NAME_BYTES + 1) {
+        room = LIMIT_NAME_BYTES + 1;
+    }
+    if (str_lower(to, room, name)) {
+        key->size += strlen(to) + 1;
+    } else {
+        /* Too long for any row: 0xff never starts a name in UTF-8, so this matches none. */
+        to[0] = (char)0xff;
+        key->size += 1;
+    }
+}
+
+void key_init(struct key *key, const char *name) {
+    key->size = 0;
+    key_add(key, name);
+}
+
+enum catalog_health catalog_health_of(const char *status) {
+    return strcmp(status, "passing") == 0   ? HEALTH_PASSING
+           : strcmp(status, "warning") == 0 ? HEALTH_WARNING
+                                            : HEALTH_CRITICAL;
+}
+
+uint64_t view_applied(const struct catalog_view *view) {
+    return view->indexes.applied;
+}
+
+uint64_t view_row_hash(const struct catalog_view *view) {
+    return view->indexes.row_hash;
+}
+
+uint64_t view_version(const struct catalog_view *view) {
+    return view->version;
+}
+
+static uint64_t at_least_one(uint64_t index) {
+    return index > 0 ? index : 1;
+}
+
+uint64_t view_index_nodes(const struct catalog_view *view) {
+    return at_least_one(view->indexes.nodes);
+}
+
+uint64_t view_index_services(const struct catalog_view *view) {
+    return at_least_one(view->indexes.services);
+}
+
+uint64_t view_index_checks(const struct catalog_view *view) {
+    return at_least_one(view->indexes.checks);
+}
+
+uint64_t catalog_get_index(const struct tree *tree, const char *name) {
+    struct key key;
+    key_init(&key, name);
+    return (uint64_t)(uintptr_t)tree_get(tree, key.bytes, key.size);
+}
+
+static uint64_t larger(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+uint64_t view_index_service(const struct catalog_view *view, const char *service) {
+    uint64_t index = catalog_get_index(&view->service_index, service);
+    if (index > 0) {
+        return index;
+    }
+    const struct codec_indexes *all = &view->indexes;
+    return all->service_extinction > 0
+               ? all->service_extinction
+               : at_least_one(larger(all->checks, larger(all->nodes, all->services)));
+}
+
+uint64_t view_index_node(const struct catalog_view *view, const char *node) {
+    uint64_t index = catalog_get_index(&view->node_index, node);
+    return at_least_one(index > 0 ? index : view->indexes.node_extinction);
+}
+
+static void *get(const struct tree *tree, const char *first, const char *second) {
+    struct key key;
+    key_init(&key, first);
+    if (second != NULL) {
+        key_add(&key, second);
+    }
+    return tree_get(tree, key.bytes, key.size);
+}
+
+const struct catalog_node *view_get_node(const struct catalog_view *view, const char *name) {
+    return get(&view->nodes, name, NULL);
+}
+
+const struct catalog_node *view_get_node_by_id(const struct catalog_view *view, const char *id) {
+    return get(&view->node_ids, id, NULL);
+}
+
+struct prefix_search {
+    const struct catalog_node *found;
+    unsigned count;
+};
+
+static bool count_match(void *value, void *context) {
+    struct prefix_search *search = context;
+    search->found = value;
+    return ++search->count < 2;
+}
+
+const struct catalog_node *view_find_node_by_id_prefix(const struct catalog_view *view,
+                                                       const char *prefix) {
+    struct key key;
+    struct prefix_search search = {0};
+    if (strlen(prefix) < 2 || strlen(prefix) >= UUID_TEXT_BYTES) {
+        return NULL;
+    }
+    key_init(&key, prefix);
+    tree_walk(&view->node_ids, key.bytes, key.size - 1, count_match, &search);
+    return search.count == 1 ? search.found : NULL;
+}
+
+const struct catalog_service *view_get_service(const struct catalog_view *view, const char *node,
+                                               const char *id) {
+    return get(&view->services, node, id);
+}
+
+const struct catalog_check *view_get_check(const struct catalog_view *view, const char *node,
+                                           const char *id) {
+    return get(&view->checks, node, id);
+}
+
+/* The typed visitor behind an untyped walk. */
+struct visitor {
+    void *context;
+    union {
+        view_visit_node node;
+        view_visit_service service;
+        view_visit_check check;
+        view_visit_instance instance;
+    };
+};
+
+static bool visit_node(void *value, void *context) {
+    struct visitor *visitor = context;
+    return visitor->node(value, visitor->context);
+}
+
+static bool visit_service(void *value, void *context) {
+    struct visitor *visitor = context;
+    return visitor->service(value, visitor->context);
+}
+
+static bool visit_check(void *value, void *context) {
+    struct visitor *visitor = context;
+    return visitor->check(value, visitor->context);
+}
+
+static bool visit_instance(void *value, void *context) {
+    struct visitor *visitor = context;
+    return visitor->instance(value, visitor->context);
+}
+
+static void walk_name(const struct tree *tree, const char *name,
+                      bool (*visit)(void *value, void *context), struct visitor *visitor) {
+    struct key key;
+    key_init(&key, name);
+    tree_walk(tree, key.bytes, key.size, visit, visitor);
+}
+
+void view_walk_nodes(const struct catalog_view *view, view_visit_node visit, void *context) {
+    struct visitor visitor = {.context = context, .node = visit};
+    tree_walk(&view->nodes, NULL, 0, visit_node, &visitor);
+}
+
+void view_walk_instances(const struct catalog_view *view, const char *service,
+                         view_visit_instance visit, void *context) {
+    struct visitor visitor = {.context = context, .instance = visit};
+    walk_name(&view->instances, service, visit_instance, &visitor);
+}
+
+void view_walk_all_instances(const struct catalog_view *view, view_visit_instance visit,
+                             void *context) {
+    struct visitor visitor = {.context = context, .instance = visit};
+    tree_walk(&view->instances, NULL, 0, visit_instance, &visitor);
+}
+
+void view_walk_node_services(const struct catalog_view *view, const char *node,
+                             view_visit_service visit, void *context) {
+    struct visitor visitor = {.context = context, .service = visit};
+    walk_name(&view->services, node, visit_service, &visitor);
+}
+
+void view_walk_node_checks(const struct catalog_view *view, const char *node,
+                           view_visit_check visit, void *context) {
+    struct visitor visitor = {.context = context, .check = visit};
+    walk_name(&view->checks, node, visit_check, &visitor);
+}
+
+void view_walk_all_checks(const struct catalog_view *view, view_visit_check visit, void *context) {
+    struct visitor visitor = {.context = context, .check = visit};
+    tree_walk(&view->checks, NULL, 0, visit_check, &visitor);
+}
