@@ -244,12 +244,10 @@ static bool retire_value(void *value, void *context) {
     return true;
 }
 
-/* Retires all that the present view holds. Tree nodes go with their trees. */
-static void retire_rows(struct catalog *catalog) {
-    struct tree *owners[] = {&catalog->next.nodes, &catalog->next.services,
-                             &catalog->next.instances, &catalog->next.checks};
+static void retire_rows(struct catalog_view *view, struct epoch *epoch) {
+    struct tree *owners[] = {&view->nodes, &view->services, &view->instances, &view->checks};
     for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
-        tree_walk(owners[i], NULL, 0, retire_value, catalog->epoch);
+        tree_walk(owners[i], NULL, 0, retire_value, epoch);
     }
 }
 

@@ -1,0 +1,104 @@
+/* Definitions of services and checks as an agent takes them (contract 10.8, 10.10; configuration
+ * 2.8), and the requests of the catalog endpoints: one parser for HTTP bodies, files and what the
+ * agent itself has written. Strings and lists live in the caller's arena. */
+#ifndef CATALOG_DEFINITION_H
+#define CATALOG_DEFINITION_H
+
+#include "base/arena.h"
+#include "base/decode.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "catalog/codec.h"
+#include "catalog/types.h"
+
+enum check_kind {
+    CHECK_NONE,
+    CHECK_GRPC,
+    CHECK_HTTP,
+    CHECK_TTL,
+    CHECK_TCP,
+    CHECK_UDP,
+    CHECK_ALIAS,
+    CHECK_DOCKER,
+    CHECK_SCRIPT,
+    CHECK_H2PING,
+    CHECK_OS_SERVICE
+};
+
+/* The contract's Type string: "http", "ttl", ...; "" for CHECK_NONE. */
+const char *check_kind_name(enum check_kind kind);
+
+struct check_definition {
+    const char *id;   /* unique on the agent, exact */
+    const char *name;
+    const char *notes;
+    const char *status; /* initial; "" = critical */
+    const char *service_id, *service_name;
+    struct str_list service_tags;
+    const char *token;
+
+    const char *http, *method, *body;
+    struct str_multimap header;
+    bool disable_redirects;
+    const char *tcp;
+    bool tcp_use_tls;
+    const char *udp;
+    const char *grpc;
+    bool grpc_use_tls;
+    const char *h2ping;
+    int8_t h2ping_use_tls; /* -1 no, 1 yes, 0 unset: yes when h2ping is set */
+    struct str_list script_args;
+    const char *docker_container_id, *shell;
+    const char *os_service;
+    const char *alias_node, *alias_service;
+    const char *tls_server_name;
+    bool tls_skip_verify;
+
+    int64_t interval_ns, timeout_ns, ttl_ns, deregister_critical_after_ns; /* 0 = unset */
+    int64_t success_before_passing, failures_before_warning, failures_before_critical;
+    int64_t output_bytes_max; /* 0 = unset */
+};
+
+/* By the contract's precedence when several types are set. */
+enum check_kind check_definition_kind(const struct check_definition *check);
+
+/* The contract's validation (10.10, without the prefix "Invalid check: "), and the raising of too
+ * short intervals; id and name must be set. ERR_INVALID and the contract's sentence. */
+enum err check_definition_validate(struct check_definition *check, struct err_text *text);
+
+struct service_definition {
+    struct catalog_service service; /* node is "" */
+    const char *token;
+    struct check_definition *checks; /* ids, names and service fields filled in */
+    uint32_t check_count;
+};
+
+/* Bodies of PUT /v1/agent/service/register and check/register. ERR_INVALID and the sentence, with its
+ * prefix ("Request decode failed: ", "Invalid check: ", ...). */
+enum err definition_parse_service(const char *json, size_t size, struct arena *arena,
+                                  struct service_definition *ret_service, struct err_text *text);
+enum err definition_parse_check(const char *json, size_t size, struct arena *arena,
+                                struct check_definition *ret_check, struct err_text *text);
+
+/* The same shapes as JSON, such that the parser above gives back what was written. */
+void definition_write_service(struct json *json, const struct service_definition *service);
+void definition_write_check(struct json *json, const struct check_definition *check);
+
+/* One heap block with a deep copy. */
+struct check_definition *check_definition_copy(const struct check_definition *check);
+
+/* Bodies of PUT /v1/catalog/register and deregister, validated as far as that needs no catalog
+ * (contract 7.3). ERR_INVALID: a decode failure (HTTP 400); ERR_DENIED never; other sentences of 7.3
+ * come as ERR_UNSUPPORTED (HTTP 500), because the contract answers 500 to them. dc is set to the
+ * body's Datacenter, "" when absent. */
+enum err definition_parse_register(const char *json, size_t size, struct arena *arena,
+                                   struct catalog_register *ret_register, const char **ret_dc,
+                                   struct err_text *text);
+enum err definition_parse_deregister(const char *json, size_t size, struct arena *arena,
+                                     struct catalog_deregister *ret_deregister,
+                                     const char **ret_dc, struct err_text *text);
+
+/* The contract's rules for metadata (7.4). */
+enum err definition_check_meta(const struct str_map *meta, struct err_text *text);
+
+#endif
