@@ -40,6 +40,7 @@
 #define LIMIT_CHECK_OUTPUT_BYTES 4096
 #define LIMIT_CHECK_BODY_BYTES (64 * 1024) /* bytes of a check's reply that are read */
 #define LIMIT_CHECK_REDIRECTS 10
+#define LIMIT_CHECK_RUNS 512 /* at once; the others wait their turn */
 
 /* DNS. */
 #define LIMIT_DNS_UDP_BYTES_MIN 512
