@@ -11,6 +11,7 @@ const char *err_name(enum err code) {
     static const char *const names[ERR_COUNT] = {
         [ERR_OK] = "ok",
         [ERR_INVALID] = "invalid",
+        [ERR_REFUSED] = "refused",
         [ERR_UNKNOWN_KEY] = "unknown key",
         [ERR_NOT_FOUND] = "not found",
         [ERR_EXISTS] = "exists",
@@ -64,8 +65,11 @@ void err_prefix(struct err_text *text, const char *format, ...) {
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    struct err_text old = *text;
-    size_t used = strlen(prefix);
+    size_t used = strlen(prefix), room = sizeof text->s - 1;
+    strncat(prefix, ": ", sizeof prefix - used - 1);
+    used = strlen(prefix);
+    size_t kept = strnlen(text->s, room - used);
+    memmove(text->s + used, text->s, kept);
     memcpy(text->s, prefix, used);
-    snprintf(text->s + used, sizeof text->s - used, ": %s", old.s);
+    text->s[used + kept] = '\0';
 }

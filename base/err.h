@@ -8,6 +8,7 @@
 enum err {
     ERR_OK = 0,
     ERR_INVALID,     /* the caller's or the user's input is wrong */
+    ERR_REFUSED,     /* well-formed, but against a rule of the catalog */
     ERR_UNKNOWN_KEY, /* input names a field that does not exist */
     ERR_NOT_FOUND,
     ERR_EXISTS,

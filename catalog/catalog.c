@@ -425,7 +425,7 @@ static enum err judge_node(const struct catalog *catalog, const struct catalog_n
     bool renames = same_id != NULL && !str_equal_fold(same_id->name, node->name);
     if (owner != NULL && *owner->id != '\0' && strcmp(owner->id, node->id) != 0 &&
         node_is_healthy(catalog, owner)) {
-        return err_set(text, ERR_INVALID,
+        return err_set(text, ERR_REFUSED,
                        "failed inserting node: Error while renaming Node ID: \"%s\"%s%.64s%s: Node "
                        "name %.128s is reserved by node %s with name %.128s (%.64s)",
                        node->id, renames ? " (" : "", renames ? node->address : "",
@@ -466,7 +466,7 @@ static enum err judge_checks(const struct catalog *catalog, const struct catalog
         const struct catalog_check *check = &reg->checks[i];
         if (*check->service_id != '\0' &&
             service_of_check(catalog, reg, check, node_stays) == NULL) {
-            return err_set(text, ERR_INVALID, "Unknown service ID '%.128s' for check ID '%.128s'",
+            return err_set(text, ERR_REFUSED, "Unknown service ID '%.128s' for check ID '%.128s'",
                            check->service_id, check->id);
         }
     }
@@ -476,7 +476,7 @@ static enum err judge_checks(const struct catalog *catalog, const struct catalog
 static enum err apply_register(struct catalog *catalog, const struct catalog_register *reg,
                                struct err_text *text) {
     if (!names_fit(reg)) {
-        return err_set(text, ERR_INVALID, "a name or ID is longer than %d bytes", LIMIT_NAME_BYTES);
+        return err_set(text, ERR_REFUSED, "a name or ID is longer than %d bytes", LIMIT_NAME_BYTES);
     }
     const struct catalog_node *known = view_get_node(&catalog->next, reg->node.name);
     bool write_node = known == NULL || !reg->skip_node_update;

@@ -26,7 +26,7 @@ struct catalog *catalog_create(struct epoch *epoch, struct watches *watches);
 void catalog_destroy(struct catalog *catalog);
 
 /* Runs one command. index rises from call to call. The index counts as applied whatever the result.
- * Errors: ERR_INVALID with the contract's sentence (the catalog is unchanged); ERR_CORRUPT or
+ * Errors: ERR_REFUSED with the contract's sentence (the catalog is unchanged); ERR_CORRUPT or
  * ERR_VERSION: not a command that this program knows, which means the log can't be applied further.
  */
 enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,

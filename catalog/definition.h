@@ -29,7 +29,7 @@ enum check_kind {
 const char *check_kind_name(enum check_kind kind);
 
 struct check_definition {
-    const char *id;   /* unique on the agent, exact */
+    const char *id; /* unique on the agent, exact */
     const char *name;
     const char *notes;
     const char *status; /* initial; "" = critical */
@@ -73,8 +73,9 @@ struct service_definition {
     uint32_t check_count;
 };
 
-/* Bodies of PUT /v1/agent/service/register and check/register. ERR_INVALID and the sentence, with its
- * prefix ("Request decode failed: ", "Invalid check: ", ...). */
+/* Bodies of PUT /v1/agent/service/register and check/register. ERR_INVALID (HTTP 400) or
+ * ERR_REFUSED (HTTP 500) and the sentence, with its prefix ("Request decode failed: ", "Invalid
+ * check: ", ...). */
 enum err definition_parse_service(const char *json, size_t size, struct arena *arena,
                                   struct service_definition *ret_service, struct err_text *text);
 enum err definition_parse_check(const char *json, size_t size, struct arena *arena,
@@ -88,15 +89,14 @@ void definition_write_check(struct json *json, const struct check_definition *ch
 struct check_definition *check_definition_copy(const struct check_definition *check);
 
 /* Bodies of PUT /v1/catalog/register and deregister, validated as far as that needs no catalog
- * (contract 7.3). ERR_INVALID: a decode failure (HTTP 400); ERR_DENIED never; other sentences of 7.3
- * come as ERR_UNSUPPORTED (HTTP 500), because the contract answers 500 to them. dc is set to the
+ * (contract 7.3). ERR_INVALID: a decode failure; ERR_REFUSED: a sentence of 7.3. dc is set to the
  * body's Datacenter, "" when absent. */
 enum err definition_parse_register(const char *json, size_t size, struct arena *arena,
                                    struct catalog_register *ret_register, const char **ret_dc,
                                    struct err_text *text);
 enum err definition_parse_deregister(const char *json, size_t size, struct arena *arena,
-                                     struct catalog_deregister *ret_deregister,
-                                     const char **ret_dc, struct err_text *text);
+                                     struct catalog_deregister *ret_deregister, const char **ret_dc,
+                                     struct err_text *text);
 
 /* The contract's rules for metadata (7.4). */
 enum err definition_check_meta(const struct str_map *meta, struct err_text *text);

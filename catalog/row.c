@@ -4,53 +4,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
-
-/* Runs twice over a row: first with no block, to learn the size, then to fill it. */
-struct packer {
-    char *block;
-    size_t used;
-};
-
-static void *pack_bytes(struct packer *p, const void *data, size_t size, size_t align) {
-    p->used = (p->used + align - 1) & ~(align - 1);
-    char *to = p->block != NULL ? p->block + p->used : NULL;
-    p->used += size;
-    return to != NULL && size > 0 ? memcpy(to, data, size) : to;
-}
-
-static void pack_str(struct packer *p, const char **s) {
-    if (**s == '\0') {
-        *s = "";
-        return;
-    }
-    *s = pack_bytes(p, *s, strlen(*s) + 1, 1);
-}
-
-/* While sizes are learned the result is NULL, so the members are walked in the source. */
-static void pack_list(struct packer *p, struct str_list *list) {
-    const char **from = list->v;
-    list->v = pack_bytes(p, from, list->count * sizeof *from, sizeof(void *));
-    for (uint32_t i = 0; i < list->count; i++) {
-        const char *s = from[i];
-        pack_str(p, &s);
-        if (list->v != NULL) {
-            list->v[i] = s;
-        }
-    }
-}
-
-static void pack_map(struct packer *p, struct str_map *map) {
-    struct str_pair *from = map->v;
-    map->v = pack_bytes(p, from, map->count * sizeof *from, sizeof(void *));
-    for (uint32_t i = 0; i < map->count; i++) {
-        struct str_pair pair = from[i];
-        pack_str(p, &pair.key);
-        pack_str(p, &pair.value);
-        if (map->v != NULL) {
-            map->v[i] = pair;
-        }
-    }
-}
+#include "base/pack.h"
 
 static void pack_unknown(struct packer *p, struct catalog_bytes *bytes) {
     bytes->data = bytes->size > 0 ? pack_bytes(p, bytes->data, bytes->size, 1) : NULL;

@@ -1,0 +1,76 @@
+/* What the front ends need from the agent and the cluster, as one small table of functions that
+ * agent/backend.c fills in. Front ends see neither Raft nor gossip. */
+#ifndef CATALOG_BACKEND_H
+#define CATALOG_BACKEND_H
+
+#include "base/epoch.h"
+#include "base/err.h"
+#include "catalog/catalog.h"
+#include "catalog/definition.h"
+#include "catalog/local.h"
+
+enum backend_call_kind {
+    BACKEND_COMMAND,     /* a catalog command through the Raft log */
+    BACKEND_SET_SERVICE, /* this agent's own registrations */
+    BACKEND_REMOVE_SERVICE,
+    BACKEND_SET_CHECK,
+    BACKEND_REMOVE_CHECK,
+    BACKEND_UPDATE_CHECK, /* of a TTL check */
+    BACKEND_LEAVE         /* the agent leaves and stops */
+};
+
+/* One asynchronous request to the core. The caller owns it and all it points to until done runs. */
+struct backend_call {
+    enum backend_call_kind kind;
+    union {
+        struct catalog_command command;
+        struct {
+            struct service_definition definition;
+            bool replace_checks;
+        } set_service;
+        struct check_definition set_check;
+        const char *id; /* REMOVE_SERVICE, REMOVE_CHECK */
+        struct {
+            const char *id, *status, *output;
+        } update;
+    };
+    enum err err;         /* result: ERR_OK, ERR_NOT_FOUND, ERR_REFUSED, ERR_NO_LEADER, ... */
+    struct err_text text; /* the contract's sentence when it failed */
+    void (*done)(struct backend_call *call); /* runs once, on the core's thread */
+    void *context;                           /* the caller's */
+    struct backend_call *next;               /* the backend's while it has the call */
+};
+
+/* Facts about this agent that do not change while it runs. */
+struct backend_facts {
+    const char *node_name, *node_id, *datacenter, *version;
+    const char *advertise_ip;
+    const char *leader_address; /* this server's RPC "ip:port", as status and members show it */
+    struct str_map node_meta;
+    const char *config_json, *debug_config_json; /* objects for /v1/agent/self */
+    bool server;
+};
+
+/* Numbers for people, taken at one moment. */
+struct backend_stats {
+    bool leader;
+    uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
+    int64_t uptime_ms;
+};
+
+struct backend {
+    void *context;
+    struct epoch *epoch;
+    const struct catalog *catalog;
+    const struct local *local;
+    const struct backend_facts *facts;
+
+    /* Any thread. Whether a leader is known, and since the start has ever been. */
+    bool (*has_leader)(void *context);
+    bool (*had_leader)(void *context);
+    /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
+    void (*submit)(void *context, struct backend_call *call);
+    void (*get_stats)(void *context, struct backend_stats *ret_stats);
+};
+
+#endif

@@ -1,0 +1,48 @@
+/* What the files that parse and write definitions share; for this folder only. */
+#ifndef CATALOG_DEFINITION_PARTS_H
+#define CATALOG_DEFINITION_PARTS_H
+
+#include "catalog/definition.h"
+
+/* A service object of the agent's or the catalog's requests, as decoded. */
+struct locality {
+    const char *region, *zone;
+};
+
+struct weights {
+    int64_t passing, warning;
+};
+
+struct service_input {
+    const char *kind, *id, *name, *address, *socket_path, *token, *name_space, *partition, *peer;
+    struct str_list tags;
+    struct decode_objects tagged_addresses;
+    struct str_map meta;
+    int64_t port;
+    struct weights *weights;
+    bool enable_tag_override;
+    struct locality *locality;
+    const char *proxy, *connect;
+    struct check_definition *check;
+    struct decode_objects checks;
+};
+
+extern const struct decode_spec definition_node_service_spec; /* struct service_input */
+extern const struct decode_spec definition_locality_spec;
+/* The Definition of an external check: a check's fields, lenient to others. */
+extern const struct decode_spec definition_external_spec;
+
+/* Absent strings come from the decoder as NULL: they become "". */
+void definition_fill_strings(struct check_definition *check);
+struct catalog_service definition_take_service(const struct service_input *in, struct arena *arena);
+bool definition_any_address(const char *s);
+enum err definition_judge_tenancy(const char *name_space, const char *partition,
+                                  struct err_text *text);
+enum err definition_judge_weights(const struct weights *weights, struct err_text *text);
+enum err definition_judge_tagged(const struct catalog_service *service, struct err_text *text);
+/* Puts "Request decode failed: " before the sentence. */
+enum err definition_decode_failed(struct err_text *text);
+/* The contract's Definition object as JSON text, "" when nothing of it is set. */
+const char *definition_format_probe(const struct check_definition *check, struct arena *arena);
+
+#endif

@@ -1,0 +1,474 @@
+#include "catalog/local.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/duration.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "catalog/row.h"
+#include "catalog/tree.h"
+
+struct local_view {
+    struct tree services; /* id -> catalog_service */
+    struct tree checks;   /* id -> catalog_check */
+};
+
+/* The writer's side of an entry. */
+struct entry {
+    struct entry *next, *previous; /* in the ring of its kind: out of sync and not under way */
+    struct entry *next_changed;    /* while runner_changed */
+    uint64_t generation;           /* of its last change */
+    bool synced;
+    bool under_way;      /* an attempt to tell the catalog */
+    bool gone;           /* removed here, not yet told */
+    bool runner_changed; /* a check's definition was set or removed */
+    bool bare;
+    struct check_definition *definition; /* of a check that is not gone */
+    char id[];
+};
+
+struct local {
+    struct epoch *epoch;
+    struct tree_batch batch;
+    struct local_view next;
+    _Atomic(struct local_view *) published;
+    struct tree entries[2];   /* by enum local_kind: id -> entry; never published */
+    struct entry unsynced[2]; /* heads of the rings */
+    struct entry *changed;    /* checks whose runner must change, newest first */
+    struct tree bound;        /* service id, check id -> entry of the check; never published */
+    uint64_t generation;
+    char *node;
+};
+
+struct local *local_create(struct epoch *epoch, const char *node) {
+    struct local *local = mem_calloc(1, sizeof *local);
+    local->epoch = epoch;
+    local->batch = (struct tree_batch){.epoch = epoch, .stamp = 1};
+    local->node = mem_strdup(node);
+    for (int kind = 0; kind < 2; kind++) {
+        local->unsynced[kind].next = local->unsynced[kind].previous = &local->unsynced[kind];
+    }
+    atomic_init(&local->published, mem_calloc(1, sizeof(struct local_view)));
+    return local;
+}
+
+static bool free_value(void *value, void *context) {
+    (void)context;
+    free(value);
+    return true;
+}
+
+static bool free_entry(void *value, void *context) {
+    struct entry *entry = value;
+    (void)context;
+    free(entry->definition);
+    free(entry);
+    return true;
+}
+
+void local_destroy(struct local *local) {
+    if (local == NULL) {
+        return;
+    }
+    local_publish(local);
+    tree_walk(&local->next.services, NULL, 0, free_value, NULL);
+    tree_walk(&local->next.checks, NULL, 0, free_value, NULL);
+    tree_clear(&local->next.services);
+    tree_clear(&local->next.checks);
+    for (int kind = 0; kind < 2; kind++) {
+        tree_walk(&local->entries[kind], NULL, 0, free_entry, NULL);
+        tree_clear(&local->entries[kind]);
+    }
+    tree_clear(&local->bound);
+    free(atomic_load(&local->published));
+    free(local->node);
+    free(local);
+}
+
+void local_publish(struct local *local) {
+    struct local_view *view = mem_memdup(&local->next, sizeof local->next);
+    struct local_view *old = atomic_exchange(&local->published, view);
+    local->batch.stamp++;
+    epoch_retire(local->epoch, old);
+    epoch_advance(local->epoch);
+}
+
+const struct local_view *local_view(const struct local *local) {
+    return atomic_load(&local->published);
+}
+
+const struct local_view *local_next_view(const struct local *local) {
+    return &local->next;
+}
+
+/* ---- trees by exact id ---- */
+
+static void *get(const struct tree *tree, const char *id) {
+    return tree_get(tree, id, strlen(id) + 1);
+}
+
+static void put(struct local *local, struct tree *tree, const char *id, void *value) {
+    epoch_retire(local->epoch, tree_set(tree, &local->batch, id, strlen(id) + 1, value));
+}
+
+static void drop(struct local *local, struct tree *tree, const char *id) {
+    epoch_retire(local->epoch, tree_remove(tree, &local->batch, id, strlen(id) + 1));
+}
+
+const struct catalog_service *local_get_service(const struct local_view *view, const char *id) {
+    return get(&view->services, id);
+}
+
+const struct catalog_check *local_get_check(const struct local_view *view, const char *id) {
+    return get(&view->checks, id);
+}
+
+struct visitor {
+    void *context;
+    union {
+        bool (*service)(const struct catalog_service *service, void *context);
+        bool (*check)(const struct catalog_check *check, void *context);
+    };
+};
+
+static bool visit_service(void *value, void *context) {
+    struct visitor *visitor = context;
+    return visitor->service(value, visitor->context);
+}
+
+static bool visit_check(void *value, void *context) {
+    struct visitor *visitor = context;
+    return visitor->check(value, visitor->context);
+}
+
+void local_walk_services(const struct local_view *view,
+                         bool (*visit)(const struct catalog_service *service, void *context),
+                         void *context) {
+    struct visitor visitor = {.context = context, .service = visit};
+    tree_walk(&view->services, NULL, 0, visit_service, &visitor);
+}
+
+void local_walk_checks(const struct local_view *view,
+                       bool (*visit)(const struct catalog_check *check, void *context),
+                       void *context) {
+    struct visitor visitor = {.context = context, .check = visit};
+    tree_walk(&view->checks, NULL, 0, visit_check, &visitor);
+}
+
+/* ---- entries ---- */
+
+static void leave_ring(struct entry *entry) {
+    if (entry->next != NULL) {
+        entry->previous->next = entry->next;
+        entry->next->previous = entry->previous;
+        entry->next = entry->previous = NULL;
+    }
+}
+
+static void join_ring(struct local *local, enum local_kind kind, struct entry *entry) {
+    struct entry *head = &local->unsynced[kind];
+    entry->synced = false;
+    if (entry->next == NULL && !entry->under_way) {
+        entry->next = head;
+        entry->previous = head->previous;
+        head->previous->next = entry;
+        head->previous = entry;
+    }
+}
+
+static struct entry *touch(struct local *local, enum local_kind kind, const char *id) {
+    struct entry *entry = get(&local->entries[kind], id);
+    if (entry == NULL) {
+        size_t size = strlen(id) + 1;
+        entry = mem_calloc(1, sizeof *entry + size);
+        memcpy(entry->id, id, size);
+        tree_set(&local->entries[kind], &local->batch, id, size, entry);
+    }
+    entry->generation = ++local->generation;
+    join_ring(local, kind, entry);
+    return entry;
+}
+
+static void runner_changed(struct local *local, struct entry *entry) {
+    if (!entry->runner_changed) {
+        entry->runner_changed = true;
+        entry->next_changed = local->changed;
+        local->changed = entry;
+    }
+}
+
+static void forget(struct local *local, enum local_kind kind, struct entry *entry) {
+    leave_ring(entry);
+    tree_remove(&local->entries[kind], &local->batch, entry->id, strlen(entry->id) + 1);
+    free(entry->definition);
+    free(entry);
+}
+
+struct bound_key {
+    char bytes[LIMIT_TREE_KEY_BYTES];
+    size_t size;
+};
+
+static void bound_key_init(struct bound_key *key, const char *service_id, const char *check_id) {
+    size_t service_size = strlen(service_id) + 1, check_size = strlen(check_id) + 1;
+    ASSERT(service_size + check_size <= sizeof key->bytes);
+    memcpy(key->bytes, service_id, service_size);
+    memcpy(key->bytes + service_size, check_id, check_size);
+    key->size = service_size + (*check_id != '\0' ? check_size : 0);
+}
+
+static void unbind(struct local *local, const struct entry *entry) {
+    if (entry->definition != NULL && *entry->definition->service_id != '\0') {
+        struct bound_key key;
+        bound_key_init(&key, entry->definition->service_id, entry->id);
+        tree_remove(&local->bound, &local->batch, key.bytes, key.size);
+    }
+}
+
+static void bind(struct local *local, struct entry *entry) {
+    if (*entry->definition->service_id != '\0') {
+        struct bound_key key;
+        bound_key_init(&key, entry->definition->service_id, entry->id);
+        tree_set(&local->bound, &local->batch, key.bytes, key.size, entry);
+    }
+}
+
+/* ---- checks ---- */
+
+/* Durations of checks inside a service are "" when unset; of others "0s" (contract 5.4). */
+static const char *format_ns(int64_t ns, bool bare, char out[DURATION_TEXT_BYTES]) {
+    if (ns == 0 && !bare) {
+        return "";
+    }
+    duration_format(ns, out);
+    return out;
+}
+
+static void write_check(struct local *local, const struct check_definition *definition, bool bare) {
+    const struct catalog_check *old = local_get_check(&local->next, definition->id);
+    char interval[DURATION_TEXT_BYTES], timeout[DURATION_TEXT_BYTES];
+    struct catalog_check check = {
+        .node = local->node,
+        .id = definition->id,
+        .name = definition->name,
+        .status = old != NULL                   ? old->status
+                  : *definition->status != '\0' ? definition->status
+                                                : "critical",
+        .notes = definition->notes,
+        .output = old != NULL ? old->output : "",
+        .service_id = definition->service_id,
+        .service_name = definition->service_name,
+        .service_tags = definition->service_tags,
+        .type = check_kind_name(check_definition_kind(definition)),
+        .interval = format_ns(definition->interval_ns, bare, interval),
+        .timeout = format_ns(definition->timeout_ns, bare, timeout),
+        .definition = "",
+    };
+    put(local, &local->next.checks, definition->id, row_copy_check(&check));
+    struct entry *entry = touch(local, LOCAL_CHECK, definition->id);
+    struct check_definition *copy = check_definition_copy(definition);
+    unbind(local, entry);
+    free(entry->definition);
+    entry->definition = copy;
+    bind(local, entry);
+    entry->gone = false;
+    entry->bare = bare;
+    runner_changed(local, entry);
+}
+
+enum err local_set_check(struct local *local, const struct check_definition *check, bool bare) {
+    struct check_definition bound = *check;
+    if (*check->service_id != '\0') {
+        const struct catalog_service *service = local_get_service(&local->next, check->service_id);
+        if (service == NULL) {
+            return ERR_NOT_FOUND;
+        }
+        bound.service_name = service->name;
+        bound.service_tags = service->tags;
+    }
+    write_check(local, &bound, bare);
+    return ERR_OK;
+}
+
+static void remove_check(struct local *local, const char *id) {
+    struct entry *entry = touch(local, LOCAL_CHECK, id);
+    drop(local, &local->next.checks, id);
+    unbind(local, entry);
+    free(entry->definition);
+    entry->definition = NULL;
+    entry->gone = true;
+    runner_changed(local, entry);
+}
+
+enum err local_remove_check(struct local *local, const char *id) {
+    if (local_get_check(&local->next, id) == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    remove_check(local, id);
+    return ERR_OK;
+}
+
+enum err local_update_check(struct local *local, const char *id, const char *status,
+                            const char *output, bool *ret_changed) {
+    const struct catalog_check *old = local_get_check(&local->next, id);
+    if (old == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    *ret_changed = strcmp(old->status, status) != 0 || strcmp(old->output, output) != 0;
+    if (*ret_changed) {
+        struct catalog_check check = *old;
+        check.status = status;
+        check.output = output;
+        put(local, &local->next.checks, id, row_copy_check(&check));
+        touch(local, LOCAL_CHECK, id);
+    }
+    return ERR_OK;
+}
+
+const struct check_definition *local_get_definition(const struct local *local, const char *id) {
+    const struct entry *entry = get(&local->entries[LOCAL_CHECK], id);
+    return entry != NULL ? entry->definition : NULL;
+}
+
+bool local_check_is_bare(const struct local *local, const char *id) {
+    const struct entry *entry = get(&local->entries[LOCAL_CHECK], id);
+    return entry != NULL && entry->bare;
+}
+
+/* ---- services ---- */
+
+struct owned {
+    const struct service_definition *keep; /* checks of this definition are not collected */
+    char **ids;
+    size_t count;
+};
+
+static bool collect_owned(void *value, void *context) {
+    const struct entry *entry = value;
+    struct owned *owned = context;
+    for (uint32_t i = 0; owned->keep != NULL && i < owned->keep->check_count; i++) {
+        if (strcmp(owned->keep->checks[i].id, entry->id) == 0) {
+            return true;
+        }
+    }
+    owned->ids = mem_realloc(owned->ids, (owned->count + 1) * sizeof *owned->ids);
+    owned->ids[owned->count++] = mem_strdup(entry->id);
+    return true;
+}
+
+static void remove_owned(struct local *local, const char *service_id,
+                         const struct service_definition *keep) {
+    struct owned owned = {.keep = keep};
+    struct bound_key key;
+    bound_key_init(&key, service_id, "");
+    tree_walk(&local->bound, key.bytes, key.size, collect_owned, &owned);
+    for (size_t i = 0; i < owned.count; i++) {
+        remove_check(local, owned.ids[i]);
+        free(owned.ids[i]);
+    }
+    free(owned.ids);
+}
+
+void local_set_service(struct local *local, const struct service_definition *definition,
+                       bool replace_checks) {
+    struct catalog_service service = definition->service;
+    service.node = local->node;
+    put(local, &local->next.services, service.id, row_copy_service(&service));
+    touch(local, LOCAL_SERVICE, service.id)->gone = false;
+    if (replace_checks) {
+        remove_owned(local, service.id, definition);
+    }
+    for (uint32_t i = 0; i < definition->check_count; i++) {
+        write_check(local, &definition->checks[i], false);
+    }
+}
+
+enum err local_remove_service(struct local *local, const char *id) {
+    if (local_get_service(&local->next, id) == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    remove_owned(local, id, NULL);
+    touch(local, LOCAL_SERVICE, id)->gone = true;
+    drop(local, &local->next.services, id);
+    return ERR_OK;
+}
+
+/* ---- runners ---- */
+
+void local_take_changed_checks(struct local *local,
+                               void (*visit)(const char *id,
+                                             const struct check_definition *definition,
+                                             void *context),
+                               void *context) {
+    while (local->changed != NULL) {
+        struct entry *entry = local->changed;
+        local->changed = entry->next_changed;
+        entry->runner_changed = false;
+        visit(entry->id, entry->definition, context);
+    }
+}
+
+/* ---- syncing ---- */
+
+struct unsync {
+    struct local *local;
+    enum local_kind kind;
+};
+
+static bool unsync(void *value, void *context) {
+    const struct unsync *all = context;
+    join_ring(all->local, all->kind, value);
+    return true;
+}
+
+void local_mark_all_unsynced(struct local *local) {
+    for (int kind = LOCAL_SERVICE; kind <= LOCAL_CHECK; kind++) {
+        struct unsync all = {local, (enum local_kind)kind};
+        tree_walk(&local->entries[kind], NULL, 0, unsync, &all);
+    }
+}
+
+void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id) {
+    struct entry *entry = get(&local->entries[kind], id);
+    if (entry != NULL) {
+        join_ring(local, kind, entry);
+    }
+}
+
+void local_walk_unsynced(struct local *local,
+                         void (*visit)(enum local_kind kind, const char *id, bool gone,
+                                       uint64_t generation, void *context),
+                         void *context) {
+    for (int kind = LOCAL_SERVICE; kind <= LOCAL_CHECK; kind++) {
+        const struct entry *head = &local->unsynced[kind];
+        for (const struct entry *entry = head->next; entry != head;) {
+            const struct entry *next = entry->next;
+            visit((enum local_kind)kind, entry->id, entry->gone, entry->generation, context);
+            entry = next;
+        }
+    }
+}
+
+void local_begin_sync(struct local *local, enum local_kind kind, const char *id) {
+    struct entry *entry = get(&local->entries[kind], id);
+    ASSERT(entry != NULL && !entry->under_way);
+    leave_ring(entry);
+    entry->under_way = true;
+}
+
+void local_end_sync(struct local *local, enum local_kind kind, const char *id, uint64_t generation,
+                    bool told) {
+    struct entry *entry = get(&local->entries[kind], id);
+    ASSERT(entry != NULL && entry->under_way);
+    entry->under_way = false;
+    if (!told || entry->generation != generation || entry->runner_changed) {
+        join_ring(local, kind, entry);
+    } else if (entry->gone) {
+        forget(local, kind, entry);
+    } else {
+        entry->synced = true;
+    }
+}

@@ -1,0 +1,85 @@
+/* What this agent itself has registered: its services and checks, apart from the catalog, to which
+ * anti-entropy carries them (contract 12). Ids are exact here, unlike in the catalog.
+ *
+ * One writer, the core's thread; readers on any thread walk published views inside an epoch
+ * section. Pure: files and proposals are the agent's business. */
+#ifndef CATALOG_LOCAL_H
+#define CATALOG_LOCAL_H
+
+#include "base/epoch.h"
+#include "base/err.h"
+#include "catalog/definition.h"
+#include "catalog/types.h"
+
+struct local;
+struct local_view;
+
+/* node is copied; epoch is borrowed. */
+struct local *local_create(struct epoch *epoch, const char *node);
+void local_destroy(struct local *local);
+void local_publish(struct local *local);
+
+/* ---- writer ---- */
+
+/* Adds or replaces a service and the checks of its definition. Known checks keep status and output;
+ * with replace_checks every other check of the service goes. */
+void local_set_service(struct local *local, const struct service_definition *service,
+                       bool replace_checks);
+/* With its checks. ERR_NOT_FOUND. */
+enum err local_remove_service(struct local *local, const char *id);
+/* bare: registered by itself, not inside a service. ERR_NOT_FOUND: its service_id is unknown. */
+enum err local_set_check(struct local *local, const struct check_definition *check, bool bare);
+enum err local_remove_check(struct local *local, const char *id);
+/* ERR_NOT_FOUND. ret_changed: status or output differ from before. */
+enum err local_update_check(struct local *local, const char *id, const char *status,
+                            const char *output, bool *ret_changed);
+
+/* The definition of a check, valid until it is set or removed; NULL. */
+const struct check_definition *local_get_definition(const struct local *local, const char *id);
+/* Whether the check was registered by itself. */
+bool local_check_is_bare(const struct local *local, const char *id);
+
+/* Checks whose runner must change: set or removed since the last call. visit gets the definition,
+ * or NULL when it went. */
+void local_take_changed_checks(struct local *local,
+                               void (*visit)(const char *id,
+                                             const struct check_definition *definition,
+                                             void *context),
+                               void *context);
+
+/* ---- syncing: each entry is in sync with the catalog or not; removed ones stay until told ---- */
+
+enum local_kind { LOCAL_SERVICE, LOCAL_CHECK };
+
+/* Marks all entries, as when the catalog must be told anew. */
+void local_mark_all_unsynced(struct local *local);
+void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id);
+/* Visits the entries that are out of sync, services first, and that no attempt is under way for.
+ * gone: it was removed here. generation names the state that is being told. visit may begin the
+ * sync of the entry it is given, and, given a service, of any check. */
+void local_walk_unsynced(struct local *local,
+                         void (*visit)(enum local_kind kind, const char *id, bool gone,
+                                       uint64_t generation, void *context),
+                         void *context);
+/* An attempt begins; it ends with local_end_sync. */
+void local_begin_sync(struct local *local, enum local_kind kind, const char *id);
+/* told: the catalog has it. If the entry has changed since `generation` it stays out of sync. */
+void local_end_sync(struct local *local, enum local_kind kind, const char *id, uint64_t generation,
+                    bool told);
+
+/* ---- readers ---- */
+
+const struct local_view *local_view(const struct local *local);
+/* The writer's own, not yet published state. */
+const struct local_view *local_next_view(const struct local *local);
+const struct catalog_service *local_get_service(const struct local_view *view, const char *id);
+const struct catalog_check *local_get_check(const struct local_view *view, const char *id);
+/* By id, until visit returns false. */
+void local_walk_services(const struct local_view *view,
+                         bool (*visit)(const struct catalog_service *service, void *context),
+                         void *context);
+void local_walk_checks(const struct local_view *view,
+                       bool (*visit)(const struct catalog_check *check, void *context),
+                       void *context);
+
+#endif
