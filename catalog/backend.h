@@ -44,10 +44,12 @@ struct backend_call {
 /* Facts about this agent that do not change while it runs. */
 struct backend_facts {
     const char *node_name, *node_id, *datacenter, *version;
+    const char *build_date; /* RFC 3339 */
     const char *advertise_ip;
     const char *leader_address; /* this server's RPC "ip:port", as status and members show it */
     struct str_map node_meta;
     const char *config_json, *debug_config_json; /* objects for /v1/agent/self */
+    uint16_t serf_lan_port;
     bool server;
 };
 

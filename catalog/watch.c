@@ -216,6 +216,10 @@ struct waiter *watch_group_waiters(const struct watch_group *group) {
     return group->waiters;
 }
 
+const char *watch_group_query(const struct watch_group *group) {
+    return group->query;
+}
+
 size_t watch_group_count(const struct watch_group *group) {
     return group->count;
 }

@@ -54,6 +54,8 @@ struct watch_group *watches_take_dirty(struct watches *watches);
 void watch_group_hold(struct watch_group *group);
 void watch_group_release(struct watches *watches, struct watch_group *group);
 
+/* The question the group was made with, valid while it exists. */
+const char *watch_group_query(const struct watch_group *group);
 /* First waiter; walk by ->next. The walker may make the present one leave after reading ->next. */
 struct waiter *watch_group_waiters(const struct watch_group *group);
 size_t watch_group_count(const struct watch_group *group);

@@ -1,0 +1,242 @@
+/* Blocking queries on the core's thread: waits join groups, marks make groups dirty, a worker
+ * computes each dirty group's answer once, and whoever it is new for gets it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "http/server.h"
+
+/* ---- the worker: one thread, one question at a time ---- */
+
+struct job {
+    struct job *next;
+    struct loop_task task;
+    struct http_server *server;
+    struct watch_group *group; /* held while the job is under way */
+    struct http_answer *answer;
+};
+
+struct http_worker {
+    struct http_server *server;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct job *first, **last;
+    bool stopping;
+};
+
+static void job_done(struct loop_task *task);
+
+static struct job *take_job(struct http_worker *worker) {
+    pthread_mutex_lock(&worker->mutex);
+    while (worker->first == NULL && !worker->stopping) {
+        pthread_cond_wait(&worker->wake, &worker->mutex);
+    }
+    struct job *job = worker->first;
+    if (job != NULL) {
+        worker->first = job->next;
+        if (worker->first == NULL) {
+            worker->last = &worker->first;
+        }
+    }
+    pthread_mutex_unlock(&worker->mutex);
+    return job;
+}
+
+static void *work(void *context) {
+    struct http_worker *worker = context;
+    struct job *job;
+    while ((job = take_job(worker)) != NULL) {
+        job->answer = http_evaluate(worker->server, watch_group_query(job->group));
+        if (job->answer != NULL) {
+            http_answer_hash(job->answer);
+        }
+        job->task.run = job_done;
+        loop_post(worker->server->core, &job->task);
+    }
+    return NULL;
+}
+
+struct http_worker *http_worker_start(struct http_server *server) {
+    struct http_worker *worker = mem_calloc(1, sizeof *worker);
+    worker->server = server;
+    worker->last = &worker->first;
+    pthread_mutex_init(&worker->mutex, NULL);
+    pthread_cond_init(&worker->wake, NULL);
+    ASSERT(pthread_create(&worker->thread, NULL, work, worker) == 0);
+    return worker;
+}
+
+void http_worker_stop(struct http_worker *worker) {
+    if (worker == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&worker->mutex);
+    worker->stopping = true;
+    pthread_cond_signal(&worker->wake);
+    pthread_mutex_unlock(&worker->mutex);
+    pthread_join(worker->thread, NULL);
+    pthread_cond_destroy(&worker->wake);
+    pthread_mutex_destroy(&worker->mutex);
+    free(worker);
+}
+
+void http_server_wake(struct http_server *server) {
+    struct watch_group *group;
+    struct http_worker *worker = server->worker;
+    while ((group = watches_take_dirty(server->watches)) != NULL) {
+        struct job *job = mem_calloc(1, sizeof *job);
+        watch_group_hold(group);
+        job->server = server;
+        job->group = group;
+        server->jobs++;
+        pthread_mutex_lock(&worker->mutex);
+        *worker->last = job;
+        worker->last = &job->next;
+        pthread_cond_signal(&worker->wake);
+        pthread_mutex_unlock(&worker->mutex);
+    }
+}
+
+/* ---- waits ---- */
+
+static struct http_exchange *exchange_of(struct http_wait *wait) {
+    return (struct http_exchange *)(void *)((char *)wait - offsetof(struct http_exchange, wait));
+}
+
+static void end_wait(struct http_exchange *exchange, enum http_state state) {
+    struct http_server *server = exchange->server;
+    watches_leave(server->watches, &exchange->wait.waiter);
+    loop_timer_stop(server->core, &exchange->wait.timer);
+    if (exchange->fd >= 0) {
+        epoll_ctl(server->hang_up_epoll, EPOLL_CTL_DEL, exchange->fd, NULL);
+    }
+    if (exchange->parked_previous != NULL) {
+        exchange->parked_previous->parked_next = exchange->parked_next;
+    } else {
+        server->parked_list = exchange->parked_next;
+    }
+    if (exchange->parked_next != NULL) {
+        exchange->parked_next->parked_previous = exchange->parked_previous;
+    }
+    http_exchange_resume(exchange, state);
+}
+
+static void job_done(struct loop_task *task) {
+    struct job *job = (struct job *)(void *)((char *)task - offsetof(struct job, task));
+    struct http_server *server = job->server;
+    struct http_answer *answer = job->answer;
+    struct waiter *waiter = watch_group_waiters(job->group);
+    while (waiter != NULL && answer != NULL) {
+        struct waiter *next = waiter->next;
+        struct http_wait *wait = (struct http_wait *)waiter;
+        if (answer->status != 200 ||
+            (answer->index > wait->index && answer->hash != wait->seen_hash)) {
+            struct http_exchange *exchange = exchange_of(wait);
+            exchange->answer = http_answer_share(answer);
+            end_wait(exchange, EXCHANGE_ANSWERED);
+        }
+        waiter = next;
+    }
+    http_answer_drop(answer);
+    watch_group_release(server->watches, job->group);
+    free(job);
+    server->jobs--;
+    http_server_wake(server); /* marked anew while it was held */
+}
+
+static void wait_over(struct loop_timer *timer) {
+    struct http_wait *wait =
+        (struct http_wait *)(void *)((char *)timer - offsetof(struct http_wait, timer));
+    end_wait(exchange_of(wait), EXCHANGE_TIMED_OUT);
+}
+
+/* The wait with its jitter (contract 4.2). */
+static int64_t deadline(struct http_server *server, int64_t wait_ms) {
+    int64_t jitter = wait_ms / LIMIT_QUERY_JITTER_FRACTION;
+    return loop_now_ms(server->core) + wait_ms +
+           (jitter > 0 ? (int64_t)rand_below(&server->rand, (uint64_t)jitter) : 0);
+}
+
+static void wait_arrived(struct loop_task *task) {
+    struct http_exchange *exchange =
+        (struct http_exchange *)(void *)((char *)task - offsetof(struct http_exchange, task));
+    struct http_server *server = exchange->server;
+    struct http_wait *wait = &exchange->wait;
+    exchange->parked_previous = NULL;
+    exchange->parked_next = server->parked_list;
+    if (server->parked_list != NULL) {
+        server->parked_list->parked_previous = exchange;
+    }
+    server->parked_list = exchange;
+    struct watch_group *group =
+        watches_join(server->watches, wait->kind, wait->name, wait->question, &wait->waiter);
+    wait->timer.run = wait_over;
+    loop_timer_start(server->core, &wait->timer, deadline(server, wait->wait_ms));
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = exchange};
+    if (exchange->fd >= 0) {
+        epoll_ctl(server->hang_up_epoll, EPOLL_CTL_ADD, exchange->fd, &event);
+    }
+    /* The core alone moves the index on, so this sees every change that the HTTP thread did not. */
+    epoch_enter(server->backend->epoch);
+    uint64_t index =
+        http_watch_index(catalog_view(server->backend->catalog), wait->kind, wait->name);
+    epoch_exit(server->backend->epoch);
+    bool changed = index != wait->seen_index;
+    wait->name = wait->question = NULL;
+    arena_clear(&exchange->arena);
+    if (atomic_load(&server->stopping)) {
+        end_wait(exchange, EXCHANGE_ABORTED);
+    } else if (changed) {
+        watch_group_mark(server->watches, group);
+        http_server_wake(server);
+    }
+}
+
+void http_wait_post(struct http_exchange *exchange) {
+    exchange->task.run = wait_arrived;
+    loop_post(exchange->server->core, &exchange->task);
+}
+
+void http_waits_abort(struct http_server *server) {
+    while (server->parked_list != NULL) {
+        end_wait(server->parked_list, EXCHANGE_ABORTED);
+    }
+}
+
+/* ---- hang-ups ---- */
+
+static void on_hang_up(void *context, int events) {
+    struct http_server *server = context;
+    struct epoll_event ready[64];
+    (void)events;
+    int count;
+    while ((count = epoll_wait(server->hang_up_epoll, ready, 64, 0)) > 0) {
+        for (int i = 0; i < count; i++) {
+            end_wait(ready[i].data.ptr, EXCHANGE_ABORTED);
+        }
+    }
+}
+
+bool http_hang_ups_open(struct http_server *server, struct err_text *text) {
+    server->hang_up_epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (server->hang_up_epoll < 0) {
+        err_set_errno(text, errno, "cannot watch for closed connections");
+        return false;
+    }
+    server->hang_up_poll =
+        loop_poll_create(server->core, server->hang_up_epoll, on_hang_up, server);
+    loop_poll_set(server->hang_up_poll, LOOP_READABLE);
+    return true;
+}
+
+void http_hang_ups_close(struct http_server *server) {
+    if (server->hang_up_poll != NULL) {
+        loop_poll_destroy(server->hang_up_poll);
+        close(server->hang_up_epoll);
+    }
+}

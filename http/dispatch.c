@@ -1,0 +1,302 @@
+#include <string.h>
+
+#include "base/limits.h"
+#include "http/server.h"
+
+static bool has_leader(const struct http_server *server) {
+    return server->backend->has_leader(server->backend->context);
+}
+
+static void response_init(struct http_response *res) {
+    *res = (struct http_response){.status = 200, .content_type = "application/json"};
+    buf_init(&res->body, LIMIT_HTTP_ANSWER_BYTES);
+}
+
+static void request_init(struct http_server *server, struct arena *arena,
+                         struct http_request *req) {
+    *req = (struct http_request){.arena = arena,
+                                 .backend = server->backend,
+                                 .pretty = server->config.pretty_always,
+                                 .authz = {.token = ""}};
+}
+
+/* Parses the URI; false: an error answer is set. */
+static bool request_parse(const char *uri, struct http_request *req, struct http_response *res) {
+    if (http_uri_parse(uri, req->arena, req) != ERR_OK) {
+        http_response_text(res, 400, "malformed path or query string");
+        return false;
+    }
+    req->new_line = http_request_has(req, "pretty");
+    req->pretty = req->pretty || req->new_line;
+    return true;
+}
+
+/* ---- reads ---- */
+
+/* Default reads need a leader now; stale ones that there has been one (contract 4.4). */
+static bool may_read(const struct http_server *server, const struct http_query *query) {
+    const struct backend *backend = server->backend;
+    return query->stale ? backend->had_leader(backend->context) : has_leader(server);
+}
+
+static struct http_answer *read_answer(struct http_server *server, const struct http_route *route,
+                                       const struct http_request *req,
+                                       const struct http_query *query,
+                                       const struct catalog_view *view) {
+    struct http_response res;
+    struct http_read read = {.view = view, .index = 1};
+    struct http_meta meta = {.known_leader = has_leader(server),
+                             .consistency = query->stale        ? "stale"
+                                            : query->consistent ? "consistent"
+                                                                : "leader"};
+    response_init(&res);
+    if (may_read(server, query)) {
+        route->read(req, &read, &res);
+        meta.present = res.status == 200;
+        meta.index = read.index;
+    } else {
+        http_response_text(&res, 500, "No cluster leader");
+        meta.present = strcmp(route->pattern, "/v1/health/service/") != 0;
+        meta.index = 1;
+        meta.known_leader = false;
+    }
+    return http_answer_create(server, &res, &meta);
+}
+
+struct http_answer *http_evaluate(struct http_server *server, const char *question) {
+    struct arena arena;
+    struct http_request req;
+    struct http_response res;
+    struct http_query query;
+    struct err_text text;
+    bool redirect;
+    arena_init(&arena);
+    request_init(server, &arena, &req);
+    response_init(&res);
+    struct http_answer *answer = NULL;
+    const struct http_route *route = NULL;
+    if (request_parse(question, &req, &res)) {
+        route = http_route_find(req.path, &req.rest, &redirect);
+    }
+    if (route != NULL && route->read != NULL &&
+        http_query_parse(&req, server->config.query_wait_default_ms,
+                         server->config.query_wait_max_ms, &query, &text) == ERR_OK) {
+        epoch_enter(server->backend->epoch);
+        answer = read_answer(server, route, &req, &query, catalog_view(server->backend->catalog));
+        epoch_exit(server->backend->epoch);
+    }
+    buf_clear(&res.body);
+    arena_clear(&arena);
+    return answer;
+}
+
+/* Sets the answer, and says whether the query must wait for a newer one. */
+static bool read_or_wait(struct http_exchange *exchange, const struct http_request *req,
+                         const struct http_query *query) {
+    struct http_server *server = exchange->server;
+    const struct http_route *route = exchange->route;
+    const char *question = http_uri_question(exchange->uri, &exchange->arena);
+    struct http_cache *cache = http_cache_get(server);
+    epoch_enter(server->backend->epoch);
+    const struct catalog_view *view = catalog_view(server->backend->catalog);
+    bool known_leader = has_leader(server);
+    struct http_answer *answer = http_cache_find(cache, question, view, known_leader);
+    if (answer != NULL) {
+        answer = http_answer_share(answer);
+    } else {
+        answer = read_answer(server, route, req, query, view);
+        if (answer->status == 200) {
+            http_cache_put(cache, question, route->watch, req->rest, view, known_leader, answer);
+        }
+    }
+    uint64_t watch_index = http_watch_index(view, route->watch, req->rest);
+    epoch_exit(server->backend->epoch);
+    exchange->answer = answer;
+    if (answer->status != 200 || query->index == 0 || answer->index > query->index ||
+        exchange->state == EXCHANGE_TIMED_OUT) {
+        return false;
+    }
+    exchange->wait.kind = route->watch;
+    exchange->wait.index = query->index;
+    exchange->wait.seen_index = watch_index;
+    exchange->wait.seen_hash = http_answer_hash(answer);
+    exchange->wait.wait_ms = query->wait_ms;
+    exchange->wait.name = req->rest;
+    exchange->wait.question = question;
+    return true;
+}
+
+static enum http_verdict dispatch_read(struct http_exchange *exchange,
+                                       const struct http_request *req, struct http_response *res) {
+    struct http_query query;
+    struct err_text text = {""};
+    enum err err = http_query_parse(req, exchange->server->config.query_wait_default_ms,
+                                    exchange->server->config.query_wait_max_ms, &query, &text);
+    if (err != ERR_OK) {
+        http_response_error(res, err, &text);
+        return HTTP_ANSWERED;
+    }
+    if (!read_or_wait(exchange, req, &query)) {
+        return HTTP_ANSWERED;
+    }
+    http_answer_drop(exchange->answer);
+    exchange->answer = NULL;
+    return HTTP_PARK_WAIT;
+}
+
+/* ---- everything else ---- */
+
+/* X-Consul-Token, or the second word of Authorization: Bearer (contract 4.1). */
+static const char *find_token(struct http_exchange *exchange, const struct http_request *req) {
+    const char *token = http_request_param(req, "token");
+    if (token != NULL && *token != '\0') {
+        return token;
+    }
+    token = http_exchange_header(exchange, "X-Consul-Token");
+    if (token != NULL && *token != '\0') {
+        return token;
+    }
+    token = http_exchange_header(exchange, "Authorization");
+    if (token != NULL && strncasecmp(token, "bearer ", 7) == 0) {
+        return token + 7 + strspn(token + 7, " ");
+    }
+    return "";
+}
+
+static void redirect_to(const struct http_request *req, const char *uri, const char *path,
+                        struct http_response *res) {
+    const char *query = strchr(uri, '?');
+    http_response_text(res, 301, "<a href=\"%s\">Moved Permanently</a>.\n", path);
+    res->content_type = "text/html; charset=utf-8";
+    http_response_header(res, "Location",
+                         arena_format(req->arena, "%s%s", path, str_or_empty(query)));
+}
+
+static void not_found(const struct http_request *req, struct http_response *res) {
+    if (strcmp(req->path, "/") == 0) {
+        http_response_text(res, 200,
+                           "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in "
+                           "the agent configuration and restart.");
+    } else if (strstr(req->path, "/v1/") != NULL) {
+        http_response_text(res, 404, "Invalid URL path: not a recognized HTTP API endpoint\n");
+    } else {
+        http_response_text(res, 404,
+                           "Invalid URL path: if attempting to use the HTTP API, ensure the path "
+                           "starts with '/v1/'\n");
+    }
+}
+
+/* Method and path parameter. False: an answer is set. */
+static bool judge_route(const struct http_route *route, const char *method,
+                        const struct http_request *req, struct http_response *res) {
+    if (strcmp(method, route->method) != 0) {
+        bool options = strcmp(method, "OPTIONS") == 0;
+        http_response_text(res, options ? 200 : 405, options ? "" : "method %s not allowed",
+                           method);
+        http_response_header(res, "Allow", arena_format(req->arena, "OPTIONS,%s", route->method));
+        return false;
+    }
+    if (route->missing != NULL && *req->rest == '\0') {
+        http_response_text(res, 400, "%s", route->missing);
+        return false;
+    }
+    return true;
+}
+
+static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
+                                        struct http_request *req, struct http_response *res) {
+    bool slash_missing;
+    const struct http_route *route = http_route_find(req->path, &req->rest, &slash_missing);
+    if (route == NULL) {
+        not_found(req, res);
+        return HTTP_ANSWERED;
+    }
+    if (slash_missing) {
+        redirect_to(req, exchange->uri, route->pattern, res);
+        return HTTP_ANSWERED;
+    }
+    exchange->route = route;
+    if (!judge_route(route, method, req, res)) {
+        return HTTP_ANSWERED;
+    }
+    if (route->read != NULL) {
+        return dispatch_read(exchange, req, res);
+    }
+    req->authz.token = find_token(exchange, req);
+    if (route->local != NULL) {
+        epoch_enter(exchange->server->backend->epoch);
+        route->local(req, res);
+        epoch_exit(exchange->server->backend->epoch);
+        return HTTP_ANSWERED;
+    }
+    struct backend_call *call = arena_alloc(&exchange->arena, sizeof *call);
+    if (!route->call(req, call, res)) {
+        return HTTP_ANSWERED;
+    }
+    exchange->call = call;
+    return HTTP_PARK_CALL;
+}
+
+/* A repeated lookup is answered before anything is parsed: its text alone is the key. */
+static struct http_answer *find_repeated(struct http_exchange *exchange, const char *method) {
+    struct http_server *server = exchange->server;
+    if (strcmp(method, "GET") != 0 || strstr(exchange->uri, "index=") != NULL ||
+        strstr(exchange->uri, "wait=") != NULL) {
+        return NULL;
+    }
+    epoch_enter(server->backend->epoch);
+    struct http_answer *answer =
+        http_cache_find(http_cache_get(server), exchange->uri,
+                        catalog_view(server->backend->catalog), has_leader(server));
+    epoch_exit(server->backend->epoch);
+    return answer != NULL ? http_answer_share(answer) : NULL;
+}
+
+enum http_verdict http_dispatch(struct http_exchange *exchange, const char *method) {
+    struct http_response res;
+    struct http_request req;
+    exchange->answer = exchange->refused ? NULL : find_repeated(exchange, method);
+    if (exchange->answer != NULL) {
+        return HTTP_ANSWERED;
+    }
+    request_init(exchange->server, &exchange->arena, &req);
+    req.method = method;
+    req.body = str_or_empty(exchange->body.data);
+    req.body_size = exchange->body.count;
+    response_init(&res);
+    enum http_verdict verdict = HTTP_ANSWERED;
+    const char *clean;
+    if (exchange->refused) {
+        http_response_text(&res, 429,
+                           "Your IP is issuing too many concurrent connections, please "
+                           "rate limit your calls\n");
+    } else if (exchange->too_large) {
+        http_response_text(&res, 413, "Request body too large, max size: %d bytes.",
+                           LIMIT_HTTP_BODY_BYTES);
+    } else if (request_parse(exchange->uri, &req, &res)) {
+        if (!http_path_printable(req.path)) {
+            http_response_text(&res, 400, "%s", "");
+        } else if ((clean = http_path_clean(req.path, req.arena)) != NULL) {
+            redirect_to(&req, exchange->uri, clean, &res);
+        } else {
+            verdict = dispatch_route(exchange, method, &req, &res);
+        }
+    }
+    if (verdict == HTTP_ANSWERED && exchange->answer == NULL) {
+        exchange->answer = http_answer_create(exchange->server, &res, NULL);
+    } else {
+        buf_clear(&res.body);
+    }
+    return verdict;
+}
+
+struct http_answer *http_call_answer(struct http_exchange *exchange) {
+    struct http_response res;
+    response_init(&res);
+    if (exchange->call->err != ERR_OK) {
+        http_response_error(&res, exchange->call->err, &exchange->call->text);
+    } else {
+        buf_append_str(&res.body, exchange->route->ok_body);
+    }
+    return http_answer_create(exchange->server, &res, NULL);
+}

@@ -1,0 +1,182 @@
+#include "http/request.h"
+
+static void locality(struct json *json, const char *key, const char *region, const char *zone) {
+    json_key(json, key);
+    json_object_begin(json);
+    json_member_str(json, "Region", region);
+    if (*zone != '\0') {
+        json_member_str(json, "Zone", zone);
+    }
+    json_object_end(json);
+}
+
+static void indexes(struct json *json, uint64_t create, uint64_t modify) {
+    json_member_u64(json, "CreateIndex", create);
+    json_member_u64(json, "ModifyIndex", modify);
+}
+
+void encode_node(struct json *json, const struct catalog_node *node, const char *dc) {
+    json_object_begin(json);
+    json_member_str(json, "ID", node->id);
+    json_member_str(json, "Node", node->name);
+    json_member_str(json, "Address", node->address);
+    json_member_str(json, "Datacenter", dc);
+    json_member_map(json, "TaggedAddresses", &node->tagged_addresses);
+    json_member_map(json, "Meta", &node->meta);
+    if (*node->region != '\0') {
+        locality(json, "Locality", node->region, node->zone);
+    }
+    indexes(json, node->create_index, node->modify_index);
+    json_object_end(json);
+}
+
+static void tagged_addresses(struct json *json, const char *key,
+                             const struct catalog_service *service) {
+    if (service->tagged_address_count == 0) {
+        return;
+    }
+    json_key(json, key);
+    json_object_begin(json);
+    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
+        json_key(json, service->tagged_addresses[i].name);
+        json_object_begin(json);
+        json_member_str(json, "Address", service->tagged_addresses[i].address);
+        json_member_u64(json, "Port", service->tagged_addresses[i].port);
+        json_object_end(json);
+    }
+    json_object_end(json);
+}
+
+static void weights(struct json *json, const char *key, const struct catalog_service *service) {
+    json_key(json, key);
+    json_object_begin(json);
+    json_member_u64(json, "Passing", service->weight_passing);
+    json_member_u64(json, "Warning", service->weight_warning);
+    json_object_end(json);
+}
+
+/* Carried as it came; a plain service shows what the contract shows for it. */
+static void opaque(struct json *json, const char *key, const char *text, const char *plain) {
+    json_key(json, key);
+    json_raw(json, *text != '\0' ? text : plain);
+}
+
+#define PLAIN_PROXY "{\"Mode\":\"\",\"MeshGateway\":{},\"Expose\":{}}"
+
+void encode_node_service(struct json *json, const struct catalog_service *service) {
+    json_object_begin(json);
+    if (*service->kind != '\0') {
+        json_member_str(json, "Kind", service->kind);
+    }
+    json_member_str(json, "ID", service->id);
+    json_member_str(json, "Service", service->name);
+    json_member_list(json, "Tags", &service->tags);
+    json_member_str(json, "Address", service->address);
+    tagged_addresses(json, "TaggedAddresses", service);
+    json_member_map(json, "Meta", &service->meta);
+    if (service->port != 0) {
+        json_member_u64(json, "Port", service->port);
+    }
+    if (*service->socket_path != '\0') {
+        json_member_str(json, "SocketPath", service->socket_path);
+    }
+    weights(json, "Weights", service);
+    json_member_bool(json, "EnableTagOverride", service->enable_tag_override);
+    if (*service->region != '\0') {
+        locality(json, "Locality", service->region, service->zone);
+    }
+    opaque(json, "Proxy", service->proxy, PLAIN_PROXY);
+    opaque(json, "Connect", service->connect, "{}");
+    json_member_str(json, "PeerName", "");
+    indexes(json, service->create_index, service->modify_index);
+    json_object_end(json);
+}
+
+void encode_service_node(struct json *json, const struct catalog_instance *instance,
+                         const char *dc) {
+    const struct catalog_node *node = instance->node;
+    const struct catalog_service *service = instance->service;
+    struct str_map meta = service->meta;
+    meta.present = true;
+    json_object_begin(json);
+    json_member_str(json, "ID", node->id);
+    json_member_str(json, "Node", node->name);
+    json_member_str(json, "Address", node->address);
+    json_member_str(json, "Datacenter", dc);
+    json_member_map(json, "TaggedAddresses", &node->tagged_addresses);
+    json_member_map(json, "NodeMeta", &node->meta);
+    json_member_str(json, "ServiceKind", service->kind);
+    json_member_str(json, "ServiceID", service->id);
+    json_member_str(json, "ServiceName", service->name);
+    json_member_list(json, "ServiceTags", &service->tags);
+    json_member_str(json, "ServiceAddress", service->address);
+    tagged_addresses(json, "ServiceTaggedAddresses", service);
+    weights(json, "ServiceWeights", service);
+    json_member_map(json, "ServiceMeta", &meta);
+    json_member_u64(json, "ServicePort", service->port);
+    json_member_str(json, "ServiceSocketPath", service->socket_path);
+    json_member_bool(json, "ServiceEnableTagOverride", service->enable_tag_override);
+    opaque(json, "ServiceProxy", service->proxy, PLAIN_PROXY);
+    opaque(json, "ServiceConnect", service->connect, "{}");
+    if (*service->region != '\0') {
+        locality(json, "ServiceLocality", service->region, service->zone);
+    } else {
+        json_key(json, "ServiceLocality");
+        json_null(json);
+    }
+    indexes(json, service->create_index, service->modify_index);
+    json_object_end(json);
+}
+
+void encode_check(struct json *json, const struct catalog_check *check) {
+    json_object_begin(json);
+    json_member_str(json, "Node", check->node);
+    json_member_str(json, "CheckID", check->id);
+    json_member_str(json, "Name", check->name);
+    json_member_str(json, "Status", check->status);
+    json_member_str(json, "Notes", check->notes);
+    json_member_str(json, "Output", check->output);
+    json_member_str(json, "ServiceID", check->service_id);
+    json_member_str(json, "ServiceName", check->service_name);
+    json_member_list(json, "ServiceTags", &check->service_tags);
+    json_member_str(json, "Type", check->type);
+    json_member_str(json, "Interval", check->interval);
+    json_member_str(json, "Timeout", check->timeout);
+    json_member_u64(json, "ExposedPort", 0);
+    opaque(json, "Definition", check->definition, "{}");
+    indexes(json, check->create_index, check->modify_index);
+    json_object_end(json);
+}
+
+void encode_agent_service(struct json *json, const struct catalog_service *service,
+                          const char *dc) {
+    struct str_map meta = service->meta;
+    meta.present = true;
+    json_object_begin(json);
+    if (*service->kind != '\0') {
+        json_member_str(json, "Kind", service->kind);
+    }
+    json_member_str(json, "ID", service->id);
+    json_member_str(json, "Service", service->name);
+    json_member_list(json, "Tags", &service->tags);
+    json_member_map(json, "Meta", &meta);
+    json_member_u64(json, "Port", service->port);
+    json_member_str(json, "Address", service->address);
+    if (*service->socket_path != '\0') {
+        json_member_str(json, "SocketPath", service->socket_path);
+    }
+    tagged_addresses(json, "TaggedAddresses", service);
+    weights(json, "Weights", service);
+    json_member_bool(json, "EnableTagOverride", service->enable_tag_override);
+    if (*service->kind != '\0' && *service->proxy != '\0') {
+        opaque(json, "Proxy", service->proxy, PLAIN_PROXY);
+    }
+    if (*service->connect != '\0') {
+        opaque(json, "Connect", service->connect, "{}");
+    }
+    json_member_str(json, "Datacenter", dc);
+    if (*service->region != '\0') {
+        locality(json, "Locality", service->region, service->zone);
+    }
+    json_object_end(json);
+}

@@ -1,0 +1,330 @@
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/decode.h"
+
+#include "http/handlers.h"
+
+/* ---- what this agent is ---- */
+
+static void stat_u64(struct json *json, const char *key, uint64_t value) {
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    json_member_str(json, key, text);
+}
+
+static void stat_bool(struct json *json, const char *key, bool value) {
+    json_member_str(json, key, value ? "true" : "false");
+}
+
+static bool count_one(const struct catalog_service *service, void *context) {
+    (void)service;
+    (*(uint64_t *)context)++;
+    return true;
+}
+
+struct check_counts {
+    uint64_t checks, ttls;
+};
+
+static bool count_check(const struct catalog_check *check, void *context) {
+    struct check_counts *counts = context;
+    counts->checks++;
+    counts->ttls += strcmp(check->type, "ttl") == 0;
+    return true;
+}
+
+static void put_agent_stats(struct json *json, const struct backend *backend) {
+    const struct local_view *view = local_view(backend->local);
+    uint64_t services = 0;
+    struct check_counts counts = {0};
+    local_walk_services(view, count_one, &services);
+    local_walk_checks(view, count_check, &counts);
+    json_key(json, "agent");
+    json_object_begin(json);
+    stat_u64(json, "check_monitors", counts.checks - counts.ttls);
+    stat_u64(json, "check_ttls", counts.ttls);
+    stat_u64(json, "checks", counts.checks);
+    stat_u64(json, "services", services);
+    json_object_end(json);
+    json_key(json, "build");
+    json_object_begin(json);
+    json_member_str(json, "prerelease", "");
+    json_member_str(json, "revision", "");
+    json_member_str(json, "version", backend->facts->version);
+    json_member_str(json, "version_metadata", "");
+    json_object_end(json);
+}
+
+static void put_raft_stats(struct json *json, const struct backend *backend) {
+    struct backend_stats stats;
+    backend->get_stats(backend->context, &stats);
+    json_key(json, "consul");
+    json_object_begin(json);
+    json_member_str(json, "acl", "disabled");
+    json_member_str(json, "bootstrap", "true");
+    json_member_str(json, "known_datacenters", "1");
+    stat_bool(json, "leader", stats.leader);
+    json_member_str(json, "leader_addr", stats.leader ? backend->facts->leader_address : "");
+    stat_bool(json, "server", backend->facts->server);
+    json_object_end(json);
+    json_key(json, "raft");
+    json_object_begin(json);
+    stat_u64(json, "applied_index", stats.applied_index);
+    stat_u64(json, "commit_index", stats.commit_index);
+    json_member_str(json, "last_contact", stats.leader ? "0" : "never");
+    stat_u64(json, "last_log_index", stats.last_index);
+    stat_u64(json, "last_snapshot_index", stats.snapshot_index);
+    stat_u64(json, "last_snapshot_term", stats.snapshot_term);
+    json_member_str(json, "num_peers", "0");
+    json_member_str(json, "state", stats.leader ? "Leader" : "Follower");
+    stat_u64(json, "term", stats.term);
+    json_object_end(json);
+}
+
+static void put_runtime_stats(struct json *json) {
+    struct utsname host;
+    json_key(json, "runtime");
+    json_object_begin(json);
+    json_member_str(json, "arch", uname(&host) == 0 ? host.machine : "");
+    stat_u64(json, "cpu_count", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
+    json_member_str(json, "os", "linux");
+    json_object_end(json);
+}
+
+static void put_member(struct json *json, const struct backend *backend) {
+    const struct backend_facts *facts = backend->facts;
+    const char *port = strrchr(facts->leader_address, ':');
+    json_object_begin(json);
+    json_member_str(json, "Name", facts->node_name);
+    json_member_str(json, "Addr", facts->advertise_ip);
+    json_member_u64(json, "Port", facts->serf_lan_port);
+    json_key(json, "Tags");
+    json_object_begin(json);
+    json_member_str(json, "acls", "0");
+    json_member_str(json, "bootstrap", "1");
+    json_member_str(json, "build", facts->version);
+    json_member_str(json, "dc", facts->datacenter);
+    json_member_str(json, "id", facts->node_id);
+    json_member_str(json, "port", port != NULL ? port + 1 : "");
+    json_member_str(json, "raft_vsn", "3");
+    json_member_str(json, "role", facts->server ? "consul" : "node");
+    json_member_str(json, "segment", "");
+    json_member_str(json, "vsn", "2");
+    json_member_str(json, "vsn_max", "3");
+    json_member_str(json, "vsn_min", "2");
+    json_object_end(json);
+    json_member_u64(json, "Status", 1);
+    json_member_u64(json, "ProtocolMin", 1);
+    json_member_u64(json, "ProtocolMax", 5);
+    json_member_u64(json, "ProtocolCur", 2);
+    json_member_u64(json, "DelegateMin", 2);
+    json_member_u64(json, "DelegateMax", 5);
+    json_member_u64(json, "DelegateCur", 4);
+    json_object_end(json);
+}
+
+void handle_agent_self(const struct http_request *req, struct http_response *res) {
+    const struct backend *backend = req->backend;
+    struct json json;
+    http_response_json(res, req, &json);
+    json_object_begin(&json);
+    json_key(&json, "Config");
+    json_raw(&json, backend->facts->config_json);
+    json_key(&json, "DebugConfig");
+    json_raw(&json, backend->facts->debug_config_json);
+    json_key(&json, "Coord");
+    json_null(&json);
+    json_key(&json, "Member");
+    put_member(&json, backend);
+    json_key(&json, "Stats");
+    json_object_begin(&json);
+    put_agent_stats(&json, backend);
+    put_raft_stats(&json, backend);
+    put_runtime_stats(&json);
+    json_object_end(&json);
+    json_member_map(&json, "Meta", &backend->facts->node_meta);
+    json_object_end(&json);
+    http_response_json_end(res, req);
+}
+
+void handle_agent_version(const struct http_request *req, struct http_response *res) {
+    struct json json;
+    http_response_json(res, req, &json);
+    json_object_begin(&json);
+    json_member_str(&json, "SHA", "");
+    json_member_str(&json, "BuildDate", req->backend->facts->build_date);
+    json_member_str(&json, "HumanVersion", req->backend->facts->version);
+    json_member_str(&json, "FIPS", "");
+    json_object_end(&json);
+    http_response_json_end(res, req);
+}
+
+/* ---- its registrations ---- */
+
+struct members {
+    struct json json;
+    const char *dc;
+};
+
+static bool put_service(const struct catalog_service *service, void *context) {
+    struct members *members = context;
+    json_key(&members->json, service->id);
+    encode_agent_service(&members->json, service, members->dc);
+    return true;
+}
+
+static bool put_check(const struct catalog_check *check, void *context) {
+    struct members *members = context;
+    json_key(&members->json, check->id);
+    encode_check(&members->json, check);
+    return true;
+}
+
+static bool filter_wanted(const struct http_request *req, struct http_response *res) {
+    if (*str_or_empty(http_request_param(req, "filter")) == '\0') {
+        return false;
+    }
+    http_response_text(res, 500, "?filter is not offered by this version");
+    return true;
+}
+
+void handle_agent_services(const struct http_request *req, struct http_response *res) {
+    struct members members = {.dc = req->backend->facts->datacenter};
+    if (filter_wanted(req, res)) {
+        return;
+    }
+    http_response_json(res, req, &members.json);
+    json_object_begin(&members.json);
+    local_walk_services(local_view(req->backend->local), put_service, &members);
+    json_object_end(&members.json);
+    http_response_json_end(res, req);
+}
+
+void handle_agent_checks(const struct http_request *req, struct http_response *res) {
+    struct members members = {0};
+    if (filter_wanted(req, res)) {
+        return;
+    }
+    http_response_json(res, req, &members.json);
+    json_object_begin(&members.json);
+    local_walk_checks(local_view(req->backend->local), put_check, &members);
+    json_object_end(&members.json);
+    http_response_json_end(res, req);
+}
+
+/* ---- writes ---- */
+
+bool handle_agent_leave(const struct http_request *req, struct backend_call *call,
+                        struct http_response *res) {
+    (void)req;
+    (void)res;
+    call->kind = BACKEND_LEAVE;
+    return true;
+}
+
+bool handle_agent_service_register(const struct http_request *req, struct backend_call *call,
+                                   struct http_response *res) {
+    const char *replace = http_request_param(req, "replace-existing-checks");
+    call->kind = BACKEND_SET_SERVICE;
+    call->set_service.replace_checks =
+        replace != NULL && (*replace == '\0' || strcmp(replace, "true") == 0);
+    enum err err = definition_parse_service(req->body, req->body_size, req->arena,
+                                            &call->set_service.definition, &call->text);
+    if (err != ERR_OK) {
+        http_response_error(res, err, &call->text);
+        return false;
+    }
+    if (*req->authz.token != '\0') {
+        call->set_service.definition.token = req->authz.token;
+    }
+    return true;
+}
+
+bool handle_agent_service_deregister(const struct http_request *req, struct backend_call *call,
+                                     struct http_response *res) {
+    (void)res;
+    call->kind = BACKEND_REMOVE_SERVICE;
+    call->id = req->rest;
+    return true;
+}
+
+bool handle_agent_check_register(const struct http_request *req, struct backend_call *call,
+                                 struct http_response *res) {
+    call->kind = BACKEND_SET_CHECK;
+    enum err err = definition_parse_check(req->body, req->body_size, req->arena, &call->set_check,
+                                          &call->text);
+    if (err != ERR_OK) {
+        http_response_error(res, err, &call->text);
+        return false;
+    }
+    if (*req->authz.token != '\0') {
+        call->set_check.token = req->authz.token;
+    }
+    return true;
+}
+
+bool handle_agent_check_deregister(const struct http_request *req, struct backend_call *call,
+                                   struct http_response *res) {
+    (void)res;
+    call->kind = BACKEND_REMOVE_CHECK;
+    call->id = req->rest;
+    return true;
+}
+
+static bool update(const struct http_request *req, struct backend_call *call, const char *status,
+                   const char *output) {
+    call->kind = BACKEND_UPDATE_CHECK;
+    call->update.id = req->rest;
+    call->update.status = status;
+    call->update.output = output;
+    return true;
+}
+
+bool handle_agent_check_pass(const struct http_request *req, struct backend_call *call,
+                             struct http_response *res) {
+    (void)res;
+    return update(req, call, "passing", str_or_empty(http_request_param(req, "note")));
+}
+
+bool handle_agent_check_warn(const struct http_request *req, struct backend_call *call,
+                             struct http_response *res) {
+    (void)res;
+    return update(req, call, "warning", str_or_empty(http_request_param(req, "note")));
+}
+
+bool handle_agent_check_fail(const struct http_request *req, struct backend_call *call,
+                             struct http_response *res) {
+    (void)res;
+    return update(req, call, "critical", str_or_empty(http_request_param(req, "note")));
+}
+
+struct check_update {
+    const char *status, *output;
+};
+
+static const struct decode_field check_update_fields[] = {
+    DECODE_FIELD(struct check_update, status, "Status", DECODE_STR),
+    DECODE_FIELD(struct check_update, output, "Output", DECODE_STR),
+};
+
+static const struct decode_spec check_update_spec = {"checkUpdate", sizeof(struct check_update),
+                                                     check_update_fields, 2, false};
+
+bool handle_agent_check_update(const struct http_request *req, struct backend_call *call,
+                               struct http_response *res) {
+    struct check_update in = {"", ""};
+    if (decode_json(&check_update_spec, DECODE_BODY, req->body, req->body_size, req->arena, &in,
+                    &call->text) != ERR_OK) {
+        http_response_text(res, 400, "Request decode failed: %s", call->text.s);
+        return false;
+    }
+    if (strcmp(in.status, "passing") != 0 && strcmp(in.status, "warning") != 0 &&
+        strcmp(in.status, "critical") != 0) {
+        http_response_text(res, 400, "Invalid check status: '%s'", in.status);
+        return false;
+    }
+    return update(req, call, in.status, in.output);
+}

@@ -1,0 +1,21 @@
+/* The handlers, an endpoint each; see http/routes.c. */
+#ifndef HTTP_HANDLERS_H
+#define HTTP_HANDLERS_H
+
+#include "http/request.h"
+
+http_local_fn handle_status_leader, handle_status_peers;
+
+http_local_fn handle_catalog_datacenters;
+http_call_fn handle_catalog_register, handle_catalog_deregister;
+http_read_fn handle_catalog_nodes, handle_catalog_services, handle_catalog_service,
+    handle_catalog_node, handle_catalog_node_services;
+
+http_read_fn handle_health_node, handle_health_checks, handle_health_state, handle_health_service;
+
+http_local_fn handle_agent_self, handle_agent_version, handle_agent_services, handle_agent_checks;
+http_call_fn handle_agent_leave, handle_agent_service_register, handle_agent_service_deregister,
+    handle_agent_check_register, handle_agent_check_deregister, handle_agent_check_pass,
+    handle_agent_check_warn, handle_agent_check_fail, handle_agent_check_update;
+
+#endif

@@ -1,0 +1,53 @@
+/* The HTTP front end (contract http-core): takes requests on the threads of libmicrohttpd, answers
+ * reads from a published view, hands writes to the backend, and parks what must wait.
+ *
+ * Life of a request: URI parsed -> body read -> route found -> one of
+ *   read    evaluated on the HTTP thread; a blocking query that has to wait is suspended first,
+ * then registered with the core, with the index and answer it has seen, so nothing falls between
+ *   call    suspended, then submitted to the backend; resumed when its done ran
+ *   local   answered at once from this agent's own state
+ * Only the core's thread resumes, once per turn. */
+#ifndef HTTP_HTTP_H
+#define HTTP_HTTP_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "catalog/backend.h"
+#include "catalog/watch.h"
+#include "net/addr.h"
+#include "net/loop.h"
+
+struct http_server;
+
+struct http_config {
+    const struct addr *listen;
+    unsigned listen_count;
+    unsigned threads;               /* a listen address; >= 1 */
+    int64_t connections_per_client; /* 0 = no limit; above: 429 */
+    int64_t query_wait_default_ms, query_wait_max_ms;
+    bool pretty_always; /* -dev */
+    uint64_t seed;      /* of the jitter of waits */
+};
+
+/* All pointers but config are borrowed until the stop; config is copied. Call it on the core's
+ * thread. NULL and a sentence that names the address on failure. */
+struct http_server *http_server_start(const struct http_config *config,
+                                      const struct backend *backend, struct watches *watches,
+                                      struct loop *core, struct log *log, struct err_text *text);
+
+/* Core's thread, after each publish of the catalog: wakes the groups whose key has changed. */
+void http_server_wake(struct http_server *server);
+/* Core's thread, at the end of each turn: resumes what has become ready. */
+void http_server_turn_end(struct http_server *server);
+
+/* Core's thread, in this order: refuse and release, run the loop until drained, then destroy. */
+void http_server_drain(struct http_server *server);
+bool http_server_drained(const struct http_server *server);
+/* Drained, or never run; joins its threads. NULL is allowed. */
+void http_server_destroy(struct http_server *server);
+
+/* Requests parked at present. Any thread. */
+size_t http_server_parked(const struct http_server *server);
+
+#endif

@@ -1,0 +1,137 @@
+#include <string.h>
+
+#include "base/duration.h"
+#include "http/request.h"
+
+static enum err parse_tenancy(const struct http_request *req, struct err_text *text) {
+    const char *name_space = str_or_empty(http_request_param(req, "ns"));
+    const char *partition = str_or_empty(http_request_param(req, "partition"));
+    if (*name_space != '\0' && strcmp(name_space, "default") != 0) {
+        return err_set(text, ERR_INVALID,
+                       "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise "
+                       "feature");
+    }
+    if (*partition != '\0' && strcmp(partition, "default") != 0) {
+        return err_set(text, ERR_INVALID,
+                       "Invalid query parameter: \"partition\" - Partitions are a Consul "
+                       "Enterprise feature");
+    }
+    return ERR_OK;
+}
+
+static enum err parse_dc(const struct http_request *req, struct err_text *text) {
+    const char *dc = str_or_empty(http_request_param(req, "datacenter"));
+    if (*dc == '\0') {
+        dc = str_or_empty(http_request_param(req, "dc"));
+    }
+    if (*dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter)) {
+        return err_set(text, ERR_REFUSED, "No path to datacenter");
+    }
+    return ERR_OK;
+}
+
+static enum err parse_consistency(const struct http_request *req, struct http_query *query,
+                                  struct err_text *text) {
+    int64_t ns;
+    const char *max_stale = http_request_param(req, "max_stale");
+    query->stale = http_request_has(req, "stale");
+    query->consistent = http_request_has(req, "consistent");
+    if (max_stale != NULL && *max_stale != '\0') {
+        if (duration_parse(max_stale, &ns, NULL) != ERR_OK) {
+            return err_set(text, ERR_INVALID, "Invalid max_stale value \"%.64s\"", max_stale);
+        }
+        query->stale = true;
+    }
+    if (query->stale && query->consistent) {
+        return err_set(text, ERR_INVALID,
+                       "Cannot specify ?stale with ?consistent, conflicting semantics.");
+    }
+    if (http_request_has(req, "cached") && query->consistent) {
+        return err_set(text, ERR_INVALID,
+                       "Cannot specify ?cached with ?consistent, conflicting semantics.");
+    }
+    return ERR_OK;
+}
+
+enum err http_query_parse(const struct http_request *req, int64_t wait_default_ms,
+                          int64_t wait_max_ms, struct http_query *ret_query,
+                          struct err_text *text) {
+    struct http_query query = {.wait_ms = wait_default_ms};
+    int64_t wait_ns = 0;
+    const char *index = str_or_empty(http_request_param(req, "index"));
+    const char *wait = str_or_empty(http_request_param(req, "wait"));
+    if (*wait != '\0' && duration_parse(wait, &wait_ns, NULL) != ERR_OK) {
+        return err_set(text, ERR_INVALID, "Invalid wait time");
+    }
+    if (*index != '\0' && !str_parse_u64(index, &query.index)) {
+        return err_set(text, ERR_INVALID, "Invalid index");
+    }
+    if (wait_ns > 0) {
+        query.wait_ms = (wait_ns + DURATION_MS - 1) / DURATION_MS;
+    }
+    if (query.wait_ms > wait_max_ms) {
+        query.wait_ms = wait_max_ms;
+    }
+    enum err err = parse_tenancy(req, text);
+    if (err == ERR_OK) {
+        err = parse_consistency(req, &query, text);
+    }
+    if (err == ERR_OK && *str_or_empty(http_request_param(req, "filter")) != '\0') {
+        err = err_set(text, ERR_REFUSED, "?filter is not offered by this version");
+    }
+    if (err == ERR_OK) {
+        err = parse_dc(req, text);
+    }
+    *ret_query = query;
+    return err;
+}
+
+uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name) {
+    switch (kind) {
+    case WATCH_NODES:
+        return view_index_nodes(view);
+    case WATCH_SERVICES:
+        return view_index_services(view);
+    case WATCH_CHECKS:
+        return view_index_checks(view);
+    case WATCH_SERVICE:
+        return view_index_service(view, name);
+    case WATCH_NODE:
+        return view_index_node(view, name);
+    case WATCH_KIND_COUNT:
+        break;
+    }
+    return 1;
+}
+
+bool http_match_node_meta(const struct http_request *req, const struct catalog_node *node) {
+    for (unsigned i = 0; i < req->param_count; i++) {
+        if (strcmp(req->params[i].name, "node-meta") != 0) {
+            continue;
+        }
+        const char *pair = req->params[i].value;
+        size_t key_size = strcspn(pair, ":");
+        const char *key = arena_strndup(req->arena, pair, key_size);
+        const char *value = str_map_get(&node->meta, key);
+        if (value == NULL || strcmp(value, pair + key_size + (pair[key_size] == ':')) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool http_match_tags(const struct http_request *req, const struct str_list *tags) {
+    for (unsigned i = 0; i < req->param_count; i++) {
+        if (strcmp(req->params[i].name, "tag") != 0 || *req->params[i].value == '\0') {
+            continue;
+        }
+        bool found = false;
+        for (uint32_t t = 0; t < tags->count && !found; t++) {
+            found = str_equal_fold(tags->v[t], req->params[i].value);
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    return true;
+}

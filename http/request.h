@@ -1,0 +1,141 @@
+/* Requests, responses and routes: our own structs, so that handlers never see libmicrohttpd. */
+#ifndef HTTP_REQUEST_H
+#define HTTP_REQUEST_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "catalog/backend.h"
+#include "catalog/watch.h"
+#include "http/http.h"
+
+struct http_param {
+    const char *name;
+    const char *value; /* "" when there is no '=' */
+};
+
+/* Who asks. Everything is allowed until ACLs exist; handlers have it from the start. */
+struct http_authz {
+    const char *token; /* "" = anonymous */
+};
+
+/* A parsed request. Strings live in its arena or in the caller's URI. */
+struct http_request {
+    const char *method;
+    const char *path; /* decoded */
+    const char *rest; /* path parameter: what follows the route's pattern */
+    struct http_param *params;
+    unsigned param_count;
+    const char *body;
+    size_t body_size;
+    struct http_authz authz;
+    struct arena *arena;
+    const struct backend *backend;
+    bool pretty;   /* indent */
+    bool new_line; /* ?pretty was given: ends with a newline too */
+};
+
+#define HTTP_HEADERS_MAX 8
+
+struct http_response {
+    int status;
+    const char *content_type;
+    struct buf body;
+    struct {
+        const char *name, *value;
+    } headers[HTTP_HEADERS_MAX]; /* beside those that every answer has */
+    unsigned header_count;
+};
+
+/* First value of the parameter, NULL when absent. */
+const char *http_request_param(const struct http_request *req, const char *name);
+bool http_request_has(const struct http_request *req, const char *name);
+
+void http_response_header(struct http_response *res, const char *name, const char *value);
+/* A plain-text answer. */
+void http_response_text(struct http_response *res, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The answer to a failure, by the one table of codes (contract 2.1). */
+void http_response_error(struct http_response *res, enum err err, const struct err_text *text);
+/* Starts a JSON body as the request wants it; http_response_json_end closes it. */
+void http_response_json(struct http_response *res, const struct http_request *req,
+                        struct json *json);
+void http_response_json_end(struct http_response *res, const struct http_request *req);
+
+/* What a read gives beside its body. */
+struct http_read {
+    const struct catalog_view *view;
+    uint64_t index; /* result index, set by the evaluator */
+};
+
+/* ---- routes ---- */
+
+/* Writes the JSON answer, or an error (status other than 200). Runs on any thread with the view
+ * held; the same request and view give the same bytes. */
+typedef void http_read_fn(const struct http_request *req, struct http_read *read,
+                          struct http_response *res);
+/* Fills the call from the request; false: it has set an error answer instead. */
+typedef bool http_call_fn(const struct http_request *req, struct backend_call *call,
+                          struct http_response *res);
+/* Answers at once. */
+typedef void http_local_fn(const struct http_request *req, struct http_response *res);
+
+struct http_route {
+    const char *pattern; /* ends with '/': prefix, rest = path parameter */
+    const char *method;  /* the one declared */
+    http_read_fn *read;
+    enum watch_kind watch; /* of a read: what changes its answer; the name is rest */
+    http_call_fn *call;
+    const char *ok_body; /* of a call */
+    http_local_fn *local;
+    const char *missing; /* 400 text when rest is empty; NULL: may be empty */
+};
+
+/* Longest pattern that fits, with req->rest set; NULL. ret_redirect: the path lacks a slash. */
+const struct http_route *http_route_find(const char *path, const char **ret_rest,
+                                         bool *ret_redirect);
+/* All of them, for the documents' test. */
+const struct http_route *http_routes(size_t *ret_count);
+
+/* ---- uri.c ---- */
+
+/* Splits and decodes. raw must outlive the request. ERR_INVALID: a bad % escape. */
+enum err http_uri_parse(const char *raw, struct arena *arena, struct http_request *req);
+/* The path with //, . and .. resolved, in the arena; NULL when it is clean already. */
+const char *http_path_clean(const char *path, struct arena *arena);
+/* False: the decoded path holds a control character or broken UTF-8. */
+bool http_path_printable(const char *path);
+/* The request as text without index and wait: tells different questions apart, and parses again. */
+const char *http_uri_question(const char *raw, struct arena *arena);
+
+/* ---- query.c ---- */
+
+/* The options of section 4. */
+struct http_query {
+    uint64_t index; /* 0 = answer at once */
+    int64_t wait_ms;
+    bool stale, consistent;
+};
+
+/* ERR_INVALID (400) or ERR_REFUSED (500) and the contract's sentence. */
+enum err http_query_parse(const struct http_request *req, int64_t wait_default_ms,
+                          int64_t wait_max_ms, struct http_query *ret_query, struct err_text *text);
+uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
+
+/* ---- encode.c: the one encoder of rows (contract 5) ---- */
+
+void encode_node(struct json *json, const struct catalog_node *node, const char *dc);
+void encode_node_service(struct json *json, const struct catalog_service *service);
+void encode_service_node(struct json *json, const struct catalog_instance *instance,
+                         const char *dc);
+void encode_check(struct json *json, const struct catalog_check *check);
+void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc);
+
+/* ---- filters that several reads share ---- */
+
+/* ?node-meta, repeatable, all must match. */
+bool http_match_node_meta(const struct http_request *req, const struct catalog_node *node);
+/* ?tag, repeatable, all must match, in any letter case. */
+bool http_match_tags(const struct http_request *req, const struct str_list *tags);
+
+#endif

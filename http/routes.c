@@ -1,0 +1,132 @@
+/* The whole HTTP surface. Within a pattern's reach the longest one wins. */
+#include <string.h>
+
+#include "http/handlers.h"
+
+static const struct http_route routes[] = {
+    /* status */
+    {.pattern = "/v1/status/leader", .method = "GET", .local = handle_status_leader},
+    {.pattern = "/v1/status/peers", .method = "GET", .local = handle_status_peers},
+    /* catalog */
+    {.pattern = "/v1/catalog/register",
+     .method = "PUT",
+     .call = handle_catalog_register,
+     .ok_body = "true"},
+    {.pattern = "/v1/catalog/deregister",
+     .method = "PUT",
+     .call = handle_catalog_deregister,
+     .ok_body = "true"},
+    {.pattern = "/v1/catalog/datacenters", .method = "GET", .local = handle_catalog_datacenters},
+    {.pattern = "/v1/catalog/nodes",
+     .method = "GET",
+     .read = handle_catalog_nodes,
+     .watch = WATCH_NODES},
+    {.pattern = "/v1/catalog/services",
+     .method = "GET",
+     .read = handle_catalog_services,
+     .watch = WATCH_SERVICES},
+    {.pattern = "/v1/catalog/service/",
+     .method = "GET",
+     .read = handle_catalog_service,
+     .watch = WATCH_SERVICE,
+     .missing = "Missing service name"},
+    {.pattern = "/v1/catalog/node/",
+     .method = "GET",
+     .read = handle_catalog_node,
+     .watch = WATCH_NODE,
+     .missing = "Missing node name"},
+    {.pattern = "/v1/catalog/node-services/",
+     .method = "GET",
+     .read = handle_catalog_node_services,
+     .watch = WATCH_NODE,
+     .missing = "Missing node name"},
+    /* health */
+    {.pattern = "/v1/health/node/",
+     .method = "GET",
+     .read = handle_health_node,
+     .watch = WATCH_NODE,
+     .missing = "Missing node name"},
+    {.pattern = "/v1/health/checks/",
+     .method = "GET",
+     .read = handle_health_checks,
+     .watch = WATCH_SERVICE,
+     .missing = "Missing service name"},
+    {.pattern = "/v1/health/state/",
+     .method = "GET",
+     .read = handle_health_state,
+     .watch = WATCH_CHECKS,
+     .missing = "Missing check state"},
+    {.pattern = "/v1/health/service/",
+     .method = "GET",
+     .read = handle_health_service,
+     .watch = WATCH_SERVICE,
+     .missing = "Missing service name"},
+    /* agent */
+    {.pattern = "/v1/agent/self", .method = "GET", .local = handle_agent_self},
+    {.pattern = "/v1/agent/version", .method = "GET", .local = handle_agent_version},
+    {.pattern = "/v1/agent/services", .method = "GET", .local = handle_agent_services},
+    {.pattern = "/v1/agent/checks", .method = "GET", .local = handle_agent_checks},
+    {.pattern = "/v1/agent/leave", .method = "PUT", .call = handle_agent_leave, .ok_body = ""},
+    {.pattern = "/v1/agent/service/register",
+     .method = "PUT",
+     .call = handle_agent_service_register,
+     .ok_body = ""},
+    {.pattern = "/v1/agent/service/deregister/",
+     .method = "PUT",
+     .call = handle_agent_service_deregister,
+     .ok_body = ""},
+    {.pattern = "/v1/agent/check/register",
+     .method = "PUT",
+     .call = handle_agent_check_register,
+     .ok_body = ""},
+    {.pattern = "/v1/agent/check/deregister/",
+     .method = "PUT",
+     .call = handle_agent_check_deregister,
+     .ok_body = ""},
+    {.pattern = "/v1/agent/check/pass/",
+     .method = "PUT",
+     .call = handle_agent_check_pass,
+     .ok_body = ""},
+    {.pattern = "/v1/agent/check/warn/",
+     .method = "PUT",
+     .call = handle_agent_check_warn,
+     .ok_body = ""},
+    {.pattern = "/v1/agent/check/fail/",
+     .method = "PUT",
+     .call = handle_agent_check_fail,
+     .ok_body = ""},
+    {.pattern = "/v1/agent/check/update/",
+     .method = "PUT",
+     .call = handle_agent_check_update,
+     .ok_body = ""},
+};
+
+const struct http_route *http_routes(size_t *ret_count) {
+    *ret_count = sizeof routes / sizeof routes[0];
+    return routes;
+}
+
+const struct http_route *http_route_find(const char *path, const char **ret_rest,
+                                         bool *ret_redirect) {
+    const struct http_route *best = NULL;
+    size_t best_size = 0, path_size = strlen(path);
+    *ret_redirect = false;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        const struct http_route *route = &routes[i];
+        size_t size = strlen(route->pattern);
+        bool prefix = route->pattern[size - 1] == '/';
+        if (prefix && path_size + 1 == size && memcmp(route->pattern, path, path_size) == 0 &&
+            size > best_size) {
+            best = route;
+            best_size = size;
+            *ret_redirect = true;
+        } else if (size > best_size && strncmp(path, route->pattern, size) == 0 &&
+                   (prefix || path_size == size)) {
+            best = route;
+            best_size = size;
+            *ret_redirect = false;
+        }
+    }
+    *ret_rest = best != NULL && !*ret_redirect ? path + best_size : "";
+    return best;
+}

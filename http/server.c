@@ -1,0 +1,352 @@
+#include "http/server.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+#define THREAD_STACK_BYTES (1024 * 1024)
+#define DESCRIPTORS_KEPT 64 /* for Raft, disk and RPC */
+
+struct http_daemon {
+    struct MHD_Daemon *mhd;
+};
+
+/* ---- answers ---- */
+
+static struct MHD_Response *library_response(const struct http_answer *answer) {
+    return (struct MHD_Response *)answer->prepared;
+}
+
+static void add(struct MHD_Response *response, const char *name, const char *value) {
+    ASSERT(MHD_add_response_header(response, name, value) == MHD_YES);
+}
+
+static void add_meta(struct MHD_Response *response, const struct http_meta *meta) {
+    char index[24];
+    snprintf(index, sizeof index, "%llu", (unsigned long long)(meta->index ? meta->index : 1));
+    add(response, "X-Consul-Index", index);
+    add(response, "X-Consul-KnownLeader", meta->known_leader ? "true" : "false");
+    add(response, "X-Consul-LastContact", "0");
+    add(response, "X-Consul-Effective-Consistency", meta->consistency);
+    add(response, "X-Consul-Query-Backend", "blocking-query");
+}
+
+struct http_answer *http_answer_create(struct http_server *server, struct http_response *res,
+                                       const struct http_meta *meta) {
+    (void)server;
+    struct http_answer *answer = mem_calloc(1, sizeof *answer);
+    size_t size = 0;
+    char *body = buf_take(&res->body, &size);
+    ASSERT(body != NULL);
+    atomic_init(&answer->references, 1);
+    answer->status = res->status;
+    answer->index = meta != NULL && meta->present ? meta->index : 0;
+    answer->body = body;
+    answer->body_size = size;
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, body, MHD_RESPMEM_MUST_FREE);
+    ASSERT(response != NULL);
+    answer->prepared = (struct http_prepared *)response;
+    add(response, "Content-Type", res->content_type);
+    add(response, "Vary", "Accept-Encoding");
+    add(response, "X-Consul-Default-ACL-Policy", "allow");
+    for (unsigned i = 0; i < res->header_count; i++) {
+        add(response, res->headers[i].name, res->headers[i].value);
+    }
+    if (meta != NULL && meta->present) {
+        add_meta(response, meta);
+    }
+    return answer;
+}
+
+struct http_answer *http_answer_share(struct http_answer *answer) {
+    atomic_fetch_add_explicit(&answer->references, 1, memory_order_relaxed);
+    return answer;
+}
+
+void http_answer_drop(struct http_answer *answer) {
+    if (answer != NULL &&
+        atomic_fetch_sub_explicit(&answer->references, 1, memory_order_acq_rel) == 1) {
+        MHD_destroy_response(library_response(answer));
+        free(answer);
+    }
+}
+
+uint64_t http_answer_hash(struct http_answer *answer) {
+    if (answer->hash == 0) {
+        uint64_t hash = hash_bytes((uint64_t)answer->status, answer->body, answer->body_size);
+        answer->hash = hash != 0 ? hash : 1;
+    }
+    return answer->hash;
+}
+
+/* ---- exchanges ---- */
+
+static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection) {
+    struct http_exchange *exchange = mem_calloc(1, sizeof *exchange);
+    exchange->server = context;
+    exchange->connection = connection;
+    exchange->uri = mem_strdup(uri);
+    exchange->fd = -1;
+    buf_init(&exchange->body, LIMIT_HTTP_BODY_BYTES);
+    arena_init(&exchange->arena);
+    return exchange;
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **con_cls,
+                         enum MHD_RequestTerminationCode code) {
+    struct http_exchange *exchange = *con_cls;
+    (void)context;
+    (void)connection;
+    (void)code;
+    if (exchange != NULL) {
+        http_answer_drop(exchange->answer);
+        buf_clear(&exchange->body);
+        arena_clear(&exchange->arena);
+        free(exchange->uri);
+        free(exchange);
+        *con_cls = NULL;
+    }
+}
+
+const char *http_exchange_header(struct http_exchange *exchange, const char *name) {
+    return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+void http_exchange_resume(struct http_exchange *exchange, enum http_state state) {
+    exchange->state = state;
+    exchange->resume_next = exchange->server->resume;
+    exchange->server->resume = exchange;
+}
+
+static void call_done(struct backend_call *call) {
+    http_exchange_resume(call->context, EXCHANGE_CALL_DONE);
+}
+
+static enum MHD_Result send_answer(struct http_exchange *exchange) {
+    if (exchange->refused) {
+        MHD_add_response_header(library_response(exchange->answer), "Connection", "close");
+    }
+    enum MHD_Result result =
+        MHD_queue_response(exchange->connection, (unsigned)exchange->answer->status,
+                           library_response(exchange->answer));
+    http_answer_drop(exchange->answer);
+    exchange->answer = NULL;
+    return result;
+}
+
+static enum MHD_Result overloaded(struct http_exchange *exchange) {
+    struct http_response res = {.status = 0};
+    struct err_text text = {"too many requests are waiting at this agent"};
+    buf_init(&res.body, ERR_TEXT_BYTES);
+    http_response_error(&res, ERR_OVERLOADED, &text);
+    exchange->answer = http_answer_create(exchange->server, &res, NULL);
+    return send_answer(exchange);
+}
+
+/* Suspends first, so that the core may resume at any moment after the hand-over. */
+static enum MHD_Result park(struct http_exchange *exchange, enum http_verdict verdict) {
+    struct http_server *server = exchange->server;
+    size_t parked = atomic_fetch_add(&server->parked, 1);
+    if (atomic_load(&server->stopping) || parked >= LIMIT_HTTP_PENDING) {
+        atomic_fetch_sub(&server->parked, 1);
+        return atomic_load(&server->stopping) ? MHD_NO : overloaded(exchange);
+    }
+    exchange->state = EXCHANGE_PARKED;
+    MHD_suspend_connection(exchange->connection);
+    if (verdict == HTTP_PARK_WAIT) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        exchange->fd = info != NULL ? info->connect_fd : -1;
+        http_wait_post(exchange);
+    } else {
+        exchange->call->done = call_done;
+        exchange->call->context = exchange;
+        server->backend->submit(server->backend->context, exchange->call);
+    }
+    return MHD_YES;
+}
+
+static enum MHD_Result go_on(struct http_exchange *exchange, const char *method) {
+    switch (exchange->state) {
+    case EXCHANGE_ANSWERED:
+        return send_answer(exchange);
+    case EXCHANGE_CALL_DONE:
+        exchange->answer = http_call_answer(exchange);
+        return send_answer(exchange);
+    case EXCHANGE_ABORTED:
+        return MHD_NO;
+    case EXCHANGE_READING:
+    case EXCHANGE_TIMED_OUT: {
+        enum http_verdict verdict = http_dispatch(exchange, method);
+        return verdict == HTTP_ANSWERED ? send_answer(exchange) : park(exchange, verdict);
+    }
+    case EXCHANGE_PARKED:
+        break;
+    }
+    return MHD_NO;
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **con_cls) {
+    struct http_exchange *exchange = *con_cls;
+    (void)context;
+    (void)url;
+    (void)version;
+    if (!exchange->started) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        exchange->started = true;
+        exchange->refused = info != NULL && info->socket_context != NULL;
+        return MHD_YES; /* an answer in this first call would close the connection */
+    }
+    if (*upload_size > 0) {
+        if (!exchange->too_large) {
+            buf_append(&exchange->body, upload, *upload_size);
+            if (exchange->body.failed) {
+                exchange->too_large = true;
+                buf_clear(&exchange->body);
+            }
+        }
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    return go_on(exchange, method);
+}
+
+/* The socket context marks connections over the limit; their first request is answered 429. */
+static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code) {
+    struct http_server *server = context;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info == NULL || info->client_addr == NULL) {
+        return;
+    }
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        bool within = http_clients_opened(server->clients, info->client_addr);
+        *socket_context = within ? NULL : server;
+    } else {
+        http_clients_closed(server->clients, info->client_addr);
+    }
+}
+
+/* ---- life ---- */
+
+static unsigned connection_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 4 * DESCRIPTORS_KEPT) {
+        return DESCRIPTORS_KEPT;
+    }
+    rlim_t most = limit.rlim_cur - DESCRIPTORS_KEPT;
+    return most > 1000000 ? 1000000 : (unsigned)most;
+}
+
+static bool start_daemon(struct http_server *server, const struct addr *addr,
+                         struct err_text *text) {
+    char name[ADDR_TEXT_BYTES];
+    addr_format(addr, name);
+    int fd = addr_bind(addr, SOCK_STREAM, false, text);
+    if (fd < 0) {
+        return false;
+    }
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO |
+                     (addr->any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0u);
+    struct MHD_Daemon *mhd = MHD_start_daemon(
+        flags, addr_port(addr), NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_THREAD_POOL_SIZE, server->config.threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)LIMIT_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, connection_limit(),
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK,
+        on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
+    if (mhd == NULL) {
+        close(fd);
+        err_set(text, ERR_IO, "cannot serve HTTP at %s", name);
+        return false;
+    }
+    server->daemons[server->daemon_count++].mhd = mhd;
+    log_write(server->log, LOG_INFO, "agent",
+              "Starting server: address=%s network=tcp protocol=http", name);
+    return true;
+}
+
+struct http_server *http_server_start(const struct http_config *config,
+                                      const struct backend *backend, struct watches *watches,
+                                      struct loop *core, struct log *log, struct err_text *text) {
+    struct http_server *server = mem_calloc(1, sizeof *server);
+    server->config = *config;
+    server->backend = backend;
+    server->watches = watches;
+    server->core = core;
+    server->log = log;
+    rand_init(&server->rand, config->seed);
+    server->clients = http_clients_create(config->connections_per_client);
+    server->daemons = mem_calloc(config->listen_count, sizeof *server->daemons);
+    ASSERT(pthread_key_create(&server->cache_key, http_cache_destroy) == 0);
+    bool started = http_hang_ups_open(server, text);
+    server->worker = http_worker_start(server);
+    for (unsigned i = 0; started && i < config->listen_count; i++) {
+        started = start_daemon(server, &config->listen[i], text);
+    }
+    if (!started) {
+        http_server_destroy(server);
+        return NULL;
+    }
+    return server;
+}
+
+void http_server_turn_end(struct http_server *server) {
+    struct http_exchange *exchange = server->resume;
+    server->resume = NULL;
+    while (exchange != NULL) {
+        struct http_exchange *next = exchange->resume_next;
+        struct MHD_Connection *connection = exchange->connection;
+        MHD_resume_connection(connection); /* from here on the exchange is its HTTP thread's */
+        atomic_fetch_sub(&server->parked, 1);
+        exchange = next;
+    }
+}
+
+void http_server_drain(struct http_server *server) {
+    atomic_store(&server->stopping, true);
+    for (unsigned i = 0; i < server->daemon_count; i++) {
+        MHD_socket listening = MHD_quiesce_daemon(server->daemons[i].mhd);
+        if (listening != MHD_INVALID_SOCKET) {
+            close(listening);
+        }
+    }
+    http_waits_abort(server);
+}
+
+bool http_server_drained(const struct http_server *server) {
+    return atomic_load(&server->parked) == 0 && server->jobs == 0;
+}
+
+size_t http_server_parked(const struct http_server *server) {
+    return atomic_load(&server->parked);
+}
+
+void http_server_destroy(struct http_server *server) {
+    if (server == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < server->daemon_count; i++) {
+        MHD_stop_daemon(server->daemons[i].mhd);
+    }
+    http_worker_stop(server->worker);
+    http_hang_ups_close(server);
+    pthread_key_delete(server->cache_key);
+    http_clients_destroy(server->clients);
+    free(server->daemons);
+    free(server);
+}

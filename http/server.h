@@ -1,0 +1,157 @@
+/* What the files of the server share: exchanges, answers and their way through the threads. For
+ * this folder only. */
+#ifndef HTTP_SERVER_H
+#define HTTP_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/rand.h"
+#include "http/request.h"
+
+struct http_prepared; /* the library's response object */
+
+/* A finished answer, encoded once and shared by all who get it. Immutable but for the count. */
+struct http_answer {
+    _Atomic unsigned references;
+    int status;
+    uint64_t index; /* result index of a read, else 0 */
+    uint64_t hash;  /* of the body; 0 until http_answer_hash */
+    const char *body;
+    size_t body_size;
+    struct http_prepared *prepared; /* owns the body */
+};
+
+/* Meta headers of a read (contract 4.3). */
+struct http_meta {
+    bool present;
+    bool known_leader;
+    uint64_t index;
+    const char *consistency;
+};
+
+/* A blocking query that waits. Only the core's thread touches it while it is parked. */
+struct http_wait {
+    struct waiter waiter;    /* first */
+    struct loop_timer timer; /* the deadline */
+    enum watch_kind kind;
+    uint64_t index;      /* the client's: answered when the result's is greater */
+    uint64_t seen_index; /* of the answer it was parked on */
+    uint64_t seen_hash;
+    int64_t wait_ms;
+    const char *name, *question; /* in the exchange's arena until it has joined its group */
+};
+
+enum http_state {
+    EXCHANGE_READING,
+    EXCHANGE_PARKED,
+    EXCHANGE_ANSWERED,  /* answer is set */
+    EXCHANGE_TIMED_OUT, /* the wait is over: evaluate once more */
+    EXCHANGE_CALL_DONE, /* the call has its result */
+    EXCHANGE_ABORTED    /* the client hung up, or the server stops */
+};
+
+/* One request from its first byte to its last; owned by the HTTP thread, and by the core between
+ * parking and resuming. */
+struct http_exchange {
+    struct http_server *server;
+    void *connection; /* the library's */
+    enum http_state state;
+    bool started;
+    bool refused; /* over the connection limit */
+    bool too_large;
+    int fd;
+    char *uri; /* as it came, not decoded */
+    struct buf body;
+    struct arena arena;
+    struct http_answer *answer;
+    const struct http_route *route;
+    struct backend_call *call; /* in the arena */
+    struct http_wait wait;
+    struct loop_task task;
+    struct http_exchange *resume_next;
+    struct http_exchange *parked_next, *parked_previous;
+};
+
+struct http_worker;
+struct http_clients;
+struct http_daemon;
+
+struct http_server {
+    struct http_config config;
+    const struct backend *backend;
+    struct watches *watches;
+    struct loop *core;
+    struct log *log;
+    struct http_daemon *daemons; /* a listen address each */
+    unsigned daemon_count;
+    struct http_clients *clients; /* connections by address */
+    struct http_worker *worker;
+    pthread_key_t cache_key; /* each HTTP thread's answers */
+    _Atomic bool stopping;
+    _Atomic size_t parked;
+    /* The core's thread only. */
+    struct http_exchange *resume;      /* ready, resumed at the end of the turn */
+    struct http_exchange *parked_list; /* all that wait for a change */
+    size_t jobs;                       /* groups that the worker has */
+    int hang_up_epoll;
+    struct loop_poll *hang_up_poll;
+    struct rand rand;
+};
+
+/* ---- server.c ---- */
+
+struct http_answer *http_answer_create(struct http_server *server, struct http_response *res,
+                                       const struct http_meta *meta);
+struct http_answer *http_answer_share(struct http_answer *answer);
+void http_answer_drop(struct http_answer *answer); /* NULL is allowed */
+uint64_t http_answer_hash(struct http_answer *answer);
+/* Core's thread: the exchange goes on at the end of the turn. */
+void http_exchange_resume(struct http_exchange *exchange, enum http_state state);
+const char *http_exchange_header(struct http_exchange *exchange, const char *name);
+
+/* ---- dispatch.c ---- */
+
+enum http_verdict { HTTP_ANSWERED, HTTP_PARK_WAIT, HTTP_PARK_CALL };
+
+/* Judges a complete request: sets exchange->answer, or prepares wait or call. */
+enum http_verdict http_dispatch(struct http_exchange *exchange, const char *method);
+/* The answer of a call that is done. */
+struct http_answer *http_call_answer(struct http_exchange *exchange);
+/* A read's answer from the present view; question as from http_uri_question. Any thread. */
+struct http_answer *http_evaluate(struct http_server *server, const char *question);
+
+/* ---- cache.c: answers of the calling thread; a lock-free store of its own for each thread ---- */
+
+struct http_cache;
+
+/* The thread's cache, made at first use and freed with the thread. */
+struct http_cache *http_cache_get(struct http_server *server);
+void http_cache_destroy(void *cache);
+/* A borrowed answer that is still right for the view; NULL. */
+struct http_answer *http_cache_find(struct http_cache *cache, const char *question,
+                                    const struct catalog_view *view, bool known_leader);
+/* Shares the answer. */
+void http_cache_put(struct http_cache *cache, const char *question, enum watch_kind kind,
+                    const char *name, const struct catalog_view *view, bool known_leader,
+                    struct http_answer *answer);
+
+/* ---- blocking.c ---- */
+
+/* HTTP thread, after the connection is suspended: hands the wait to the core. */
+void http_wait_post(struct http_exchange *exchange);
+struct http_worker *http_worker_start(struct http_server *server);
+void http_worker_stop(struct http_worker *worker);
+bool http_hang_ups_open(struct http_server *server, struct err_text *text);
+void http_hang_ups_close(struct http_server *server);
+void http_waits_abort(struct http_server *server);
+
+/* ---- clients.c: connections by client address ---- */
+
+struct http_clients *http_clients_create(int64_t limit);
+void http_clients_destroy(struct http_clients *clients);
+/* Any thread. False: this one is over the limit; it counts all the same until it is closed. */
+bool http_clients_opened(struct http_clients *clients, const struct sockaddr *address);
+void http_clients_closed(struct http_clients *clients, const struct sockaddr *address);
+
+#endif

@@ -1,0 +1,153 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "http/request.h"
+
+static int digit_value(char c) {
+    return c >= '0' && c <= '9'                                   ? c - '0'
+           : str_lower_char(c) >= 'a' && str_lower_char(c) <= 'f' ? str_lower_char(c) - 'a' + 10
+                                                                  : -1;
+}
+
+/* Percent decoding (RFC 3986 section 2.1); in a query '+' is a blank. NULL: a bad escape or a NUL.
+ */
+static const char *decode(const char *from, size_t size, bool query, struct arena *arena) {
+    char *out = arena_alloc(arena, size + 1), *to = out;
+    for (size_t i = 0; i < size; i++) {
+        char c = from[i];
+        if (c == '%') {
+            int high = i + 2 < size ? digit_value(from[i + 1]) : -1;
+            int low = high >= 0 ? digit_value(from[i + 2]) : -1;
+            if (low < 0 || (high == 0 && low == 0)) {
+                return NULL;
+            }
+            c = (char)(high << 4 | low);
+            i += 2;
+        } else if (c == '+' && query) {
+            c = ' ';
+        }
+        *to++ = c;
+    }
+    return out;
+}
+
+enum err http_uri_parse(const char *raw, struct arena *arena, struct http_request *req) {
+    const char *query = strchr(raw, '?');
+    size_t path_size = query != NULL ? (size_t)(query - raw) : strlen(raw);
+    req->path = decode(raw, path_size, false, arena);
+    req->params = arena_alloc(arena, LIMIT_HTTP_QUERY_PARAMS * sizeof *req->params);
+    req->param_count = 0;
+    if (req->path == NULL) {
+        return ERR_INVALID;
+    }
+    for (const char *at = query != NULL ? query + 1 : ""; *at != '\0';) {
+        size_t size = strcspn(at, "&");
+        size_t name_size = strcspn(at, "=&");
+        if (size > 0) {
+            const char *name = decode(at, name_size, true, arena);
+            const char *value = name_size < size
+                                    ? decode(at + name_size + 1, size - name_size - 1, true, arena)
+                                    : "";
+            if (name == NULL || value == NULL || memchr(at, ';', size) != NULL ||
+                req->param_count == LIMIT_HTTP_QUERY_PARAMS) {
+                return ERR_INVALID;
+            }
+            req->params[req->param_count++] = (struct http_param){name, value};
+        }
+        at += size + (at[size] == '&');
+    }
+    return ERR_OK;
+}
+
+const char *http_request_param(const struct http_request *req, const char *name) {
+    for (unsigned i = 0; i < req->param_count; i++) {
+        if (strcmp(req->params[i].name, name) == 0) {
+            return req->params[i].value;
+        }
+    }
+    return NULL;
+}
+
+bool http_request_has(const struct http_request *req, const char *name) {
+    return http_request_param(req, name) != NULL;
+}
+
+const char *http_path_clean(const char *path, struct arena *arena) {
+    if (strstr(path, "//") == NULL && strstr(path, "/.") == NULL) {
+        return NULL;
+    }
+    size_t size = strlen(path);
+    char *out = arena_alloc(arena, size + 2);
+    size_t used = 0;
+    bool slash = size > 0 && path[size - 1] == '/';
+    for (const char *at = path; *at != '\0';) {
+        at += strspn(at, "/");
+        size_t part = strcspn(at, "/");
+        if (part == 2 && memcmp(at, "..", 2) == 0) {
+            while (used > 0 && out[--used] != '/') {
+            }
+            slash = slash || at[part] == '\0';
+        } else if (part == 1 && *at == '.') {
+            slash = slash || at[part] == '\0';
+        } else if (part > 0) {
+            out[used++] = '/';
+            memcpy(out + used, at, part);
+            used += part;
+        }
+        at += part;
+    }
+    if (used == 0 || slash) {
+        out[used++] = '/';
+    }
+    out[used] = '\0';
+    return strcmp(out, path) == 0 ? NULL : out;
+}
+
+bool http_path_printable(const char *path) {
+    const unsigned char *at = (const unsigned char *)path;
+    while (*at != '\0') {
+        if (*at < 0x20 || *at == 0x7f) {
+            return false;
+        }
+        unsigned more = *at < 0x80 ? 0 : *at < 0xc2 ? 9 : *at < 0xe0 ? 1 : *at < 0xf0 ? 2 : 3;
+        if (more == 9 || *at > 0xf4 || (*at == 0xc2 && at[1] < 0xa0)) {
+            return false; /* broken, or a C1 control character */
+        }
+        for (at++; more > 0; more--, at++) {
+            if ((*at & 0xc0) != 0x80) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Parameters that change when an answer comes, not what it is. */
+static bool is_timing(const char *name, size_t size) {
+    return (size == 5 && memcmp(name, "index", 5) == 0) ||
+           (size == 4 && memcmp(name, "wait", 4) == 0);
+}
+
+const char *http_uri_question(const char *raw, struct arena *arena) {
+    const char *query = strchr(raw, '?');
+    if (query == NULL) {
+        return raw;
+    }
+    size_t used = (size_t)(query - raw);
+    char *out = arena_alloc(arena, strlen(raw) + 1);
+    memcpy(out, raw, used);
+    char separator = '?';
+    for (const char *at = query + 1; *at != '\0';) {
+        size_t size = strcspn(at, "&");
+        if (size > 0 && !is_timing(at, strcspn(at, "=&"))) {
+            out[used++] = separator;
+            memcpy(out + used, at, size);
+            used += size;
+            separator = '&';
+        }
+        at += size + (at[size] == '&');
+    }
+    return out;
+}
