@@ -26,6 +26,7 @@
 #define LIMIT_SNAPSHOT_TRIGGER_BYTES (64 * 1024 * 1024) /* log since the last snapshot */
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64 /* voters and learners of a group */
+#define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
 
 /* Catalog. */
 #define LIMIT_META_PAIRS 64
@@ -51,6 +52,8 @@
 #define LIMIT_DNS_TCP_IDLE_MS 8000
 #define LIMIT_DNS_TCP_READ_MS 2000
 #define LIMIT_DNS_BATCH 32 /* datagrams a system call */
+#define LIMIT_DNS_LISTEN 16  /* addresses */
+#define LIMIT_DNS_THREADS 16 /* for UDP */
 
 /* Threads that may hold a view at once. */
 #define LIMIT_EPOCH_THREADS 128
