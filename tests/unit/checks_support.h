@@ -31,6 +31,7 @@ struct told {
     char *id, *status, *output;
     uint64_t generation;
     bool status_changed, output_changed;
+    int64_t at_ms; /* when it was told */
 };
 
 struct recorder {
@@ -54,6 +55,7 @@ static void record(void *context, const struct checks_result *result) {
         .generation = result->generation,
         .status_changed = result->status_changed,
         .output_changed = result->output_changed,
+        .at_ms = clock_monotonic_ms(),
     };
     pthread_cond_broadcast(&recorder->more);
     pthread_mutex_unlock(&recorder->lock);
