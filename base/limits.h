@@ -54,6 +54,14 @@
 #define LIMIT_DNS_BATCH 32 /* datagrams a system call */
 #define LIMIT_DNS_LISTEN 16  /* addresses */
 #define LIMIT_DNS_THREADS 16 /* for UDP */
+#define LIMIT_DNS_PLAIN_ANSWERS 8   /* in a datagram to a client without EDNS */
+#define LIMIT_DNS_TCP_ANSWERS 4096
+#define LIMIT_DNS_TCP_SRV_ANSWERS 1024
+#define LIMIT_DNS_RECORDS 5600      /* gathered for one section, before it is cut */
+#define LIMIT_DNS_CHASE_DEPTH 3     /* names of ours behind a CNAME */
+#define LIMIT_DNS_CHASE_RECORDS 5   /* of them, for a client without EDNS */
+#define LIMIT_DNS_NAME_SERVERS 3
+#define LIMIT_DNS_TXT_BYTES 2048    /* of one TXT record, after escaping */
 
 /* Threads that may hold a view at once. */
 #define LIMIT_EPOCH_THREADS 128

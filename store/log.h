@@ -106,7 +106,7 @@ enum err store_log_read(struct store_log *log, uint64_t first, uint64_t last, si
                         store_entry_fn visit, void *context, uint64_t *ret_next,
                         struct err_text *text);
 
-/* False while the last spare segment is in use. Any thread. */
+/* False while the disk has no room for the spare segments. Any thread. */
 bool store_log_has_space(const struct store_log *log);
 bool store_log_has_failed(const struct store_log *log);
 uint64_t store_log_first(const struct store_log *log);

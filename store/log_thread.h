@@ -28,8 +28,7 @@ struct store_log_thread *store_log_thread_start(struct store_log *log,
 /* The array and the payloads are borrowed until the callback ran. ERR_OK: all durable.
  * ERR_NO_SPACE: nothing of this request is in the log, nor is any request after it (those that came
  * in meanwhile are refused the same way until one that follows the log's last entry comes). ERR_IO:
- * the log has failed; the entries may or may not be found at the next start. ERR_CLOSED: the thread
- * was stopping. */
+ * the log has failed; the entries may or may not be found at the next start. */
 void store_log_thread_append(struct store_log_thread *thread, const struct store_entry *entries,
                              uint32_t count, store_done_fn done, void *context);
 void store_log_thread_write_hard_state(struct store_log_thread *thread,

@@ -1,0 +1,198 @@
+#include "store/log_thread.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "store/thread.h"
+
+/* Small, because an append may wait for one step. */
+#define PREPARE_STEP_BYTES (256 * 1024)
+#define FULL_DISK_RETRY_MS 1000
+
+enum request_kind { REQUEST_APPEND, REQUEST_HARD_STATE, REQUEST_COMPACT };
+
+struct request {
+    enum request_kind kind;
+    struct request *next;
+    store_done_fn done;
+    void *context;
+    const struct store_entry *entries;
+    uint32_t count;
+    uint64_t index;
+    struct store_vote vote;
+    enum err result;
+};
+
+struct store_log_thread {
+    struct store_log *log;
+    struct store_hard_state *state;
+    pthread_t thread;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t wake;
+    pthread_cond_t ended_changed;
+    struct request *head;
+    struct request **tail;
+    bool stopping;
+    bool ended;
+};
+
+static void finish(struct request *request, const struct err_text *text) {
+    if (request->done != NULL) {
+        request->done(request->context, request->result,
+                      request->result == ERR_OK ? NULL : text->s);
+    }
+    free(request);
+}
+
+static void append_one(struct store_log_thread *thread, struct request *request,
+                       struct err_text *text) {
+    uint64_t last = store_log_last(thread->log);
+    if (last != 0 && request->entries[0].index != last + 1) {
+        /* Behind a request that the full disk refused. */
+        request->result = err_set(text, ERR_NO_SPACE, "an earlier entry found no space");
+        return;
+    }
+    request->result = store_log_append_batch(thread->log, request->entries, request->count, text);
+}
+
+/* All appends up to the next request of another kind: written, then one sync for the lot. */
+static struct request *append_group(struct store_log_thread *thread, struct request *first) {
+    struct err_text text = {.s = ""}, sync_text = {.s = ""};
+    struct request *end = first;
+    for (; end != NULL && end->kind == REQUEST_APPEND; end = end->next) {
+        append_one(thread, end, &text);
+    }
+    enum err synced = store_log_sync(thread->log, &sync_text);
+    for (struct request *next; first != end; first = next) {
+        next = first->next;
+        bool lost = first->result == ERR_OK && synced != ERR_OK;
+        first->result = lost ? synced : first->result;
+        finish(first, lost ? &sync_text : &text);
+    }
+    return end;
+}
+
+static struct request *do_one(struct store_log_thread *thread, struct request *request) {
+    struct err_text text = {.s = ""};
+    struct request *next = request->next;
+    if (request->kind == REQUEST_COMPACT) {
+        request->result = store_log_compact(thread->log, request->index, &text);
+    } else {
+        request->result = store_hard_state_write(thread->state, &request->vote, &text);
+    }
+    finish(request, &text);
+    return next;
+}
+
+/* The queue, once there is something in it; NULL: stop. Spare segments are made while it is empty.
+ */
+static struct request *wait_for_requests(struct store_log_thread *thread) {
+    bool prepare = true;
+    pthread_mutex_lock(&thread->mutex);
+    while (thread->head == NULL && !thread->stopping) {
+        if (prepare) {
+            pthread_mutex_unlock(&thread->mutex);
+            prepare = store_log_prepare(thread->log, PREPARE_STEP_BYTES);
+            pthread_mutex_lock(&thread->mutex);
+        } else if (store_log_has_space(thread->log)) {
+            pthread_cond_wait(&thread->wake, &thread->mutex);
+        } else {
+            struct timespec at = thread_deadline(FULL_DISK_RETRY_MS);
+            pthread_cond_timedwait(&thread->wake, &thread->mutex, &at);
+            prepare = true;
+        }
+    }
+    struct request *requests = thread->head;
+    thread->head = NULL;
+    thread->tail = &thread->head;
+    pthread_mutex_unlock(&thread->mutex);
+    return requests;
+}
+
+static void *run(void *context) {
+    struct store_log_thread *thread = context;
+    struct request *request;
+    while ((request = wait_for_requests(thread)) != NULL) {
+        while (request != NULL) {
+            request = request->kind == REQUEST_APPEND ? append_group(thread, request)
+                                                      : do_one(thread, request);
+        }
+    }
+    pthread_mutex_lock(&thread->mutex);
+    thread->ended = true;
+    pthread_cond_signal(&thread->ended_changed);
+    pthread_mutex_unlock(&thread->mutex);
+    return NULL;
+}
+
+struct store_log_thread *store_log_thread_start(struct store_log *log,
+                                                struct store_hard_state *state) {
+    struct store_log_thread *thread = mem_calloc(1, sizeof *thread);
+    thread->log = log;
+    thread->state = state;
+    thread->tail = &thread->head;
+    pthread_mutex_init(&thread->mutex, NULL);
+    thread_init_condition(&thread->wake);
+    thread_init_condition(&thread->ended_changed);
+    thread->thread = thread_start(run, thread);
+    return thread;
+}
+
+static void enqueue(struct store_log_thread *thread, struct request request) {
+    struct request *copy = mem_memdup(&request, sizeof request);
+    pthread_mutex_lock(&thread->mutex);
+    ASSERT(!thread->stopping);
+    *thread->tail = copy;
+    thread->tail = &copy->next;
+    pthread_cond_signal(&thread->wake);
+    pthread_mutex_unlock(&thread->mutex);
+}
+
+void store_log_thread_append(struct store_log_thread *thread, const struct store_entry *entries,
+                             uint32_t count, store_done_fn done, void *context) {
+    ASSERT(count > 0);
+    enqueue(thread, (struct request){.kind = REQUEST_APPEND,
+                                     .done = done,
+                                     .context = context,
+                                     .entries = entries,
+                                     .count = count});
+}
+
+void store_log_thread_write_hard_state(struct store_log_thread *thread,
+                                       const struct store_vote *vote, store_done_fn done,
+                                       void *context) {
+    enqueue(thread,
+            (struct request){
+                .kind = REQUEST_HARD_STATE, .done = done, .context = context, .vote = *vote});
+}
+
+void store_log_thread_compact(struct store_log_thread *thread, uint64_t index, store_done_fn done,
+                              void *context) {
+    enqueue(thread, (struct request){
+                        .kind = REQUEST_COMPACT, .done = done, .context = context, .index = index});
+}
+
+bool store_log_thread_stop(struct store_log_thread *thread, uint64_t timeout_ms) {
+    struct timespec at = thread_deadline(timeout_ms);
+    pthread_mutex_lock(&thread->mutex);
+    thread->stopping = true;
+    pthread_cond_signal(&thread->wake);
+    int timed_out = 0;
+    while (!thread->ended && timed_out == 0) {
+        timed_out = pthread_cond_timedwait(&thread->ended_changed, &thread->mutex, &at);
+    }
+    bool ended = thread->ended;
+    pthread_mutex_unlock(&thread->mutex);
+    if (!ended) {
+        pthread_detach(thread->thread);
+        return false;
+    }
+    pthread_join(thread->thread, NULL);
+    pthread_cond_destroy(&thread->wake);
+    pthread_cond_destroy(&thread->ended_changed);
+    pthread_mutex_destroy(&thread->mutex);
+    free(thread);
+    return true;
+}
