@@ -24,6 +24,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
+export no_proxy='*' # everything here is on this machine
 agent_pid=
 web_pid=
 dir=
@@ -67,8 +68,11 @@ say() {
     echo "== $*"
 }
 
+# Shows a command as it can be typed, and runs it.
 show() {
-    echo "\$ $*"
+    printf '$'
+    printf ' %q' "$@"
+    printf '\n'
     "$@"
 }
 
@@ -95,7 +99,7 @@ in_use() {
 }
 
 get() {
-    curl -sSf --noproxy '*' --max-time 5 "http://127.0.0.1:$http_port$1"
+    curl -sSf --max-time 5 "http://127.0.0.1:$http_port$1"
 }
 
 ask() {
@@ -119,7 +123,7 @@ start_web() {
     python3 -m http.server "$web_port" --bind 127.0.0.1 --directory "$dir/site" \
         >"$dir/web.log" 2>&1 &
     web_pid=$!
-    wait_for 10 "the web server answers" curl -sf --noproxy '*' "http://127.0.0.1:$web_port/"
+    wait_for 10 "the web server answers" curl -sf "http://127.0.0.1:$web_port/"
 }
 
 say "1. Packages"
@@ -164,23 +168,22 @@ cat >"$dir/web.json" <<END
 }
 END
 cat "$dir/web.json"
-show curl -sSf --noproxy '*' -X PUT --data-binary "@$dir/web.json" \
+show curl -sSf -X PUT --data-binary "@$dir/web.json" \
     "http://127.0.0.1:$http_port/v1/agent/service/register"
 wait_for 10 "the web service is in DNS" in_dns
 
 say "5. Asking for it"
 show dig @127.0.0.1 -p "$dns_port" +noall +answer web.service.consul A
 show dig @127.0.0.1 -p "$dns_port" +noall +answer +additional web.service.consul SRV
-show curl -sSf --noproxy '*' \
-    "http://127.0.0.1:$http_port/v1/health/service/web?passing&pretty"
+show curl -sSf "http://127.0.0.1:$http_port/v1/health/service/web?passing&pretty"
 echo
 
 say "6. Stopping the web server: it leaves DNS"
 stop "$web_pid"
 web_pid=
 wait_for 10 "the web service leaves DNS" not_in_dns
-show dig @127.0.0.1 -p "$dns_port" +noall +comments web.service.consul A | grep 'status:'
-show curl -sSf --noproxy '*' "http://127.0.0.1:$http_port/v1/health/checks/web?pretty"
+show dig @127.0.0.1 -p "$dns_port" +noall +comments web.service.consul A
+show curl -sSf "http://127.0.0.1:$http_port/v1/health/checks/web?pretty"
 echo
 
 say "7. Starting it again: it returns"
