@@ -83,7 +83,7 @@ static void test_redirects(void **state) {
 
     told = run_path(fixture, "/file");
     assert_string_equal(told.status, "critical");
-    assert_null(strstr(told.output, "root:"));
+    assert_non_null(strstr(told.output, "\"file\" not supported or disabled"));
 
     struct check_definition def = http_definition("stay", url_of(fixture, "/redirect/0"));
     def.disable_redirects = true;
@@ -118,7 +118,7 @@ static void test_transport_errors(void **state) {
     def = http_definition("scheme", "file:///etc/passwd");
     told = run_once(fixture, &def);
     assert_string_equal(told.status, "critical");
-    assert_null(strstr(told.output, "root:"));
+    assert_non_null(strstr(told.output, "\"file\" not supported or disabled"));
 }
 
 static void test_timeout(void **state) {
@@ -224,9 +224,12 @@ static void test_methods(void **state) {
             assert_has(told, "\r\n\r\nb");
         }
     }
-    struct check_definition def = http_definition("head", url_of(fixture, "/ok"));
+    /* The length that the answer to a HEAD names is not waited for. */
+    struct check_definition def = http_definition("head", url_of(fixture, "/mute-body"));
     def.method = "HEAD";
+    int64_t start_ms = clock_monotonic_ms();
     struct told told = run_once(fixture, &def);
+    assert_true(clock_monotonic_ms() - start_ms < LIMIT_CHECK_TIMEOUT_DEFAULT_MS / 2);
     assert_string_equal(told.status, "passing");
     assert_has(told, "200 OK Output: ");
 }
