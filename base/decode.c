@@ -276,6 +276,8 @@ static enum err decode_value(struct decoder *d, const struct place *at,
         *(void **)out = object;
         return decode_object(d, f->spec, value, at->path, object);
     }
+    case DECODE_INLINE:
+        return decode_object(d, f->spec, value, at->path, out);
     case DECODE_OBJECTS:
         return decode_objects(d, at, f->spec, value, out);
     case DECODE_OBJECT_MAP:

@@ -38,6 +38,7 @@ enum decode_kind {
     DECODE_STR_MAP,    /* struct str_map */
     DECODE_MULTIMAP,   /* struct str_multimap */
     DECODE_OBJECT,     /* pointer to a struct of spec, NULL when absent */
+    DECODE_INLINE,     /* a struct of spec, embedded; its fields keep their defaults when absent */
     DECODE_OBJECTS,    /* struct decode_objects: a list of structs of spec */
     DECODE_OBJECT_MAP, /* struct decode_objects with keys, sorted by key */
     DECODE_RAW,        /* const char *: the value as compact JSON text; NULL when absent */

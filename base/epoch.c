@@ -16,6 +16,9 @@ struct slot {
     unsigned depth; /* nested sections; only its thread touches this */
 };
 
+#define PINS 4
+#define SLOTS (LIMIT_EPOCH_THREADS + PINS)
+
 struct batch {
     struct batch *next; /* younger */
     uint64_t epoch;     /* readers that entered at or before it may see the blocks */
@@ -28,7 +31,7 @@ struct epoch {
     _Atomic uint64_t now; /* starts at 1 */
     struct batch *oldest, *open;
     size_t pending;
-    struct slot slots[LIMIT_EPOCH_THREADS];
+    struct slot slots[SLOTS]; /* a thread each, then the pins */
 };
 
 /* Thread numbers are of the process, because threads are; everything else is in the object. */
@@ -78,7 +81,7 @@ struct epoch *epoch_create(void) {
     void *memory = NULL;
     ASSERT(posix_memalign(&memory, 64, sizeof(struct epoch)) == 0);
     struct epoch *epoch = memory;
-    for (int i = 0; i < LIMIT_EPOCH_THREADS; i++) {
+    for (int i = 0; i < SLOTS; i++) {
         atomic_init(&epoch->slots[i].entered, 0);
         epoch->slots[i].depth = 0;
     }
@@ -103,7 +106,7 @@ void epoch_destroy(struct epoch *epoch) {
     if (epoch == NULL) {
         return;
     }
-    for (int i = 0; i < LIMIT_EPOCH_THREADS; i++) {
+    for (int i = 0; i < SLOTS; i++) {
         ASSERT(atomic_load(&epoch->slots[i].entered) == 0);
     }
     while (epoch->oldest != NULL) {
@@ -130,6 +133,23 @@ void epoch_exit(struct epoch *epoch) {
     }
 }
 
+int epoch_pin(struct epoch *epoch) {
+    for (int pin = 0; pin < PINS; pin++) {
+        struct slot *slot = &epoch->slots[LIMIT_EPOCH_THREADS + pin];
+        if (atomic_load(&slot->entered) == 0) {
+            atomic_store(&slot->entered, atomic_load(&epoch->now));
+            return pin;
+        }
+    }
+    return -1;
+}
+
+void epoch_unpin(struct epoch *epoch, int pin) {
+    ASSERT(pin >= 0 && pin < PINS);
+    atomic_store_explicit(&epoch->slots[LIMIT_EPOCH_THREADS + pin].entered, 0,
+                          memory_order_release);
+}
+
 void epoch_retire(struct epoch *epoch, void *block) {
     if (block == NULL) {
         return;
@@ -145,7 +165,7 @@ void epoch_retire(struct epoch *epoch, void *block) {
 
 static uint64_t oldest_reader(struct epoch *epoch) {
     uint64_t oldest = UINT64_MAX;
-    for (int i = 0; i < LIMIT_EPOCH_THREADS; i++) {
+    for (int i = 0; i < SLOTS; i++) {
         uint64_t entered = atomic_load(&epoch->slots[i].entered);
         if (entered != 0 && entered < oldest) {
             oldest = entered;

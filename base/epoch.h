@@ -22,6 +22,12 @@ void epoch_destroy(struct epoch *epoch);
 void epoch_enter(struct epoch *epoch);
 void epoch_exit(struct epoch *epoch);
 
+/* Writer only: keeps what is published now from being freed, for a reader on another thread, such
+ * as a snapshot. Returns a pin for epoch_unpin, -1 when all are taken. */
+int epoch_pin(struct epoch *epoch);
+/* Any thread. */
+void epoch_unpin(struct epoch *epoch, int pin);
+
 /* Writer only. Takes ownership of a block from malloc; NULL is allowed. Call it after the store
  * that unpublishes the block, or before it with no epoch_advance in between. */
 void epoch_retire(struct epoch *epoch, void *block);

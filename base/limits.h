@@ -20,12 +20,12 @@
 /* Raft and disk. */
 #define LIMIT_ENTRY_BYTES (16 * 1024 * 1024) /* one log entry's payload */
 #define LIMIT_LOG_SEGMENT_BYTES (8 * 1024 * 1024)
-#define LIMIT_LOG_SEGMENT_MAX_BYTES (32 * 1024 * 1024) /* a segment that holds one huge entry */
-#define LIMIT_PROPOSALS_PENDING 65536                  /* above: 429 */
-#define LIMIT_PROPOSALS_PER_TURN 4096
+#define LIMIT_LOG_SEGMENT_MAX_BYTES (32 * 1024 * 1024)  /* a segment that holds one huge entry */
+#define LIMIT_PROPOSALS_PENDING 65536                   /* above: 429 */
+#define LIMIT_PROPOSALS_PER_TURN 512                    /* applied within the 5 ms of a turn */
 #define LIMIT_SNAPSHOT_TRIGGER_BYTES (64 * 1024 * 1024) /* log since the last snapshot */
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
-#define LIMIT_RAFT_SERVERS 64 /* voters and learners of a group */
+#define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
 
 /* Catalog. */
@@ -51,17 +51,17 @@
 #define LIMIT_DNS_TCP_CONNECTIONS 256
 #define LIMIT_DNS_TCP_IDLE_MS 8000
 #define LIMIT_DNS_TCP_READ_MS 2000
-#define LIMIT_DNS_BATCH 32 /* datagrams a system call */
-#define LIMIT_DNS_LISTEN 16  /* addresses */
-#define LIMIT_DNS_THREADS 16 /* for UDP */
-#define LIMIT_DNS_PLAIN_ANSWERS 8   /* in a datagram to a client without EDNS */
+#define LIMIT_DNS_BATCH 32        /* datagrams a system call */
+#define LIMIT_DNS_LISTEN 16       /* addresses */
+#define LIMIT_DNS_THREADS 16      /* for UDP */
+#define LIMIT_DNS_PLAIN_ANSWERS 8 /* in a datagram to a client without EDNS */
 #define LIMIT_DNS_TCP_ANSWERS 4096
 #define LIMIT_DNS_TCP_SRV_ANSWERS 1024
-#define LIMIT_DNS_RECORDS 5600      /* gathered for one section, before it is cut */
-#define LIMIT_DNS_CHASE_DEPTH 3     /* names of ours behind a CNAME */
-#define LIMIT_DNS_CHASE_RECORDS 5   /* of them, for a client without EDNS */
+#define LIMIT_DNS_RECORDS 5600    /* gathered for one section, before it is cut */
+#define LIMIT_DNS_CHASE_DEPTH 3   /* names of ours behind a CNAME */
+#define LIMIT_DNS_CHASE_RECORDS 5 /* of them, for a client without EDNS */
 #define LIMIT_DNS_NAME_SERVERS 3
-#define LIMIT_DNS_TXT_BYTES 2048    /* of one TXT record, after escaping */
+#define LIMIT_DNS_TXT_BYTES 2048 /* of one TXT record, after escaping */
 
 /* Threads that may hold a view at once. */
 #define LIMIT_EPOCH_THREADS 128

@@ -26,6 +26,8 @@ struct entry {
     bool gone;           /* removed here, not yet told */
     bool runner_changed; /* a check's definition was set or removed */
     bool bare;
+    bool output_deferred;                /* its output is newer than what the catalog was told */
+    uint64_t runner;                     /* generation of the runner */
     struct check_definition *definition; /* of a check that is not gone */
     char id[];
 };
@@ -312,20 +314,36 @@ enum err local_remove_check(struct local *local, const char *id) {
 }
 
 enum err local_update_check(struct local *local, const char *id, const char *status,
-                            const char *output, bool *ret_changed) {
+                            const char *output) {
     const struct catalog_check *old = local_get_check(&local->next, id);
     if (old == NULL) {
         return ERR_NOT_FOUND;
     }
-    *ret_changed = strcmp(old->status, status) != 0 || strcmp(old->output, output) != 0;
-    if (*ret_changed) {
+    bool new_status = strcmp(old->status, status) != 0;
+    if (new_status || strcmp(old->output, output) != 0) {
         struct catalog_check check = *old;
         check.status = status;
         check.output = output;
         put(local, &local->next.checks, id, row_copy_check(&check));
-        touch(local, LOCAL_CHECK, id);
+        if (new_status) {
+            touch(local, LOCAL_CHECK, id);
+        } else {
+            ((struct entry *)get(&local->entries[LOCAL_CHECK], id))->output_deferred = true;
+        }
     }
     return ERR_OK;
+}
+
+void local_set_runner(struct local *local, const char *id, uint64_t generation) {
+    struct entry *entry = get(&local->entries[LOCAL_CHECK], id);
+    if (entry != NULL) {
+        entry->runner = generation;
+    }
+}
+
+uint64_t local_get_runner(const struct local *local, const char *id) {
+    const struct entry *entry = get(&local->entries[LOCAL_CHECK], id);
+    return entry != NULL && !entry->gone ? entry->runner : 0;
 }
 
 const struct check_definition *local_get_definition(const struct local *local, const char *id) {
@@ -411,6 +429,16 @@ void local_take_changed_checks(struct local *local,
     }
 }
 
+void local_walk_changed_checks(const struct local *local,
+                               void (*visit)(const char *id,
+                                             const struct check_definition *definition,
+                                             void *context),
+                               void *context) {
+    for (const struct entry *entry = local->changed; entry != NULL; entry = entry->next_changed) {
+        visit(entry->id, entry->definition, context);
+    }
+}
+
 /* ---- syncing ---- */
 
 struct unsync {
@@ -431,6 +459,19 @@ void local_mark_all_unsynced(struct local *local) {
     }
 }
 
+static bool unsync_output(void *value, void *context) {
+    struct entry *entry = value;
+    if (entry->output_deferred) {
+        entry->output_deferred = false;
+        join_ring(context, LOCAL_CHECK, entry);
+    }
+    return true;
+}
+
+void local_mark_outputs_unsynced(struct local *local) {
+    tree_walk(&local->entries[LOCAL_CHECK], NULL, 0, unsync_output, local);
+}
+
 void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id) {
     struct entry *entry = get(&local->entries[kind], id);
     if (entry != NULL) {
@@ -438,18 +479,45 @@ void local_mark_unsynced(struct local *local, enum local_kind kind, const char *
     }
 }
 
-void local_walk_unsynced(struct local *local,
+void local_walk_unsynced(struct local *local, enum local_kind kind,
                          void (*visit)(enum local_kind kind, const char *id, bool gone,
                                        uint64_t generation, void *context),
                          void *context) {
-    for (int kind = LOCAL_SERVICE; kind <= LOCAL_CHECK; kind++) {
-        const struct entry *head = &local->unsynced[kind];
-        for (const struct entry *entry = head->next; entry != head;) {
-            const struct entry *next = entry->next;
-            visit((enum local_kind)kind, entry->id, entry->gone, entry->generation, context);
-            entry = next;
-        }
+    const struct entry *head = &local->unsynced[kind];
+    for (const struct entry *entry = head->next; entry != head;) {
+        const struct entry *next = entry->next;
+        visit(kind, entry->id, entry->gone, entry->generation, context);
+        entry = next;
     }
+}
+
+struct bound_visit {
+    void (*visit)(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+                  void *context);
+    void *context;
+};
+
+static bool visit_bound(void *value, void *context) {
+    const struct entry *entry = value;
+    const struct bound_visit *bound = context;
+    if (!entry->synced && !entry->under_way) {
+        bound->visit(LOCAL_CHECK, entry->id, entry->gone, entry->generation, bound->context);
+    }
+    return true;
+}
+
+void local_walk_unsynced_of(struct local *local, const char *service_id,
+                            void (*visit)(enum local_kind kind, const char *id, bool gone,
+                                          uint64_t generation, void *context),
+                            void *context) {
+    struct bound_visit bound = {visit, context};
+    struct bound_key key;
+    bound_key_init(&key, service_id, "");
+    tree_walk(&local->bound, key.bytes, key.size, visit_bound, &bound);
+}
+
+bool local_knows(const struct local *local, enum local_kind kind, const char *id) {
+    return get(&local->entries[kind], id) != NULL;
 }
 
 void local_begin_sync(struct local *local, enum local_kind kind, const char *id) {

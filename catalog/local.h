@@ -30,18 +30,30 @@ enum err local_remove_service(struct local *local, const char *id);
 /* bare: registered by itself, not inside a service. ERR_NOT_FOUND: its service_id is unknown. */
 enum err local_set_check(struct local *local, const struct check_definition *check, bool bare);
 enum err local_remove_check(struct local *local, const char *id);
-/* ERR_NOT_FOUND. ret_changed: status or output differ from before. */
+/* ERR_NOT_FOUND. A new status is out of sync at once; a new output alone is deferred: see
+ * local_mark_outputs_unsynced. */
 enum err local_update_check(struct local *local, const char *id, const char *status,
-                            const char *output, bool *ret_changed);
+                            const char *output);
 
 /* The definition of a check, valid until it is set or removed; NULL. */
 const struct check_definition *local_get_definition(const struct local *local, const char *id);
 /* Whether the check was registered by itself. */
 bool local_check_is_bare(const struct local *local, const char *id);
 
+/* The runner's generation, by which late results of a replaced one are told apart; 0 = none. */
+void local_set_runner(struct local *local, const char *id, uint64_t generation);
+uint64_t local_get_runner(const struct local *local, const char *id);
+
 /* Checks whose runner must change: set or removed since the last call. visit gets the definition,
  * or NULL when it went. */
 void local_take_changed_checks(struct local *local,
+                               void (*visit)(const char *id,
+                                             const struct check_definition *definition,
+                                             void *context),
+                               void *context);
+
+/* The same without taking them. */
+void local_walk_changed_checks(const struct local *local,
                                void (*visit)(const char *id,
                                              const struct check_definition *definition,
                                              void *context),
@@ -54,13 +66,22 @@ enum local_kind { LOCAL_SERVICE, LOCAL_CHECK };
 /* Marks all entries, as when the catalog must be told anew. */
 void local_mark_all_unsynced(struct local *local);
 void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id);
-/* Visits the entries that are out of sync, services first, and that no attempt is under way for.
- * gone: it was removed here. generation names the state that is being told. visit may begin the
- * sync of the entry it is given, and, given a service, of any check. */
-void local_walk_unsynced(struct local *local,
+/* Marks the checks whose output alone has changed. */
+void local_mark_outputs_unsynced(struct local *local);
+/* Visits the entries of a kind that are out of sync and that no attempt is under way for. gone: it
+ * was removed here. generation names the state that is being told. visit may begin the sync of the
+ * entry it is given, and of any of the other kind. */
+void local_walk_unsynced(struct local *local, enum local_kind kind,
                          void (*visit)(enum local_kind kind, const char *id, bool gone,
                                        uint64_t generation, void *context),
                          void *context);
+/* The same for the checks of one service. */
+void local_walk_unsynced_of(struct local *local, const char *service_id,
+                            void (*visit)(enum local_kind kind, const char *id, bool gone,
+                                          uint64_t generation, void *context),
+                            void *context);
+/* Registered here, or removed here and the catalog not yet told. */
+bool local_knows(const struct local *local, enum local_kind kind, const char *id);
 /* An attempt begins; it ends with local_end_sync. */
 void local_begin_sync(struct local *local, enum local_kind kind, const char *id);
 /* told: the catalog has it. If the entry has changed since `generation` it stays out of sync. */

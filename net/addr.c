@@ -43,6 +43,14 @@ uint16_t addr_port(const struct addr *addr) {
     return ntohs(addr->any.sa_family == AF_INET6 ? addr->v6.sin6_port : addr->v4.sin_port);
 }
 
+void addr_set_port(struct addr *addr, uint16_t port) {
+    if (addr->any.sa_family == AF_INET6) {
+        addr->v6.sin6_port = htons(port);
+    } else {
+        addr->v4.sin_port = htons(port);
+    }
+}
+
 bool addr_is_any(const struct addr *addr) {
     return addr->any.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&addr->v6.sin6_addr)
                                            : addr->v4.sin_addr.s_addr == htonl(INADDR_ANY);

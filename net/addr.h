@@ -23,6 +23,7 @@ struct addr {
 bool addr_parse(const char *ip, uint16_t port, struct addr *ret_addr);
 socklen_t addr_size(const struct addr *addr);
 uint16_t addr_port(const struct addr *addr);
+void addr_set_port(struct addr *addr, uint16_t port);
 bool addr_is_any(const struct addr *addr); /* 0.0.0.0 or :: */
 bool addr_is_loopback(const struct addr *addr);
 /* "10.0.0.1" or "::1". */

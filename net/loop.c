@@ -67,6 +67,12 @@ static void run_inbox(struct loop *loop) {
     }
 }
 
+void loop_flush(struct loop *loop) {
+    while (atomic_load(&loop->inbox) != NULL) {
+        run_inbox(loop);
+    }
+}
+
 static void run_timers(struct loop *loop) {
     struct timer *timer;
     while ((timer = timers_take_due(&loop->timers, loop->now_ms)) != NULL) {

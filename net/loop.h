@@ -33,6 +33,10 @@ struct loop_task {
 /* Any thread. Tasks of one thread run in their order. Never blocks, never fails. */
 void loop_post(struct loop *loop, struct loop_task *task);
 
+/* After loop_run returned, when no other thread posts any more: runs what is left in the inbox, and
+ * what that posts, so that nothing in it leaks. */
+void loop_flush(struct loop *loop);
+
 /* Monotonic milliseconds, taken once at the start of the turn. */
 int64_t loop_now_ms(const struct loop *loop);
 

@@ -1,0 +1,227 @@
+/* The table of functions that the front ends call, and what the agent does for each kind of call.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/internal.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+#define MODULE "agent"
+
+/* A call on the core's thread: done once its files are written and the catalog has been told. */
+struct pending {
+    struct loop_task task; /* first */
+    struct agent *agent;
+    struct backend_call *call;
+    struct group_proposal proposal; /* of a command */
+    struct sync_wait wait;          /* of a registration */
+};
+
+static void finish(struct pending *pending) {
+    struct backend_call *call = pending->call;
+    free((void *)(uintptr_t)pending->proposal.data);
+    free(pending);
+    call->done(call);
+}
+
+static void command_done(struct group_proposal *proposal, enum err err,
+                         const struct err_text *text) {
+    struct pending *pending =
+        (struct pending *)(void *)((char *)proposal - offsetof(struct pending, proposal));
+    pending->call->err = err;
+    pending->call->text = *text;
+    finish(pending);
+}
+
+static void wait_done(struct sync_wait *wait) {
+    finish((struct pending *)(void *)((char *)wait - offsetof(struct pending, wait)));
+}
+
+static void file_saved(void *context) {
+    sync_release(context);
+}
+
+static void save(struct pending *pending, enum local_kind kind, const char *id) {
+    struct agent *agent = pending->agent;
+    if (agent->files != NULL) {
+        sync_hold(&pending->wait);
+        files_save(agent->files, agent->local, kind, id, file_saved, &pending->wait);
+    }
+}
+
+/* ---- this agent's registrations ---- */
+
+static enum err judge_check(const struct check_definition *check, struct err_text *text) {
+    enum check_kind kind = check_definition_kind(check);
+    if (kind == CHECK_SCRIPT || kind == CHECK_DOCKER) {
+        return err_set(text, ERR_REFUSED,
+                       "Scripts are disabled on this agent from remote calls; to enable, configure "
+                       "'enable_script_checks' to true");
+    }
+    return checks_supports(kind, text) == ERR_OK ? ERR_OK : ERR_REFUSED;
+}
+
+static enum err set_service(struct pending *pending) {
+    struct agent *agent = pending->agent;
+    struct backend_call *call = pending->call;
+    const struct service_definition *definition = &call->set_service.definition;
+    for (uint32_t i = 0; i < definition->check_count; i++) {
+        enum err err = judge_check(&definition->checks[i], &call->text);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    local_set_service(agent->local, definition, call->set_service.replace_checks);
+    save(pending, LOCAL_SERVICE, definition->service.id);
+    return ERR_OK;
+}
+
+static enum err remove_service(struct pending *pending) {
+    struct agent *agent = pending->agent;
+    struct backend_call *call = pending->call;
+    if (local_remove_service(agent->local, call->id) != ERR_OK) {
+        return err_set(&call->text, ERR_NOT_FOUND,
+                       "Unknown service ID \"%.128s\". Ensure that the service ID is passed, not "
+                       "the service name.",
+                       call->id);
+    }
+    save(pending, LOCAL_SERVICE, call->id);
+    return ERR_OK;
+}
+
+static enum err set_check(struct pending *pending) {
+    struct agent *agent = pending->agent;
+    struct backend_call *call = pending->call;
+    enum err err = judge_check(&call->set_check, &call->text);
+    if (err == ERR_OK && local_set_check(agent->local, &call->set_check, true) != ERR_OK) {
+        err = err_set(&call->text, ERR_NOT_FOUND, "ServiceID \"%.128s\" does not exist",
+                      call->set_check.service_id);
+    }
+    return err;
+}
+
+static enum err remove_check(struct pending *pending) {
+    struct backend_call *call = pending->call;
+    if (local_remove_check(pending->agent->local, call->id) != ERR_OK) {
+        return err_set(&call->text, ERR_NOT_FOUND,
+                       "Unknown check ID \"%.128s\". Ensure that the check ID is passed, not the "
+                       "check name.",
+                       call->id);
+    }
+    return ERR_OK;
+}
+
+static enum err change_local(struct pending *pending) {
+    struct backend_call *call = pending->call;
+    switch (call->kind) {
+    case BACKEND_SET_SERVICE:
+        return set_service(pending);
+    case BACKEND_REMOVE_SERVICE:
+        return remove_service(pending);
+    case BACKEND_SET_CHECK:
+        return set_check(pending);
+    case BACKEND_REMOVE_CHECK:
+        return remove_check(pending);
+    case BACKEND_UPDATE_CHECK:
+        return runners_update_ttl(pending->agent, call->update.id, call->update.status,
+                                  call->update.output, &call->text);
+    case BACKEND_COMMAND:
+    case BACKEND_LEAVE:
+        break;
+    }
+    return ERR_OK;
+}
+
+static void save_check(const char *id, const struct check_definition *definition, void *context) {
+    (void)definition;
+    save(context, LOCAL_CHECK, id);
+}
+
+static void run_call(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    struct agent *agent = pending->agent;
+    struct backend_call *call = pending->call;
+    pending->wait.done = wait_done;
+    if (call->kind == BACKEND_LEAVE) {
+        agent->leaving = true;
+        call->err = ERR_OK;
+        finish(pending);
+        return;
+    }
+    sync_hold(&pending->wait);
+    call->err = change_local(pending);
+    if (call->err == ERR_OK) {
+        local_walk_changed_checks(agent->local, save_check, pending);
+        runners_follow(agent);
+        local_publish(agent->local);
+        sync_run(agent->sync, &pending->wait);
+    }
+    sync_release(&pending->wait);
+}
+
+static void run_command(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    pending->proposal.done = command_done;
+    group_propose(pending->agent->group, &pending->proposal);
+}
+
+/* Any thread: commands are encoded here, so the core only queues bytes. */
+static void submit(void *context, struct backend_call *call) {
+    struct agent *agent = context;
+    struct pending *pending = mem_calloc(1, sizeof *pending);
+    pending->agent = agent;
+    pending->call = call;
+    pending->task.run = run_call;
+    if (call->kind == BACKEND_COMMAND) {
+        struct buf out;
+        buf_init(&out, LIMIT_ENTRY_BYTES);
+        codec_encode_command(&call->command, &out);
+        if (out.failed) {
+            buf_clear(&out);
+        }
+        pending->proposal.data = (const uint8_t *)buf_take(&out, &pending->proposal.size);
+        pending->task.run = run_command;
+    }
+    loop_post(agent->loop, &pending->task);
+}
+
+/* ---- the rest of the table ---- */
+
+static bool has_leader(void *context) {
+    return group_has_leader(((struct agent *)context)->group);
+}
+
+static bool had_leader(void *context) {
+    return group_had_leader(((struct agent *)context)->group);
+}
+
+static void get_stats(void *context, struct backend_stats *ret_stats) {
+    struct agent *agent = context;
+    struct group_status status;
+    group_get_status(agent->group, &status);
+    *ret_stats = (struct backend_stats){
+        .leader = status.leader,
+        .term = status.term,
+        .last_index = status.last_index,
+        .commit_index = status.commit_index,
+        .applied_index = status.applied_index,
+        .snapshot_index = status.snapshot_index,
+        .snapshot_term = status.snapshot_term,
+        .uptime_ms = clock_monotonic_ms() - agent->started_at_ms,
+    };
+}
+
+void backend_init(struct agent *agent) {
+    agent->backend = (struct backend){
+        .context = agent,
+        .epoch = agent->epoch,
+        .catalog = agent->catalog,
+        .local = agent->local,
+        .facts = &agent->facts,
+        .has_leader = has_leader,
+        .had_leader = had_leader,
+        .submit = submit,
+        .get_stats = get_stats,
+    };
+}

@@ -1,0 +1,397 @@
+#include "agent/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/sha.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/decode.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "net/loop.h"
+
+#define MODULE "agent"
+#define PATH_BYTES 4096
+#define FILE_BYTES_MAX LIMIT_HTTP_BODY_BYTES
+
+enum folder { FOLDER_SERVICES, FOLDER_CHECKS, FOLDER_STATES, FOLDER_COUNT };
+
+static const char *const folder_names[FOLDER_COUNT] = {"services", "checks", "checks/state"};
+
+struct job {
+    struct job *next;
+    struct loop_task task;
+    struct loop *loop;
+    char *path;
+    char *content; /* NULL: remove the file */
+    size_t size;
+    void (*done)(void *context);
+    void *context;
+};
+
+struct files {
+    struct loop *loop;
+    struct log *log;
+    char data_dir[PATH_BYTES];
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct job *first, **last;
+    bool stopping;
+};
+
+/* ---- the thread ---- */
+
+static enum err write_file(const char *path, const char *content, size_t size,
+                           struct err_text *text) {
+    char temporary[PATH_BYTES + 8];
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return err_set_errno(text, errno, "cannot write %.300s", path);
+    }
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = write(fd, content + done, size - done);
+        if (n < 0 && errno != EINTR) {
+            enum err err = err_set_errno(text, errno, "cannot write %.300s", path);
+            close(fd);
+            unlink(temporary);
+            return err;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    close(fd);
+    return rename(temporary, path) == 0
+               ? ERR_OK
+               : err_set_errno(text, errno, "cannot rename to %.300s", path);
+}
+
+static void job_back(struct loop_task *task) {
+    struct job *job = (struct job *)(void *)((char *)task - offsetof(struct job, task));
+    job->done(job->context);
+    free(job);
+}
+
+static void run_job(struct files *files, struct job *job) {
+    struct err_text text = {""};
+    if (job->content == NULL) {
+        if (unlink(job->path) != 0 && errno != ENOENT) {
+            err_set_errno(&text, errno, "cannot remove %.300s", job->path);
+        }
+    } else {
+        write_file(job->path, job->content, job->size, &text);
+    }
+    if (text.s[0] != '\0') {
+        log_write(files->log, LOG_ERROR, MODULE, "failed to keep a registration: error=\"%s\"",
+                  text.s);
+    }
+    free(job->path);
+    free(job->content);
+    if (job->done != NULL) {
+        job->task.run = job_back;
+        loop_post(job->loop, &job->task);
+    } else {
+        free(job);
+    }
+}
+
+static void *write_files(void *context) {
+    struct files *files = context;
+    pthread_mutex_lock(&files->mutex);
+    for (;;) {
+        struct job *job = files->first;
+        if (job == NULL && files->stopping) {
+            break;
+        }
+        if (job == NULL) {
+            pthread_cond_wait(&files->wake, &files->mutex);
+            continue;
+        }
+        files->first = NULL;
+        files->last = &files->first;
+        pthread_mutex_unlock(&files->mutex);
+        while (job != NULL) {
+            struct job *next = job->next;
+            run_job(files, job);
+            job = next;
+        }
+        pthread_mutex_lock(&files->mutex);
+    }
+    pthread_mutex_unlock(&files->mutex);
+    return NULL;
+}
+
+static void file_path(const struct files *files, enum folder folder, const char *id,
+                      char out[PATH_BYTES]) {
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256((const unsigned char *)id, strlen(id), digest);
+    int used = snprintf(out, PATH_BYTES, "%.3900s/%s/", files->data_dir, folder_names[folder]);
+    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++) {
+        used += snprintf(out + used, PATH_BYTES - (size_t)used, "%02x", digest[i]);
+    }
+}
+
+static void enqueue(struct files *files, enum folder folder, const char *id, struct buf *content,
+                    void (*done)(void *context), void *context) {
+    char path[PATH_BYTES];
+    struct job *job = mem_calloc(1, sizeof *job);
+    file_path(files, folder, id, path);
+    job->loop = files->loop;
+    job->path = mem_strdup(path);
+    job->content = content != NULL ? buf_take(content, &job->size) : NULL;
+    job->done = done;
+    job->context = context;
+    pthread_mutex_lock(&files->mutex);
+    *files->last = job;
+    files->last = &job->next;
+    pthread_cond_signal(&files->wake);
+    pthread_mutex_unlock(&files->mutex);
+}
+
+/* ---- life ---- */
+
+struct files *files_create(const char *data_dir, struct loop *loop, struct log *log,
+                           struct err_text *text) {
+    struct files *files = mem_calloc(1, sizeof *files);
+    files->loop = loop;
+    files->log = log;
+    files->last = &files->first;
+    snprintf(files->data_dir, sizeof files->data_dir, "%s", data_dir);
+    for (int folder = 0; folder < FOLDER_COUNT; folder++) {
+        char path[PATH_BYTES + 16];
+        snprintf(path, sizeof path, "%s/%s", data_dir, folder_names[folder]);
+        if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+            err_set_errno(text, errno, "cannot create %.300s", path);
+            free(files);
+            return NULL;
+        }
+    }
+    pthread_mutex_init(&files->mutex, NULL);
+    pthread_cond_init(&files->wake, NULL);
+    ASSERT(pthread_create(&files->thread, NULL, write_files, files) == 0);
+    return files;
+}
+
+void files_destroy(struct files *files) {
+    if (files == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&files->mutex);
+    files->stopping = true;
+    pthread_cond_signal(&files->wake);
+    pthread_mutex_unlock(&files->mutex);
+    pthread_join(files->thread, NULL);
+    pthread_cond_destroy(&files->wake);
+    pthread_mutex_destroy(&files->mutex);
+    free(files);
+}
+
+/* ---- saving ---- */
+
+static void write_service(struct buf *out, const struct catalog_service *service) {
+    struct json json;
+    struct service_definition definition = {.service = *service, .token = ""};
+    json_init(&json, out, false);
+    definition_write_service(&json, &definition);
+}
+
+static void write_check(struct buf *out, const struct local *local, const char *id) {
+    struct json json;
+    json_init(&json, out, false);
+    json_object_begin(&json);
+    json_key(&json, "Check");
+    definition_write_check(&json, local_get_definition(local, id));
+    json_member_bool(&json, "Bare", local_check_is_bare(local, id));
+    json_object_end(&json);
+}
+
+void files_save(struct files *files, const struct local *local, enum local_kind kind,
+                const char *id, void (*done)(void *context), void *context) {
+    const struct local_view *view = local_next_view(local);
+    struct buf out;
+    buf_init(&out, FILE_BYTES_MAX);
+    if (kind == LOCAL_SERVICE) {
+        const struct catalog_service *service = local_get_service(view, id);
+        if (service != NULL) {
+            write_service(&out, service);
+        }
+        enqueue(files, FOLDER_SERVICES, id, service != NULL ? &out : NULL, done, context);
+        return;
+    }
+    bool present = local_get_check(view, id) != NULL;
+    if (present) {
+        write_check(&out, local, id);
+    } else {
+        enqueue(files, FOLDER_STATES, id, NULL, NULL, NULL);
+    }
+    enqueue(files, FOLDER_CHECKS, id, present ? &out : NULL, done, context);
+}
+
+void files_save_state(struct files *files, const char *check_id, const char *status,
+                      const char *output, int64_t expires_wall_ms) {
+    struct buf out;
+    struct json json;
+    buf_init(&out, FILE_BYTES_MAX);
+    json_init(&json, &out, false);
+    json_object_begin(&json);
+    json_member_str(&json, "CheckID", check_id);
+    json_member_str(&json, "Output", output);
+    json_member_str(&json, "Status", status);
+    json_key(&json, "ExpiresMs");
+    json_i64(&json, expires_wall_ms);
+    json_object_end(&json);
+    enqueue(files, FOLDER_STATES, check_id, &out, NULL, NULL);
+}
+
+/* ---- loading ---- */
+
+struct state_file {
+    const char *id, *output, *status;
+    int64_t expires_wall_ms;
+};
+
+static const struct decode_field state_fields[] = {
+    DECODE_FIELD(struct state_file, id, "CheckID", DECODE_STR),
+    DECODE_FIELD(struct state_file, output, "Output", DECODE_STR),
+    DECODE_FIELD(struct state_file, status, "Status", DECODE_STR),
+    DECODE_FIELD(struct state_file, expires_wall_ms, "ExpiresMs", DECODE_INT),
+};
+
+static const struct decode_spec state_spec = {"state", sizeof(struct state_file), state_fields, 4,
+                                              false};
+
+struct check_file {
+    const char *check; /* JSON text */
+    bool bare;
+};
+
+static const struct decode_field check_file_fields[] = {
+    DECODE_FIELD(struct check_file, check, "Check", DECODE_RAW),
+    DECODE_FIELD(struct check_file, bare, "Bare", DECODE_BOOL),
+};
+
+static const struct decode_spec check_file_spec = {"check", sizeof(struct check_file),
+                                                   check_file_fields, 2, false};
+
+struct loading {
+    struct local *local;
+    struct arena *arena;
+    void (*visit)(const char *check_id, const char *status, const char *output,
+                  int64_t expires_wall_ms, void *context);
+    void *context;
+};
+
+static enum err load_service(const struct loading *loading, const char *json, size_t size,
+                             struct err_text *text) {
+    struct service_definition service;
+    enum err err = definition_parse_service(json, size, loading->arena, &service, text);
+    if (err == ERR_OK) {
+        local_set_service(loading->local, &service, false);
+    }
+    return err;
+}
+
+static enum err load_check(const struct loading *loading, const char *json, size_t size,
+                           struct err_text *text) {
+    struct check_file file = {0};
+    struct check_definition check;
+    enum err err =
+        decode_json(&check_file_spec, DECODE_BODY, json, size, loading->arena, &file, text);
+    if (err == ERR_OK && file.check == NULL) {
+        err = err_set(text, ERR_INVALID, "no member Check");
+    }
+    if (err == ERR_OK) {
+        err = definition_parse_check(file.check, strlen(file.check), loading->arena, &check, text);
+    }
+    if (err == ERR_OK && local_set_check(loading->local, &check, file.bare) != ERR_OK) {
+        err = err_set(text, ERR_NOT_FOUND, "its service is gone");
+    }
+    return err;
+}
+
+static enum err load_state(const struct loading *loading, const char *json, size_t size,
+                           struct err_text *text) {
+    struct state_file file = {"", "", "", 0};
+    enum err err = decode_json(&state_spec, DECODE_BODY, json, size, loading->arena, &file, text);
+    if (err == ERR_OK) {
+        loading->visit(file.id, file.status, file.output, file.expires_wall_ms, loading->context);
+    }
+    return err;
+}
+
+static enum err (*const loaders[FOLDER_COUNT])(const struct loading *loading, const char *json,
+                                               size_t size, struct err_text *text) = {
+    load_service, load_check, load_state};
+
+static enum err read_file(int folder_fd, const char *name, struct buf *out, struct err_text *text) {
+    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        return err_set_errno(text, errno, "cannot read it");
+    }
+    ssize_t n;
+    do {
+        char *to = buf_reserve(out, 4096);
+        n = to != NULL ? read(fd, to, 4096) : 0;
+        out->count += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    int number = errno;
+    close(fd);
+    return n < 0         ? err_set_errno(text, number, "cannot read it")
+           : out->failed ? err_set(text, ERR_TOO_LARGE, "it is too large")
+                         : ERR_OK;
+}
+
+static void load_folder(struct files *files, enum folder folder, struct loading *loading) {
+    char path[PATH_BYTES + 16];
+    snprintf(path, sizeof path, "%s/%s", files->data_dir, folder_names[folder]);
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return;
+    }
+    struct buf content;
+    struct dirent *at;
+    buf_init(&content, FILE_BYTES_MAX);
+    while ((at = readdir(dir)) != NULL) {
+        if (strlen(at->d_name) != 2 * SHA256_DIGEST_LENGTH) {
+            continue; /* folders, and what a crash left of a half-written file */
+        }
+        struct err_text text = {""};
+        struct arena arena;
+        arena_init(&arena);
+        loading->arena = &arena;
+        buf_reset(&content);
+        enum err err = read_file(dirfd(dir), at->d_name, &content, &text);
+        if (err == ERR_OK) {
+            err = loaders[folder](loading, content.data != NULL ? content.data : "", content.count,
+                                  &text);
+        }
+        if (err != ERR_OK) {
+            log_write(files->log, LOG_WARN, MODULE,
+                      "skipping a kept registration: path=%s/%s "
+                      "error=\"%s\"",
+                      path, at->d_name, text.s);
+        }
+        arena_clear(&arena);
+    }
+    buf_clear(&content);
+    closedir(dir);
+}
+
+void files_load(struct files *files, struct local *local,
+                void (*visit)(const char *check_id, const char *status, const char *output,
+                              int64_t expires_wall_ms, void *context),
+                void *context) {
+    struct loading loading = {.local = local, .visit = visit, .context = context};
+    for (int folder = 0; folder < FOLDER_COUNT; folder++) {
+        load_folder(files, folder, &loading);
+    }
+}

@@ -1,0 +1,36 @@
+/* The agent's own registrations on disk (contract 10.8): `services/`, `checks/` and `checks/state/`
+ * under the data directory, a JSON file each, named by the SHA-256 of its id. A thread of its own
+ * writes them, in order, so the core never waits for a file. */
+#ifndef AGENT_FILES_H
+#define AGENT_FILES_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "catalog/local.h"
+#include "net/loop.h"
+
+struct files;
+
+/* Makes the folders and starts the thread. NULL and a sentence on failure. */
+struct files *files_create(const char *data_dir, struct loop *loop, struct log *log,
+                           struct err_text *text);
+/* Writes what is queued, then stops. NULL is allowed. */
+void files_destroy(struct files *files);
+
+/* Puts what the files hold into `local`; a file that does not parse is skipped with a log line.
+ * visit gets the kept state of TTL checks: the Unix time at which each expires. Before the loop
+ * runs. */
+void files_load(struct files *files, struct local *local,
+                void (*visit)(const char *check_id, const char *status, const char *output,
+                              int64_t expires_wall_ms, void *context),
+                void *context);
+
+/* Queues the present state of an entry: written if `local` has it, removed if not. done (may be
+ * NULL) runs on the loop when the file is there; a failure is logged and does not stop anything. */
+void files_save(struct files *files, const struct local *local, enum local_kind kind,
+                const char *id, void (*done)(void *context), void *context);
+/* The state of a TTL check. */
+void files_save_state(struct files *files, const char *check_id, const char *status,
+                      const char *output, int64_t expires_wall_ms);
+
+#endif

@@ -1,0 +1,754 @@
+#include "agent/group.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <errno.h>
+
+#include "agent/storage.h"
+#include "base/assert.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "raft/raft.h"
+
+#define MODULE "agent.server.raft"
+#define APPLY_SLICE 512 /* entries a turn */
+#define RETRY_MS 500    /* of an append that found the disk full */
+#define STOP_MS 1000    /* each for log and snapshot thread: 2 s in all */
+
+/* One append: entries that go into one write. Lives until it is persisted and applied. */
+struct batch {
+    struct batch *next;
+    struct loop_task task;
+    struct group *group;
+    struct store_entry *entries;
+    uint32_t count;
+    struct group_proposal *proposals; /* of its commands, in order; NULL for the core's own */
+    char *payload;                    /* of the core's own entry */
+    enum err err;
+    struct err_text text;
+    bool persisted;
+    bool refused; /* the disk was full: append again */
+};
+
+struct vote_write {
+    struct loop_task task;
+    struct group *group;
+    struct raft_hard_state state;
+    enum err err;
+    struct err_text text;
+};
+
+struct group {
+    struct group_config config;
+    struct raft *raft;
+    struct storage *storage; /* NULL: in memory */
+    struct raft_id self;
+    struct raft_configuration bootstrap;
+    struct rand rand;
+
+    struct group_proposal *waiting, **waiting_last; /* not yet appended */
+    size_t waiting_count;
+    struct batch *batches, **batches_last;               /* appended, not yet applied, by index */
+    struct group_proposal *applied_list, **applied_last; /* to answer: see queue_answer */
+    unsigned appends_under_way;
+    bool retrying;
+
+    uint64_t applied, apply_to;
+    bool apply_posted, leader_ready, disk_failed, applying_failed, closing;
+    struct loop_task apply_task;
+    struct loop_timer raft_timer, retry_timer;
+
+    bool snapshot_under_way;
+    int snapshot_pin;
+    const struct catalog_view *snapshot_view;
+    struct store_snapshot_info snapshot_info;
+    uint64_t snapshot_bytes; /* of the last one */
+    struct loop_task snapshot_task;
+    enum err snapshot_err;
+    struct err_text snapshot_text;
+
+    _Atomic bool has_leader, had_leader;
+    pthread_mutex_t status_mutex; /* a struct of numbers for people, copied whole */
+    struct group_status status;
+};
+
+static void step(struct group *group, const struct raft_event *event);
+static void post_apply(struct group *group);
+static void answer_applied(struct group *group);
+
+static const struct err_text no_leader = {"No cluster leader"};
+
+/* ---- what others see ---- */
+
+bool group_has_leader(const struct group *group) {
+    return atomic_load_explicit(&group->has_leader, memory_order_acquire);
+}
+
+bool group_had_leader(const struct group *group) {
+    return atomic_load_explicit(&group->had_leader, memory_order_acquire);
+}
+
+void group_get_status(const struct group *group, struct group_status *ret_status) {
+    struct group *writable = (struct group *)(uintptr_t)group;
+    pthread_mutex_lock(&writable->status_mutex);
+    *ret_status = group->status;
+    pthread_mutex_unlock(&writable->status_mutex);
+}
+
+static void refresh_status(struct group *group) {
+    struct raft_status raft;
+    raft_get_status(group->raft, &raft);
+    pthread_mutex_lock(&group->status_mutex);
+    group->status = (struct group_status){
+        .term = raft.hard_state.term,
+        .last_index = raft.last,
+        .commit_index = raft.commit,
+        .applied_index = group->applied,
+        .snapshot_index = raft.snapshot_index,
+        .snapshot_term = raft.snapshot_term,
+        .leader = atomic_load(&group->has_leader),
+    };
+    pthread_mutex_unlock(&group->status_mutex);
+}
+
+/* Leadership counts for others once everything committed is applied here (Ongaro 6.4). */
+static void judge_leadership(struct group *group) {
+    bool leader = group->leader_ready && group->applied >= group->apply_to && !group->disk_failed &&
+                  !group->applying_failed;
+    if (leader == atomic_load(&group->has_leader)) {
+        return;
+    }
+    atomic_store(&group->has_leader, leader);
+    if (leader) {
+        atomic_store(&group->had_leader, true);
+        log_write(group->config.log, LOG_INFO, "agent.server", "cluster leadership acquired");
+        log_write(group->config.log, LOG_INFO, "agent.server", "New leader elected");
+    } else {
+        log_write(group->config.log, LOG_WARN, "agent.server", "cluster leadership lost");
+    }
+    group->config.leader_changed(group->config.context, leader);
+}
+
+/* ---- proposals ---- */
+
+static void answer_list(struct group_proposal *proposal, enum err err,
+                        const struct err_text *text) {
+    while (proposal != NULL) {
+        struct group_proposal *next = proposal->next;
+        proposal->done(proposal, err, text);
+        proposal = next;
+    }
+}
+
+/* Answers go out after a publish or at the end of the turn, never from within a call. */
+static void queue_answer(struct group *group, struct group_proposal *proposal, enum err err,
+                         const struct err_text *text) {
+    proposal->next = NULL;
+    proposal->result = err;
+    proposal->text = err != ERR_OK ? mem_memdup(text, sizeof *text) : NULL;
+    *group->applied_last = proposal;
+    group->applied_last = &proposal->next;
+}
+
+void group_propose(struct group *group, struct group_proposal *proposal) {
+    struct err_text text = {""};
+    enum err err = ERR_OK;
+    proposal->next = NULL;
+    if (group->closing) {
+        err = err_set(&text, ERR_CLOSED, "the agent is stopping");
+    } else if (group->disk_failed) {
+        err = err_set(&text, ERR_NO_LEADER, "No cluster leader");
+    } else if (proposal->size > LIMIT_ENTRY_BYTES) {
+        err = err_set(&text, ERR_TOO_LARGE, "the request is larger than a log entry may be");
+    } else if (group->waiting_count >= LIMIT_PROPOSALS_PENDING) {
+        err = err_set(&text, ERR_OVERLOADED, "too many writes are waiting");
+    } else if (group->storage != NULL && !storage_has_space(group->storage)) {
+        err = err_set(&text, ERR_NO_SPACE, "the disk of the data directory is full");
+    }
+    if (err != ERR_OK) {
+        queue_answer(group, proposal, err, &text);
+        return;
+    }
+    *group->waiting_last = proposal;
+    group->waiting_last = &proposal->next;
+    group->waiting_count++;
+}
+
+static struct group_proposal *take_waiting(struct group *group, uint32_t count) {
+    struct group_proposal *first = group->waiting, *last = first;
+    for (uint32_t i = 1; i < count; i++) {
+        last = last->next;
+    }
+    group->waiting = last->next;
+    if (group->waiting == NULL) {
+        group->waiting_last = &group->waiting;
+    }
+    last->next = NULL;
+    group->waiting_count -= count;
+    return first;
+}
+
+static void clear_waiting(struct group *group, enum err err, const struct err_text *text) {
+    if (group->waiting != NULL) {
+        struct group_proposal *all = take_waiting(group, (uint32_t)group->waiting_count);
+        answer_list(all, err, text);
+    }
+}
+
+/* ---- appends ---- */
+
+static void batch_free(struct batch *batch) {
+    free(batch->entries);
+    free(batch->payload);
+    free(batch);
+}
+
+static void batch_back(struct loop_task *task);
+
+/* Log thread. */
+static void batch_done(void *context, enum err result, const char *message) {
+    struct batch *batch = context;
+    batch->err = result;
+    err_set(&batch->text, result, "%s", message != NULL ? message : "");
+    loop_post(batch->group->config.loop, &batch->task);
+}
+
+static void send_batch(struct group *group, struct batch *batch) {
+    batch->task.run = batch_back;
+    batch->refused = false;
+    group->appends_under_way++;
+    if (group->storage != NULL) {
+        storage_append(group->storage, batch->entries, batch->count, batch_done, batch);
+    } else {
+        batch->err = ERR_OK;
+        loop_post(group->config.loop, &batch->task);
+    }
+}
+
+static void fail_disk(struct group *group, const char *message) {
+    if (group->disk_failed) {
+        return;
+    }
+    log_write(group->config.log, LOG_ERROR, MODULE,
+              "the disk failed, this server leaves the quorum; replace the disk and restart: "
+              "error=\"%s\"",
+              message);
+    group->disk_failed = true;
+    struct raft_event event = {.kind = RAFT_EVENT_DISK_FAILED};
+    step(group, &event);
+    struct err_text text;
+    err_set(&text, ERR_IO, "the disk failed: %.256s", message);
+    for (struct batch *batch = group->batches; batch != NULL; batch = batch->next) {
+        answer_list(batch->proposals, ERR_IO, &text);
+        batch->proposals = NULL;
+    }
+    clear_waiting(group, ERR_IO, &text);
+}
+
+static void retry_refused(struct loop_timer *timer) {
+    struct group *group =
+        (struct group *)(void *)((char *)timer - offsetof(struct group, retry_timer));
+    group->retrying = false;
+    for (struct batch *batch = group->batches; batch != NULL; batch = batch->next) {
+        if (batch->refused) {
+            send_batch(group, batch);
+        }
+    }
+}
+
+static void batch_back(struct loop_task *task) {
+    struct batch *batch = (struct batch *)(void *)((char *)task - offsetof(struct batch, task));
+    struct group *group = batch->group;
+    group->appends_under_way--;
+    if (group->closing) {
+        return;
+    }
+    if (batch->err == ERR_NO_SPACE) {
+        batch->refused = true;
+    } else if (batch->err != ERR_OK) {
+        fail_disk(group, batch->text.s);
+    } else {
+        const struct store_entry *last = &batch->entries[batch->count - 1];
+        struct raft_event event = {.kind = RAFT_EVENT_PERSISTED,
+                                   .persisted = {.term = last->term, .index = last->index}};
+        batch->persisted = true;
+        step(group, &event);
+    }
+    if (batch->refused && group->appends_under_way == 0 && !group->retrying) {
+        log_write(group->config.log, LOG_ERROR, MODULE,
+                  "the disk is full, writes wait until there is space");
+        group->retrying = true;
+        loop_timer_start(group->config.loop, &group->retry_timer,
+                         loop_now_ms(group->config.loop) + RETRY_MS);
+    }
+}
+
+static void append(struct group *group, const struct raft_append *append,
+                   struct group_proposal *proposals) {
+    struct batch *batch = mem_calloc(1, sizeof *batch);
+    batch->group = group;
+    batch->count = append->count;
+    batch->entries = mem_calloc(append->count, sizeof *batch->entries);
+    batch->proposals = proposals;
+    struct group_proposal *proposal = proposals;
+    for (uint32_t i = 0; i < append->count; i++) {
+        batch->entries[i] = (struct store_entry){
+            .index = append->first + i, .term = append->term, .kind = (uint8_t)append->kind};
+        if (append->kind == RAFT_ENTRY_COMMAND) {
+            batch->entries[i].payload = proposal->data;
+            batch->entries[i].size = (uint32_t)proposal->size;
+            proposal->index = append->first + i;
+            proposal = proposal->next;
+        }
+    }
+    if (append->kind == RAFT_ENTRY_CONFIGURATION) {
+        struct buf out;
+        size_t size = 0;
+        buf_init(&out, RAFT_CONFIGURATION_BYTES_MAX);
+        raft_configuration_encode(&group->bootstrap, &out);
+        batch->payload = buf_take(&out, &size);
+        batch->entries[0].payload = batch->payload;
+        batch->entries[0].size = (uint32_t)size;
+    }
+    *group->batches_last = batch;
+    group->batches_last = &batch->next;
+    send_batch(group, batch);
+}
+
+void group_turn_end(struct group *group) {
+    answer_applied(group); /* refused ones; what was applied is answered right after its publish */
+    while (group->waiting != NULL) {
+        uint32_t count = group->waiting_count < LIMIT_PROPOSALS_PER_TURN
+                             ? (uint32_t)group->waiting_count
+                             : LIMIT_PROPOSALS_PER_TURN;
+        struct raft_output output;
+        struct raft_event event = {.kind = RAFT_EVENT_PROPOSE, .propose = {.count = count}};
+        if (!group_has_leader(group) ||
+            raft_step(group->raft, (uint64_t)loop_now_ms(group->config.loop), &event, &output) !=
+                ERR_OK) {
+            clear_waiting(group, ERR_NO_LEADER, &no_leader);
+            return;
+        }
+        ASSERT(output.append.count == count && !output.write_hard_state);
+        append(group, &output.append, take_waiting(group, count));
+    }
+}
+
+/* ---- hard state ---- */
+
+static void vote_back(struct loop_task *task) {
+    struct vote_write *write =
+        (struct vote_write *)(void *)((char *)task - offsetof(struct vote_write, task));
+    struct group *group = write->group;
+    if (group->closing) {
+        free(write);
+        return;
+    }
+    if (write->err != ERR_OK) {
+        fail_disk(group, write->text.s);
+    } else {
+        struct raft_event event = {.kind = RAFT_EVENT_HARD_STATE_PERSISTED,
+                                   .hard_state_persisted = {.hard_state = write->state}};
+        step(group, &event);
+    }
+    free(write);
+}
+
+/* Log thread. */
+static void vote_done(void *context, enum err result, const char *message) {
+    struct vote_write *write = context;
+    write->err = result;
+    err_set(&write->text, result, "%s", message != NULL ? message : "");
+    loop_post(write->group->config.loop, &write->task);
+}
+
+static void write_hard_state(struct group *group, const struct raft_hard_state *state) {
+    struct vote_write *write = mem_calloc(1, sizeof *write);
+    write->group = group;
+    write->state = *state;
+    write->task.run = vote_back;
+    if (group->storage != NULL) {
+        storage_write_hard_state(group->storage, state, vote_done, write);
+    } else {
+        loop_post(group->config.loop, &write->task);
+    }
+}
+
+/* ---- apply ---- */
+
+static void apply_entry(struct group *group, const struct store_entry *entry,
+                        struct group_proposal *proposal) {
+    struct err_text text = {""};
+    enum err err = ERR_OK;
+    if (entry->kind == RAFT_ENTRY_COMMAND) {
+        err =
+            catalog_apply(group->config.catalog, entry->index, entry->payload, entry->size, &text);
+    } else {
+        catalog_skip(group->config.catalog, entry->index);
+    }
+    group->applied = entry->index;
+    if (err != ERR_OK && err != ERR_REFUSED && !group->applying_failed) {
+        group->applying_failed = true;
+        log_write(group->config.log, LOG_ERROR, MODULE,
+                  "cannot apply the log further; run a newer version: error=\"%s\"", text.s);
+    }
+    if (proposal != NULL) {
+        queue_answer(group, proposal, err, &text);
+    }
+}
+
+/* A client that is answered can read its write: the view comes first. */
+static void answer_applied(struct group *group) {
+    static const struct err_text nothing = {""};
+    struct group_proposal *proposal = group->applied_list;
+    group->applied_list = NULL;
+    group->applied_last = &group->applied_list;
+    while (proposal != NULL) {
+        struct group_proposal *next = proposal->next;
+        struct err_text *text = proposal->text;
+        proposal->done(proposal, proposal->result, text != NULL ? text : &nothing);
+        free(text);
+        proposal = next;
+    }
+}
+
+/* Entries of batches in memory; false: the next one to apply is not in memory. */
+static bool apply_batch(struct group *group) {
+    struct batch *batch = group->batches;
+    if (batch == NULL || batch->entries[0].index > group->applied + 1) {
+        return false;
+    }
+    const struct store_entry *last = &batch->entries[batch->count - 1];
+    ASSERT(last->index <= group->apply_to && batch->persisted);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        struct group_proposal *proposal = batch->proposals;
+        if (proposal != NULL) {
+            batch->proposals = proposal->next;
+        }
+        apply_entry(group, &batch->entries[i], proposal);
+    }
+    group->batches = batch->next;
+    if (group->batches == NULL) {
+        group->batches_last = &group->batches;
+    }
+    batch_free(batch);
+    return true;
+}
+
+static void apply_read(void *context, const struct store_entry *entry) {
+    apply_entry(context, entry, NULL);
+}
+
+/* A slice of what the log held at the start. */
+static bool apply_from_disk(struct group *group) {
+    uint64_t last = group->apply_to;
+    if (group->batches != NULL && group->batches->entries[0].index <= last) {
+        last = group->batches->entries[0].index - 1;
+    }
+    if (last > group->applied + APPLY_SLICE) {
+        last = group->applied + APPLY_SLICE;
+    }
+    struct err_text text;
+    enum err err = storage_read(group->storage, group->applied + 1, last, apply_read, group, &text);
+    if (err != ERR_OK) {
+        fail_disk(group, text.s);
+        return false;
+    }
+    return true;
+}
+
+static void maybe_snapshot(struct group *group);
+
+static void run_apply(struct loop_task *task) {
+    struct group *group =
+        (struct group *)(void *)((char *)task - offsetof(struct group, apply_task));
+    group->apply_posted = false;
+    if (group->closing) {
+        return;
+    }
+    uint64_t end = group->applied + APPLY_SLICE;
+    while (group->applied < group->apply_to && group->applied < end && !group->applying_failed) {
+        if (!apply_batch(group) && !apply_from_disk(group)) {
+            return;
+        }
+    }
+    if (group->applied < group->apply_to && !group->applying_failed) {
+        post_apply(group);
+        if (group->applied_list == NULL) {
+            return; /* nobody waits: one publish at the end */
+        }
+    }
+    catalog_publish(group->config.catalog);
+    judge_leadership(group);
+    refresh_status(group);
+    group->config.published(group->config.context);
+    answer_applied(group);
+    maybe_snapshot(group);
+}
+
+static void post_apply(struct group *group) {
+    if (!group->apply_posted && !group->applying_failed) {
+        group->apply_posted = true;
+        group->apply_task.run = run_apply;
+        loop_post(group->config.loop, &group->apply_task);
+    }
+}
+
+/* ---- snapshots ---- */
+
+static void snapshot_back(struct loop_task *task) {
+    struct group *group =
+        (struct group *)(void *)((char *)task - offsetof(struct group, snapshot_task));
+    group->snapshot_under_way = false;
+    if (group->closing) {
+        return;
+    }
+    if (group->snapshot_err != ERR_OK) {
+        log_write(group->config.log, LOG_ERROR, MODULE, "failed to take snapshot: error=\"%s\"",
+                  group->snapshot_text.s);
+        return;
+    }
+    log_write(group->config.log, LOG_INFO, MODULE, "snapshot complete up to: index=%llu bytes=%llu",
+              (unsigned long long)group->snapshot_info.index,
+              (unsigned long long)group->snapshot_bytes);
+    struct raft_event event = {
+        .kind = RAFT_EVENT_SNAPSHOT_TAKEN,
+        .snapshot_taken = {.index = group->snapshot_info.index, .term = group->snapshot_info.term}};
+    step(group, &event);
+}
+
+/* Snapshot thread. */
+static void snapshot_done(void *context, enum err result, uint64_t bytes, const char *message) {
+    struct group *group = context;
+    epoch_unpin(group->config.epoch, group->snapshot_pin);
+    group->snapshot_err = result;
+    if (result == ERR_OK) {
+        group->snapshot_bytes = bytes;
+    }
+    err_set(&group->snapshot_text, result, "%s", message != NULL ? message : "");
+    group->snapshot_task.run = snapshot_back;
+    loop_post(group->config.loop, &group->snapshot_task);
+}
+
+struct snapshot_writer {
+    struct store_snapshot_writer *to;
+    struct err_text *text;
+};
+
+static enum err write_piece(void *context, const void *data, size_t size) {
+    struct snapshot_writer *writer = context;
+    return store_snapshot_writer_write(writer->to, data, size, writer->text);
+}
+
+/* Snapshot thread; the view is pinned. */
+static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
+                                struct err_text *text) {
+    struct group *group = context;
+    struct snapshot_writer writer = {to, text};
+    return catalog_snapshot(group->snapshot_view, write_piece, &writer);
+}
+
+/* Triggered by bytes, not by count: the log has outgrown both a floor and the last snapshot. */
+static void maybe_snapshot(struct group *group) {
+    if (group->storage == NULL || group->snapshot_under_way || group->closing ||
+        !group->leader_ready) {
+        return;
+    }
+    uint64_t bytes = storage_log_bytes(group->storage);
+    if (bytes < LIMIT_SNAPSHOT_TRIGGER_BYTES || bytes < group->snapshot_bytes) {
+        return;
+    }
+    int pin = epoch_pin(group->config.epoch);
+    if (pin < 0) {
+        return;
+    }
+    struct raft_status status;
+    raft_get_status(group->raft, &status);
+    group->snapshot_pin = pin;
+    group->snapshot_view = catalog_view(group->config.catalog);
+    group->snapshot_info = (struct store_snapshot_info){
+        .index = group->applied,
+        .term = raft_get_term(group->raft, group->applied),
+        .configuration_index = status.configuration_index,
+    };
+    struct buf out;
+    buf_init(&out, STORE_SNAPSHOT_CONFIGURATION_BYTES_MAX);
+    raft_configuration_encode(raft_get_configuration(group->raft), &out);
+    ASSERT(!out.failed);
+    memcpy(group->snapshot_info.configuration, out.data, out.count);
+    group->snapshot_info.configuration_size = (uint32_t)out.count;
+    buf_clear(&out);
+    struct store_snapshot_job job = {.info = group->snapshot_info,
+                                     .encode = snapshot_encode,
+                                     .done = snapshot_done,
+                                     .context = group};
+    group->snapshot_under_way = storage_take_snapshot(group->storage, &job) == ERR_OK;
+    if (!group->snapshot_under_way) {
+        epoch_unpin(group->config.epoch, pin);
+    }
+}
+
+/* ---- the core ---- */
+
+static void on_raft_timer(struct loop_timer *timer) {
+    struct group *group =
+        (struct group *)(void *)((char *)timer - offsetof(struct group, raft_timer));
+    struct raft_event event = {.kind = RAFT_EVENT_TIMER};
+    step(group, &event);
+}
+
+static void follow_output(struct group *group, const struct raft_output *output) {
+    if (output->write_hard_state) {
+        write_hard_state(group, &output->hard_state);
+    }
+    if (output->append.count > 0) {
+        append(group, &output->append, NULL);
+    }
+    group->leader_ready = output->leader_ready;
+    if (output->apply_first <= output->apply_last && output->apply_last > group->apply_to) {
+        group->apply_to = output->apply_last;
+        post_apply(group);
+    }
+    if (output->compact_to > 0 && group->storage != NULL) {
+        storage_compact(group->storage, output->compact_to);
+    }
+    if (output->role_changed) {
+        log_write(group->config.log, LOG_INFO, MODULE, "entering %s state: term=%llu",
+                  raft_role_name(output->role), (unsigned long long)output->term);
+        judge_leadership(group);
+    }
+    if (output->deadline_at_ms != RAFT_NEVER) {
+        loop_timer_start(group->config.loop, &group->raft_timer, (int64_t)output->deadline_at_ms);
+    } else {
+        loop_timer_stop(group->config.loop, &group->raft_timer);
+    }
+    refresh_status(group);
+}
+
+static void step(struct group *group, const struct raft_event *event) {
+    struct raft_output output;
+    uint64_t now_ms = (uint64_t)loop_now_ms(group->config.loop);
+    enum err err = raft_step(group->raft, now_ms, event, &output);
+    if (err != ERR_OK) {
+        log_write(group->config.log, LOG_ERROR, MODULE, "the core refused an event: error=\"%s\"",
+                  err_name(err));
+        return;
+    }
+    follow_output(group, &output);
+}
+
+/* ---- start and stop ---- */
+
+static enum err start_core(struct group *group, const struct storage_start *start,
+                           struct err_text *text) {
+    struct raft_output output;
+    struct raft_event event = {.kind = RAFT_EVENT_START};
+    uint64_t now_ms = (uint64_t)loop_now_ms(group->config.loop);
+    if (start != NULL) {
+        event.start.hard_state = start->hard_state;
+        event.start.snapshot_index = start->snapshot_index;
+        event.start.snapshot_term = start->snapshot_term;
+        event.start.log_first = start->log_first;
+        event.start.log_last = start->log_last;
+        event.start.runs = start->runs;
+        event.start.run_count = start->run_count;
+        event.start.configuration = start->configuration;
+        event.start.configuration_index = start->configuration_index;
+        group->applied = group->apply_to = start->snapshot_index;
+        group->snapshot_bytes = start->snapshot_bytes;
+    } else {
+        event.start.log_first = 1;
+    }
+    enum err err = raft_step(group->raft, now_ms, &event, &output);
+    if (err != ERR_OK) {
+        return err_set(text, err,
+                       "the log and the snapshot in the data directory do not fit "
+                       "together; restore the directory from a backup");
+    }
+    follow_output(group, &output);
+    if (raft_get_configuration(group->raft)->count == 0 && group->config.bootstrap) {
+        group->bootstrap = (struct raft_configuration){
+            .count = 1, .servers = {{.id = group->self, .voter = true}}};
+        event = (struct raft_event){.kind = RAFT_EVENT_BOOTSTRAP};
+        event.bootstrap.configuration = group->bootstrap;
+        err = raft_step(group->raft, now_ms, &event, &output);
+        if (err != ERR_OK) {
+            return err_set(text, err, "cannot make a new group: %s", err_name(err));
+        }
+        follow_output(group, &output);
+    }
+    return ERR_OK;
+}
+
+struct group *group_create(const struct group_config *config, struct err_text *text) {
+    struct group *group = mem_calloc(1, sizeof *group);
+    group->config = *config;
+    group->waiting_last = &group->waiting;
+    group->batches_last = &group->batches;
+    group->applied_last = &group->applied_list;
+    group->raft_timer.run = on_raft_timer;
+    group->retry_timer.run = retry_refused;
+    pthread_mutex_init(&group->status_mutex, NULL);
+    rand_init(&group->rand, config->random_seed);
+    uint8_t random[16];
+    rand_bytes(&group->rand, random, sizeof random);
+    group->self = (struct raft_id){.node = config->node, .disk = uuid_from_random(random)};
+    struct storage_start start = {0};
+    enum err err = ERR_OK;
+    if (config->data_dir != NULL) {
+        rand_bytes(&group->rand, random, sizeof random);
+        struct uuid cluster = uuid_from_random(random);
+        err = storage_open(config->data_dir, &group->self.disk, &cluster, config->bootstrap,
+                           config->catalog, &group->storage, &start, text);
+        group->self.disk = start.disk;
+    }
+    group->raft = raft_create(&group->self);
+    if (err == ERR_OK) {
+        err = start_core(group, config->data_dir != NULL ? &start : NULL, text);
+    }
+    free(start.runs);
+    if (err != ERR_OK) {
+        group_destroy(group);
+        return NULL;
+    }
+    if (start.cut) {
+        log_write(config->log, LOG_WARN, MODULE,
+                  "cut a torn tail that was never acknowledged off the log");
+    }
+    return group;
+}
+
+void group_destroy(struct group *group) {
+    if (group == NULL) {
+        return;
+    }
+    struct err_text text = {"the agent is stopping"};
+    group->closing = true;
+    clear_waiting(group, ERR_CLOSED, &text);
+    answer_applied(group);
+    bool stopped = group->storage == NULL || storage_close(group->storage, STOP_MS);
+    if (!stopped) {
+        log_write(group->config.log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
+    }
+    loop_flush(group->config.loop); /* the threads' last reports */
+    while (group->batches != NULL) {
+        struct batch *batch = group->batches;
+        group->batches = batch->next;
+        answer_list(batch->proposals, ERR_CLOSED, &text);
+        if (stopped) {
+            batch_free(batch); /* else the log thread may still read it; the process ends */
+        }
+    }
+    loop_timer_stop(group->config.loop, &group->raft_timer);
+    loop_timer_stop(group->config.loop, &group->retry_timer);
+    raft_destroy(group->raft);
+    pthread_mutex_destroy(&group->status_mutex);
+    if (stopped) {
+        free(group);
+    }
+}

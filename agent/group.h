@@ -1,0 +1,71 @@
+/* The driver of a datacenter's Raft group: brings the pure core together with disk, loop and
+ * catalog. Everything here is for the core's thread unless it says otherwise.
+ *
+ * A turn of the loop: proposals gather -> at its end one append for all of them -> the log thread
+ * writes and syncs -> PERSISTED -> commit -> apply in slices -> one publish -> proposals answered.
+ */
+#ifndef AGENT_GROUP_H
+#define AGENT_GROUP_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/uuid.h"
+#include "catalog/catalog.h"
+#include "net/loop.h"
+
+struct group;
+
+struct group_config {
+    struct loop *loop;
+    struct log *log;
+    struct epoch *epoch;
+    struct catalog *catalog;
+    const char *data_dir; /* NULL: everything in memory, as in -dev */
+    struct uuid node;
+    uint64_t random_seed; /* of ids made here */
+    bool bootstrap;       /* a blank server makes itself the first of a new group */
+    /* The catalog has a new published view. */
+    void (*published)(void *context);
+    /* This server's leadership, once its catalog is current, has begun or ended. */
+    void (*leader_changed)(void *context, bool leader);
+    void *context;
+};
+
+/* Opens the disk, restores the newest snapshot and starts the core; what the log holds is applied
+ * by the loop once it runs. NULL and one sentence that says what to do. */
+struct group *group_create(const struct group_config *config, struct err_text *text);
+
+/* One command on its way through the log. Owned by the caller until done ran. */
+struct group_proposal {
+    struct group_proposal *next;
+    const uint8_t *data;
+    size_t size;
+    uint64_t index;        /* of its entry, once it is appended */
+    enum err result;       /* of its apply, until the view that shows it is published */
+    struct err_text *text; /* NULL: nothing to say; the group's */
+    /* ERR_OK: applied. ERR_REFUSED: applied, and the catalog said no. ERR_NO_LEADER and
+     * ERR_OVERLOADED, ERR_NO_SPACE: surely not appended. ERR_IO, ERR_CLOSED: outcome unknown. */
+    void (*done)(struct group_proposal *proposal, enum err err, const struct err_text *text);
+};
+
+void group_propose(struct group *group, struct group_proposal *proposal);
+/* At the end of each turn. */
+void group_turn_end(struct group *group);
+
+/* Any thread: whether a leader is known whose catalog is current, and whether one ever was. */
+bool group_has_leader(const struct group *group);
+bool group_had_leader(const struct group *group);
+
+struct group_status {
+    uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
+    bool leader;
+};
+
+/* Any thread: a recent state, for people. */
+void group_get_status(const struct group *group, struct group_status *ret_status);
+
+/* Answers what waits with ERR_CLOSED and stops the threads, within 2 s even if the disk hangs. NULL
+ * is allowed. */
+void group_destroy(struct group *group);
+
+#endif

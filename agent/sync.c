@@ -1,0 +1,358 @@
+#include "agent/sync.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "catalog/row.h"
+
+#define MODULE "agent"
+#define FULL_MS (60 * 1000)  /* ae_interval, plus a random part of the same size */
+#define RETRY_MS (15 * 1000) /* after a failure, plus a random part */
+#define OUTPUT_MS                                                                                  \
+    (300 * 1000) /* check_update_interval: output alone waits half to one and a half */
+
+struct sync {
+    struct sync_config config;
+    struct rand rand;
+    struct loop_timer full_timer, output_timer, retry_timer;
+    bool full_wanted;
+};
+
+/* What one proposal tells, so that its answer can be noted. */
+struct told {
+    enum local_kind kind;
+    uint64_t generation;
+    char *id;
+};
+
+struct telling {
+    struct group_proposal proposal; /* first */
+    struct sync *sync;
+    struct sync_wait *wait;
+    bool gone;
+    size_t count;
+    struct told told[];
+};
+
+void sync_hold(struct sync_wait *wait) {
+    if (wait != NULL) {
+        wait->count++;
+    }
+}
+
+void sync_release(struct sync_wait *wait) {
+    if (wait != NULL && --wait->count == 0) {
+        wait->done(wait);
+    }
+}
+
+static int64_t after(struct sync *sync, int64_t base_ms, int64_t spread_ms) {
+    return loop_now_ms(sync->config.loop) + base_ms +
+           (int64_t)rand_below(&sync->rand, (uint64_t)spread_ms);
+}
+
+/* ---- telling ---- */
+
+static void log_told(struct sync *sync, const struct telling *telling, const struct told *told) {
+    const char *what = told->kind == LOCAL_SERVICE ? "service" : "check";
+    log_write(sync->config.log, LOG_INFO, MODULE, "%s %s: %s=%s",
+              telling->gone ? "Deregistered" : "Synced", what, what, told->id);
+}
+
+static void telling_done(struct group_proposal *proposal, enum err err,
+                         const struct err_text *text) {
+    struct telling *telling = (struct telling *)proposal;
+    struct sync *sync = telling->sync;
+    for (size_t i = 0; i < telling->count; i++) {
+        struct told *told = &telling->told[i];
+        local_end_sync(sync->config.local, told->kind, told->id, told->generation, err == ERR_OK);
+        if (err == ERR_OK) {
+            log_told(sync, telling, told);
+        }
+        free(told->id);
+    }
+    if (err != ERR_OK && err != ERR_CLOSED) {
+        log_write(sync->config.log, LOG_WARN, MODULE, "Syncing failed, will retry: error=\"%s\"",
+                  text->s);
+        loop_timer_start(sync->config.loop, &sync->retry_timer, after(sync, RETRY_MS, RETRY_MS));
+    } else if (err == ERR_OK && telling->count > 0) {
+        sync_run(sync, NULL); /* what changed while this was under way */
+    }
+    sync_release(telling->wait);
+    free((void *)(uintptr_t)proposal->data);
+    free(telling);
+}
+
+static void propose(struct sync *sync, struct telling *telling,
+                    const struct catalog_command *command) {
+    struct buf out;
+    size_t size = 0;
+    buf_init(&out, LIMIT_ENTRY_BYTES);
+    codec_encode_command(command, &out);
+    telling->sync = sync;
+    telling->proposal.done = telling_done;
+    telling->proposal.data = (const uint8_t *)buf_take(&out, &size);
+    telling->proposal.size = size;
+    sync_hold(telling->wait);
+    group_propose(sync->config.group, &telling->proposal);
+}
+
+static void tell_gone(struct sync *sync, enum local_kind kind, const char *id, uint64_t generation,
+                      bool local, struct sync_wait *wait) {
+    struct telling *telling = mem_calloc(1, sizeof *telling + sizeof telling->told[0]);
+    telling->wait = wait;
+    telling->gone = true;
+    struct catalog_command command = {.kind = COMMAND_DEREGISTER,
+                                      .dereg = {.node = sync->config.facts->node_name,
+                                                .service_id = kind == LOCAL_SERVICE ? id : "",
+                                                .check_id = kind == LOCAL_CHECK ? id : ""}};
+    if (local) {
+        telling->count = 1;
+        telling->told[0] = (struct told){kind, generation, mem_strdup(id)};
+        local_begin_sync(sync->config.local, kind, id);
+    }
+    propose(sync, telling, &command);
+}
+
+/* ---- comparing ---- */
+
+/* With EnableTagOverride the catalog's tags win (contract 12). */
+static bool same_service(const struct catalog_service *remote,
+                         const struct catalog_service *local) {
+    struct catalog_service mine = *local;
+    if (mine.enable_tag_override) {
+        mine.tags = remote->tags;
+    }
+    return row_equal_service(remote, &mine);
+}
+
+struct run {
+    struct sync *sync;
+    struct sync_wait *wait;
+    const struct catalog_view *view;
+    /* Entries to tell in the register of one service, or alone. */
+    struct told *told;
+    struct catalog_check *checks;
+    size_t told_count, check_count, capacity;
+};
+
+static void gather(struct run *run, enum local_kind kind, const char *id, uint64_t generation) {
+    if (run->told_count == run->capacity) {
+        run->capacity = run->capacity == 0 ? 8 : run->capacity * 2;
+        run->told = mem_realloc(run->told, run->capacity * sizeof *run->told);
+        run->checks = mem_realloc(run->checks, run->capacity * sizeof *run->checks);
+    }
+    if (kind == LOCAL_CHECK) {
+        run->checks[run->check_count++] =
+            *local_get_check(local_next_view(run->sync->config.local), id);
+    }
+    run->told[run->told_count++] = (struct told){kind, generation, mem_strdup(id)};
+    local_begin_sync(run->sync->config.local, kind, id);
+}
+
+static void tell_gathered(struct run *run, const struct catalog_service *service) {
+    struct sync *sync = run->sync;
+    struct telling *telling =
+        mem_calloc(1, sizeof *telling + run->told_count * sizeof telling->told[0]);
+    telling->wait = run->wait;
+    telling->count = run->told_count;
+    memcpy(telling->told, run->told, run->told_count * sizeof telling->told[0]);
+    struct catalog_command command = {.kind = COMMAND_REGISTER,
+                                      .reg = {.node = *sync->config.node,
+                                              .service = service,
+                                              .checks = run->checks,
+                                              .check_count = (uint32_t)run->check_count}};
+    run->told_count = run->check_count = 0;
+    propose(sync, telling, &command);
+}
+
+static bool in_sync(const struct run *run, enum local_kind kind, const char *id) {
+    const struct local_view *mine = local_next_view(run->sync->config.local);
+    const char *node = run->sync->config.facts->node_name;
+    if (kind == LOCAL_SERVICE) {
+        const struct catalog_service *remote = view_get_service(run->view, node, id);
+        return remote != NULL && same_service(remote, local_get_service(mine, id));
+    }
+    const struct catalog_check *remote = view_get_check(run->view, node, id);
+    return remote != NULL && row_equal_check(remote, local_get_check(mine, id));
+}
+
+static void note_in_sync(struct run *run, enum local_kind kind, const char *id,
+                         uint64_t generation) {
+    local_begin_sync(run->sync->config.local, kind, id);
+    local_end_sync(run->sync->config.local, kind, id, generation, true);
+}
+
+static void gather_check(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+                         void *context) {
+    (void)gone; /* checks that are gone are bound to nothing */
+    gather(context, kind, id, generation);
+}
+
+static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+                        void *context) {
+    struct run *run = context;
+    struct sync *sync = run->sync;
+    if (gone) {
+        tell_gone(sync, kind, id, generation, true, run->wait);
+    } else if (in_sync(run, kind, id)) {
+        note_in_sync(run, kind, id, generation);
+    } else if (kind == LOCAL_SERVICE) {
+        const struct catalog_service *service =
+            local_get_service(local_next_view(sync->config.local), id);
+        struct catalog_service told = *service;
+        const struct catalog_service *remote =
+            view_get_service(run->view, sync->config.facts->node_name, id);
+        if (told.enable_tag_override && remote != NULL) {
+            told.tags = remote->tags;
+        }
+        gather(run, kind, id, generation);
+        local_walk_unsynced_of(sync->config.local, service->id, gather_check, run);
+        tell_gathered(run, &told);
+    } else {
+        gather(run, kind, id, generation);
+        tell_gathered(run, NULL);
+    }
+}
+
+/* ---- what the catalog has and this agent does not ---- */
+
+static bool judge_remote_service(const struct catalog_service *service, void *context) {
+    struct run *run = context;
+    struct sync *sync = run->sync;
+    if (!local_knows(sync->config.local, LOCAL_SERVICE, service->id) &&
+        strcmp(service->name, "consul") != 0) {
+        tell_gone(sync, LOCAL_SERVICE, service->id, 0, false, run->wait);
+    }
+    return true;
+}
+
+static bool judge_remote_check(const struct catalog_check *check, void *context) {
+    struct run *run = context;
+    struct sync *sync = run->sync;
+    bool of_known = *check->service_id == '\0' ||
+                    local_knows(sync->config.local, LOCAL_SERVICE, check->service_id);
+    if (!local_knows(sync->config.local, LOCAL_CHECK, check->id) && of_known &&
+        strcmp(check->id, "serfHealth") != 0) {
+        tell_gone(sync, LOCAL_CHECK, check->id, 0, false, run->wait);
+    }
+    return true;
+}
+
+static void compare_remote(struct run *run) {
+    const char *node = run->sync->config.facts->node_name;
+    view_walk_node_services(run->view, node, judge_remote_service, run);
+    view_walk_node_checks(run->view, node, judge_remote_check, run);
+}
+
+/* ---- runs ---- */
+
+void sync_run(struct sync *sync, struct sync_wait *wait) {
+    sync_hold(wait);
+    if (group_has_leader(sync->config.group)) {
+        struct run run = {.sync = sync, .wait = wait};
+        epoch_enter(sync->config.epoch);
+        run.view = catalog_view(sync->config.catalog);
+        if (sync->full_wanted) {
+            sync->full_wanted = false;
+            local_mark_all_unsynced(sync->config.local);
+            compare_remote(&run);
+        }
+        local_walk_unsynced(sync->config.local, LOCAL_SERVICE, judge_entry, &run);
+        local_walk_unsynced(sync->config.local, LOCAL_CHECK, judge_entry, &run);
+        epoch_exit(sync->config.epoch);
+        free(run.told);
+        free(run.checks);
+    }
+    sync_release(wait);
+}
+
+void sync_full(struct sync *sync) {
+    sync->full_wanted = true;
+    loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, FULL_MS, FULL_MS));
+    sync_run(sync, NULL);
+}
+
+/* A leader registers itself: its node, the service consul, serfHealth (contract 7.5). */
+void sync_lead(struct sync *sync) {
+    const struct backend_facts *facts = sync->config.facts;
+    struct str_pair meta[] = {
+        {"non_voter", "false"},         {"raft_version", "3"},      {"read_replica", "false"},
+        {"serf_protocol_current", "2"}, {"serf_protocol_max", "5"}, {"serf_protocol_min", "1"},
+        {"version", facts->version},
+    };
+    struct catalog_service service = {.node = facts->node_name,
+                                      .id = "consul",
+                                      .name = "consul",
+                                      .address = "",
+                                      .port = sync->config.server_port,
+                                      .socket_path = "",
+                                      .meta = {meta, sizeof meta / sizeof meta[0], true},
+                                      .weight_passing = 1,
+                                      .weight_warning = 1,
+                                      .kind = "",
+                                      .region = "",
+                                      .zone = "",
+                                      .proxy = "",
+                                      .connect = ""};
+    struct catalog_check check = {.node = facts->node_name,
+                                  .id = "serfHealth",
+                                  .name = "Serf Health Status",
+                                  .status = "passing",
+                                  .notes = "",
+                                  .output = "Agent alive and reachable",
+                                  .service_id = "",
+                                  .service_name = "",
+                                  .type = "",
+                                  .interval = "",
+                                  .timeout = "",
+                                  .definition = ""};
+    struct catalog_command command = {
+        .kind = COMMAND_REGISTER,
+        .reg = {
+            .node = *sync->config.node, .service = &service, .checks = &check, .check_count = 1}};
+    struct telling *telling = mem_calloc(1, sizeof *telling);
+    propose(sync, telling, &command);
+    log_write(sync->config.log, LOG_INFO, MODULE, "Synced node info");
+    sync_full(sync);
+}
+
+static void on_full(struct loop_timer *timer) {
+    sync_full((struct sync *)(void *)((char *)timer - offsetof(struct sync, full_timer)));
+}
+
+static void on_retry(struct loop_timer *timer) {
+    sync_run((struct sync *)(void *)((char *)timer - offsetof(struct sync, retry_timer)), NULL);
+}
+
+static void on_output(struct loop_timer *timer) {
+    struct sync *sync =
+        (struct sync *)(void *)((char *)timer - offsetof(struct sync, output_timer));
+    local_mark_outputs_unsynced(sync->config.local);
+    loop_timer_start(sync->config.loop, &sync->output_timer, after(sync, OUTPUT_MS / 2, OUTPUT_MS));
+    sync_run(sync, NULL);
+}
+
+struct sync *sync_create(const struct sync_config *config) {
+    struct sync *sync = mem_calloc(1, sizeof *sync);
+    sync->config = *config;
+    rand_init(&sync->rand, config->seed);
+    sync->full_timer.run = on_full;
+    sync->retry_timer.run = on_retry;
+    sync->output_timer.run = on_output;
+    loop_timer_start(config->loop, &sync->output_timer, after(sync, OUTPUT_MS / 2, OUTPUT_MS));
+    return sync;
+}
+
+void sync_destroy(struct sync *sync) {
+    if (sync == NULL) {
+        return;
+    }
+    loop_timer_stop(sync->config.loop, &sync->full_timer);
+    loop_timer_stop(sync->config.loop, &sync->retry_timer);
+    loop_timer_stop(sync->config.loop, &sync->output_timer);
+    free(sync);
+}

@@ -1,0 +1,48 @@
+/* Anti-entropy: brings this agent's registrations into the catalog (contract 12), and the node, the
+ * consul service and serfHealth that a leader registers for itself (contract 7.5). Core's thread.
+ */
+#ifndef AGENT_SYNC_H
+#define AGENT_SYNC_H
+
+#include "agent/group.h"
+#include "base/rand.h"
+#include "catalog/backend.h"
+#include "catalog/local.h"
+
+struct sync;
+
+struct sync_config {
+    struct loop *loop;
+    struct log *log;
+    struct epoch *epoch;
+    struct group *group;
+    struct local *local;
+    const struct catalog *catalog;
+    const struct backend_facts *facts;
+    const struct catalog_node *node; /* this agent's, as it registers it */
+    uint16_t server_port;
+    uint64_t seed;
+};
+
+struct sync *sync_create(const struct sync_config *config);
+/* Its proposals are answered. NULL is allowed. */
+void sync_destroy(struct sync *sync);
+
+/* Somebody who waits for what a run tells: done runs once all of it has been answered, at once when
+ * there is nothing to tell. */
+struct sync_wait {
+    unsigned count; /* of what is under way */
+    void (*done)(struct sync_wait *wait);
+};
+
+void sync_hold(struct sync_wait *wait);
+void sync_release(struct sync_wait *wait);
+
+/* Tells the catalog what is out of sync. wait may be NULL. Failures are logged and tried again. */
+void sync_run(struct sync *sync, struct sync_wait *wait);
+/* Compares everything, as after a start, and soon when the leader has changed. */
+void sync_full(struct sync *sync);
+/* This server became the leader: registers itself, then compares everything. */
+void sync_lead(struct sync *sync);
+
+#endif
