@@ -1,0 +1,53 @@
+/* The planted bugs, each with a seed that finds it. */
+#include <stddef.h>
+#include <string.h>
+
+#include "base/mutant.h"
+#include "tests/sim/sim.h"
+
+const struct mutant mutants[] = {
+    {"ack_before_sync", "an entry is answered after its sync", 1},
+    {"sync_retried", "a failed sync is never tried again", 1},
+    {"sync_last_segment_only", "a batch over two segments syncs both", 1},
+    {"open_trusts_cache", "open writes again what may be in the page cache alone", 1},
+    {"rot_cut", "rot at or below the mark is reported, never cut", 1},
+    {"torn_tail_refused", "a torn tail does not refuse the start", 1},
+    {"cut_tail_not_zeroed", "what lies behind a cut cannot come back", 1},
+    {"crc_not_seeded", "a record counts only where it belongs", 1},
+    {"mark_before_sync", "the mark is written after the sync", 1},
+    {"segment_directory_not_synced", "a segment's name is durable before it is used", 1},
+    {"hard_state_one_slot", "both slots hold the answered state", 1},
+    {"hard_state_no_sync", "hard state is answered after its sync", 1},
+    {"hard_state_no_repair", "open makes an unfinished hard state durable", 1},
+    {"hard_state_lower_slot", "open takes the higher slot", 1},
+    {"hard_state_retry", "a failed hard state write is never tried again", 1},
+    {"vote_not_persisted", "a vote counts once it is durable", 1},
+    {"term_reused", "each candidacy has a term of its own", 1},
+    {"snapshot_not_synced", "a snapshot is synced before it gets its name", 1},
+    {"snapshot_directory_not_synced", "the name is durable before the log is compacted", 1},
+    {"compacted_before_snapshot", "the log is compacted after the snapshot is durable", 1},
+    {"commit_unpersisted", "the own match is what is durable", 1},
+    {"commit_old_term", "an entry of an older term is not committed by counting", 1},
+    {"apply_from_log_start", "nothing is applied twice after a snapshot", 1},
+};
+const uint32_t mutant_count = sizeof mutants / sizeof mutants[0];
+
+static const char *chosen;
+
+bool mutant_choose(const char *name) {
+    chosen = NULL;
+    if (name == NULL) {
+        return true;
+    }
+    for (uint32_t i = 0; i < mutant_count; i++) {
+        if (strcmp(mutants[i].name, name) == 0) {
+            chosen = mutants[i].name;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool mutant_is_on(const char *name) {
+    return chosen != NULL && strcmp(chosen, name) == 0;
+}
