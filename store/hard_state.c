@@ -55,7 +55,13 @@ static enum err write_slot(struct store_hard_state *state, unsigned number,
     uint8_t bytes[SLOT_BYTES];
     encode_slot(bytes, number, state->sequence, vote);
     enum err err = store_file_write(state->file, SLOT_OFFSET(number), bytes, sizeof bytes, text);
-    return err == ERR_OK ? store_file_sync(state->file, text) : err;
+    if (err == ERR_OK) {
+        err = store_file_sync(state->file, text);
+    }
+    if (err != ERR_OK && MUTANT(hard_state_retry)) {
+        err = store_file_sync(state->file, text);
+    }
+    return err;
 }
 
 /* Both slots, `first` before the other, each durable before the next is touched. */
@@ -128,9 +134,6 @@ static enum err load(struct store_hard_state *state, const struct uuid *cluster,
                        state->path);
     }
     bool b_wins = b.valid && (!a.valid || b.sequence > a.sequence);
-    if (MUTANT(hard_state_lower_slot) && a.valid && b.valid) {
-        b_wins = b.sequence < a.sequence;
-    }
     const struct slot *best = b_wins ? &b : &a;
     state->sequence = best->sequence;
     *ret_vote = best->vote;
@@ -175,7 +178,7 @@ void store_hard_state_close(struct store_hard_state *state) {
 
 enum err store_hard_state_write(struct store_hard_state *state, const struct store_vote *vote,
                                 struct err_text *text) {
-    if (state->failed && !MUTANT(hard_state_retry)) {
+    if (state->failed) {
         return err_set(text, ERR_IO, "%s: an earlier write failed", state->path);
     }
     state->sequence++;

@@ -277,11 +277,19 @@ void disk_poke(const struct disk_place *place, const void *bytes, size_t size) {
     memcpy(inode->durable + place->offset, bytes, size);
 }
 
-uint64_t disk_hash(void) {
+void disk_flip(const struct disk_place *place, uint32_t bit) {
+    struct inode *inode = place->inode;
+    uint64_t at = place->offset + bit / 8;
+    ASSERT(at < inode->size);
+    inode->cache[at] ^= (uint8_t)(1u << bit % 8);
+    inode->durable[at] ^= (uint8_t)(1u << bit % 8);
+}
+
+uint64_t disk_hash(const char *path_prefix) {
     uint64_t hash = 0;
     for (uint32_t i = 0; i < disk.cache.count; i++) {
         const struct name *name = &disk.cache.v[i];
-        if (strstr(name->path, "/lock") == NULL) {
+        if (strncmp(name->path, path_prefix, strlen(path_prefix)) == 0) {
             uint64_t one = hash_bytes(1, name->path, strlen(name->path));
             hash += hash_bytes(one, name->inode->cache, name->inode->size);
         }
@@ -368,7 +376,10 @@ enum err store_file_write(struct store_file *file, uint64_t offset, const void *
     bool full =
         more > 0 && disk.faults.quota_bytes > 0 && used_bytes() + more > disk.faults.quota_bytes;
     if (crash || fails || full) {
-        size = (size_t)rand_below(disk.rand, size + 1);
+        /* Cut between two sectors, never inside one. */
+        uint64_t end = offset + rand_below(disk.rand, size + SECTOR);
+        end = end >= offset + size ? offset + size : end / SECTOR * SECTOR;
+        size = end > offset ? (size_t)(end - offset) : 0;
     }
     if (size > 0) {
         grow(inode, offset + size);

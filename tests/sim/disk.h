@@ -43,8 +43,10 @@ bool disk_find_offset(const char *path, uint64_t offset, struct disk_place *ret)
 /* Reads or changes bytes behind everybody's back, in cache and on the disk. */
 void disk_peek(const struct disk_place *place, void *bytes, size_t size);
 void disk_poke(const struct disk_place *place, const void *bytes, size_t size);
-/* Of all files and names. */
-uint64_t disk_hash(void);
+/* One bit, counted from the place. */
+void disk_flip(const struct disk_place *place, uint32_t bit);
+/* Of all files whose path begins so, and their names. */
+uint64_t disk_hash(const char *path_prefix);
 /* Path of the n-th file whose path begins so; NULL: none. */
 const char *disk_file_path(const char *path_prefix, uint32_t n);
 

@@ -153,9 +153,7 @@ static bool damage_record(struct sim *sim, uint64_t index, struct disk_place *re
         return true;
     }
     uint32_t bit = (uint32_t)rand_below(&sim->rand, bytes * 8);
-    uint8_t flipped = before[bit / 8] ^ (uint8_t)(1u << (bit % 8));
-    struct disk_place at = {.inode = ret->inode, .offset = ret->offset + bit / 8};
-    disk_poke(&at, &flipped, 1);
+    disk_flip(ret, bit);
     return true;
 }
 
@@ -173,10 +171,10 @@ static void rot_log(struct sim *sim, struct server *server) {
     sim->rots++;
     struct store_log_found found;
     struct err_text text = {.s = ""};
-    uint64_t hash = disk_hash();
+    uint64_t hash = disk_hash(SIM_LOG_PREFIX);
     enum err err = server_start(server, sim, &found, &text);
     if (!sim->failed) {
-        check_rot_reported(sim, err, &found, index, hash != disk_hash());
+        check_rot_reported(sim, err, &found, index, hash != disk_hash(SIM_LOG_PREFIX));
     }
     free(found.runs);
     server_end(server);
@@ -186,31 +184,26 @@ static void rot_log(struct sim *sim, struct server *server) {
 
 static void rot_hard_state(struct sim *sim, struct server *server) {
     struct disk_place place;
-    uint8_t before, flipped;
     uint64_t slot = one_in(sim, 2) ? SLOT_A : SLOT_B;
     if (!disk_find_offset(SIM_DIRECTORY "/hard-state", slot + rand_below(&sim->rand, 64), &place)) {
         return;
     }
     sim->rots++;
-    disk_peek(&place, &before, 1);
-    flipped = before ^ (uint8_t)(1u << rand_below(&sim->rand, 8));
-    disk_poke(&place, &flipped, 1);
+    disk_flip(&place, (uint32_t)rand_below(&sim->rand, 8));
     check_start(sim, server); /* the other slot has it */
 }
 
 static void rot_snapshot(struct sim *sim, struct server *server) {
     const char *path = disk_file_path(SIM_DIRECTORY "/snapshot-", 0);
     struct disk_place place;
-    uint8_t before, flipped;
     if (path == NULL || sim->snapshot_index == 0 ||
         disk_file_path(SIM_DIRECTORY "/snapshot-", 1) != NULL ||
         !disk_find_offset(path, rand_below(&sim->rand, 150), &place)) {
         return;
     }
     sim->rots++;
-    disk_peek(&place, &before, 1);
-    flipped = before ^ (uint8_t)(1u << rand_below(&sim->rand, 8));
-    disk_poke(&place, &flipped, 1);
+    uint32_t bit = (uint32_t)rand_below(&sim->rand, 8);
+    disk_flip(&place, bit);
     struct store_log_found found;
     struct err_text text = {.s = ""};
     enum err err = server_start(server, sim, &found, &text);
@@ -220,7 +213,7 @@ static void rot_snapshot(struct sim *sim, struct server *server) {
     free(found.runs);
     server_end(server);
     disk_restart(false);
-    disk_poke(&place, &before, 1);
+    disk_flip(&place, bit);
 }
 
 static void one_life(struct sim *sim, struct server *server) {
