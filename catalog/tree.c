@@ -157,7 +157,9 @@ static struct tree_node *with_prefix(const struct tree_batch *batch, struct tree
     copy->value = node->value;
     memcpy(copy->children, node->children, node->child_count * sizeof node->children[0]);
     memcpy(labels(copy), labels(node), node->child_count);
-    memcpy(prefix(copy), head, head_size);
+    if (head_size > 0) {
+        memcpy(prefix(copy), head, head_size);
+    }
     memcpy(prefix(copy) + head_size, prefix(node) + cut, node->prefix_size - cut);
     discard(batch, node);
     return copy;
