@@ -61,6 +61,7 @@
 #define LIMIT_DNS_CHASE_DEPTH 3   /* names of ours behind a CNAME */
 #define LIMIT_DNS_CHASE_RECORDS 5 /* of them, for a client without EDNS */
 #define LIMIT_DNS_NAME_SERVERS 3
+#define LIMIT_DNS_UDP_REQUEST_BYTES 2048
 #define LIMIT_DNS_TXT_BYTES 2048 /* of one TXT record, after escaping */
 
 /* Threads that may hold a view at once. */

@@ -48,8 +48,9 @@ struct dns_server_stats {
 struct dns_server *dns_server_start(const struct dns_server_config *config, struct log *log,
                                     struct err_text *text);
 
-/* The catalog's writer thread only. Answers begun before keep the old configuration; domain and
- * datacenter may not change. */
+/* The catalog's writer thread only; the old configuration is freed after a later publish. Answers
+ * begun before keep it. domain, alt_domain and datacenter must be those of the start: they were
+ * found to be DNS names then. */
 void dns_server_reload(struct dns_server *server, const struct dns_config *answers);
 
 /* Any thread but its own. Closes the sockets and joins the threads, within milliseconds. NULL is

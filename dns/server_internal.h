@@ -1,0 +1,46 @@
+/* Between server.c, udp.c and tcp.c. */
+#ifndef DNS_SERVER_INTERNAL_H
+#define DNS_SERVER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/limits.h"
+#include "dns/answer.h"
+#include "dns/server.h"
+
+struct udp_thread;
+struct tcp;
+
+struct dns_server {
+    struct dns_server_config config; /* `listen` with the real ports, `answers` unset */
+    struct addr listen[LIMIT_DNS_LISTEN];
+    struct log *log;
+    struct dns_snapshot *_Atomic snapshot; /* read inside an epoch section */
+    int stop_fd;                           /* an eventfd, readable once the threads have to end */
+    struct udp_thread *udp[LIMIT_DNS_THREADS];
+    struct tcp *tcp;
+    _Atomic uint64_t udp_queries, udp_dropped, tcp_queries, tcp_connections;
+};
+
+/* What a batch answers from: taken and dropped inside one epoch section. */
+struct dns_source {
+    const struct dns_snapshot *snapshot;
+    const struct catalog_view *view; /* NULL: not ready */
+    int64_t wall_s;
+};
+
+void dns_source_enter(struct dns_server *server, struct dns_source *ret_source);
+void dns_source_exit(struct dns_server *server);
+
+/* The thread runs at the return; it takes the sockets (one for each address) in any case. */
+struct udp_thread *udp_start(struct dns_server *server, const int *fds, uint64_t seed);
+/* After stop_fd has become readable: joins and frees. NULL is allowed. */
+void udp_stop(struct udp_thread *thread);
+
+/* The same for all TCP sockets; NULL and a sentence on failure. */
+struct tcp *tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
+                      struct err_text *text);
+void tcp_stop(struct tcp *tcp);
+
+#endif

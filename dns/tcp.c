@@ -1,0 +1,355 @@
+/* DNS over TCP (RFC 7766): all connections on one thread, none of them ever waited for.
+ *
+ * A connection is read only while nothing of its answers waits to be sent, so a client that does
+ * not read is not read from either, and costs one answer batch at most. */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "dns/server_internal.h"
+#include "net/loop.h"
+
+#define LENGTH_BYTES 2
+#define IN_BYTES 1024 /* at first; grows to the message that comes */
+#define OUT_BYTES (4 * (LENGTH_BYTES + DNS_MESSAGE_BYTES))
+#define ACCEPTS_A_TURN 16
+#define DESCRIPTORS_RETRY_MS 100
+
+struct connection {
+    struct tcp *tcp;
+    struct connection *older, *younger; /* by when they were last of use */
+    int fd;
+    struct loop_poll *poll;
+    struct loop_timer timer;
+    unsigned queries;
+    uint8_t *in; /* one message and what follows it: bytes [0, in_count) */
+    size_t in_count, in_capacity;
+    uint8_t *out; /* answers that wait, [out_at, out_count); NULL: none */
+    size_t out_at, out_count;
+    bool message_begun; /* the timer is the read timeout of the message that in starts with */
+};
+
+struct listener {
+    struct tcp *tcp;
+    int fd;
+    struct loop_poll *poll;
+};
+
+struct tcp {
+    struct dns_server *server;
+    struct loop *loop;
+    pthread_t thread;
+    struct dns_scratch *scratch;
+    struct listener listeners[LIMIT_DNS_LISTEN];
+    unsigned listener_count;
+    struct loop_timer accept_timer; /* listens again after descriptors ran out */
+    struct connection *oldest, *youngest;
+    unsigned connection_count;
+    uint8_t answers[OUT_BYTES]; /* of the connection that is being served */
+};
+
+static void list_remove(struct connection *c) {
+    *(c->older != NULL ? &c->older->younger : &c->tcp->oldest) = c->younger;
+    *(c->younger != NULL ? &c->younger->older : &c->tcp->youngest) = c->older;
+    c->older = c->younger = NULL;
+}
+
+static void list_add(struct connection *c) {
+    c->older = c->tcp->youngest;
+    *(c->older != NULL ? &c->older->younger : &c->tcp->oldest) = c;
+    c->tcp->youngest = c;
+}
+
+static void close_connection(struct connection *c) {
+    struct tcp *tcp = c->tcp;
+    list_remove(c);
+    loop_timer_stop(tcp->loop, &c->timer);
+    loop_poll_destroy(c->poll);
+    close(c->fd);
+    free(c->in);
+    free(c->out);
+    free(c);
+    tcp->connection_count--;
+    atomic_store_explicit(&tcp->server->tcp_connections, tcp->connection_count,
+                          memory_order_relaxed);
+}
+
+static void timed_out(struct loop_timer *timer) {
+    close_connection(
+        (struct connection *)(void *)((char *)timer - offsetof(struct connection, timer)));
+}
+
+static void start_timer(struct connection *c, int64_t after_ms) {
+    loop_timer_start(c->tcp->loop, &c->timer, loop_now_ms(c->tcp->loop) + after_ms);
+}
+
+/* Sends from bytes; keeps a copy of the rest, unless they are the kept ones already. False: the
+ * connection is of no more use. */
+static bool send_bytes(struct connection *c, const uint8_t *bytes, size_t count) {
+    size_t at = 0;
+    while (at < count) {
+        ssize_t sent = send(c->fd, bytes + at, count - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+            return false;
+        }
+        if (sent < 0) {
+            break;
+        }
+        at += (size_t)sent;
+    }
+    if (c->out != NULL) {
+        c->out_at += at;
+        if (c->out_at == c->out_count) {
+            free(c->out);
+            c->out = NULL;
+        }
+    } else if (at < count) {
+        c->out = mem_memdup(bytes + at, count - at);
+        c->out_at = 0;
+        c->out_count = count - at;
+    }
+    return true;
+}
+
+/* The size of the message that in starts with, with its length; 0: not all of it is there. Makes
+ * room for the rest. */
+static size_t whole_message(struct connection *c, size_t at) {
+    size_t count = c->in_count - at;
+    if (count < LENGTH_BYTES) {
+        return 0;
+    }
+    size_t bytes = LENGTH_BYTES + dns_load_u16(c->in + at);
+    return bytes <= count ? bytes : 0;
+}
+
+/* Appends the answer to tcp->answers; returns what is used of it then. */
+static size_t answer_message(struct connection *c, const struct dns_source *source,
+                             const uint8_t *message, size_t bytes, size_t used) {
+    struct tcp *tcp = c->tcp;
+    struct dns_question question = {.request = message + LENGTH_BYTES,
+                                    .request_bytes = bytes - LENGTH_BYTES,
+                                    .tcp = true,
+                                    .view = source->view,
+                                    .wall_s = source->wall_s};
+    uint8_t *out = tcp->answers + used;
+    size_t answer = dns_answer(tcp->scratch, source->snapshot, &question, out + LENGTH_BYTES);
+    c->queries++;
+    if (answer == 0) {
+        return used;
+    }
+    dns_store_u16(out, (unsigned)answer);
+    return used + LENGTH_BYTES + answer;
+}
+
+/* Answers the whole messages of in, as many as the answer room takes. */
+static bool answer_messages(struct connection *c) {
+    struct tcp *tcp = c->tcp;
+    struct dns_source source;
+    size_t at = 0;
+    size_t used = 0;
+    unsigned before = c->queries;
+    dns_source_enter(tcp->server, &source);
+    while (c->queries < LIMIT_DNS_TCP_QUERIES &&
+           OUT_BYTES - used >= LENGTH_BYTES + DNS_MESSAGE_BYTES) {
+        size_t bytes = whole_message(c, at);
+        if (bytes == 0) {
+            break;
+        }
+        used = answer_message(c, &source, c->in + at, bytes, used);
+        at += bytes;
+    }
+    dns_source_exit(tcp->server);
+    c->in_count -= at;
+    memmove(c->in, c->in + at, c->in_count);
+    if (at > 0) {
+        c->message_begun = false;
+    }
+    atomic_fetch_add_explicit(&tcp->server->tcp_queries, c->queries - before, memory_order_relaxed);
+    return send_bytes(c, tcp->answers, used);
+}
+
+/* Answers what is whole, until answers have to wait or nothing whole is left. */
+static bool serve(struct connection *c) {
+    do {
+        if (!answer_messages(c)) {
+            return false;
+        }
+    } while (c->out == NULL && c->queries < LIMIT_DNS_TCP_QUERIES && whole_message(c, 0) > 0);
+    if (c->out == NULL && c->queries >= LIMIT_DNS_TCP_QUERIES) {
+        return false;
+    }
+    size_t wanted = c->in_count < LENGTH_BYTES ? 0 : LENGTH_BYTES + dns_load_u16(c->in);
+    if (wanted > c->in_capacity) {
+        c->in = mem_realloc(c->in, wanted);
+        c->in_capacity = wanted;
+    }
+    return true;
+}
+
+/* False: end of stream, or broken. */
+static bool receive(struct connection *c) {
+    ASSERT(c->in_count < c->in_capacity);
+    ssize_t got = recv(c->fd, c->in + c->in_count, c->in_capacity - c->in_count, MSG_DONTWAIT);
+    if (got > 0) {
+        c->in_count += (size_t)got;
+        return true;
+    }
+    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+}
+
+/* What the connection waits for now, and for how long. */
+static void rest(struct connection *c) {
+    loop_poll_set(c->poll, c->out != NULL ? LOOP_WRITABLE : LOOP_READABLE);
+    if (c->out == NULL && c->in_count > 0) {
+        if (!c->message_begun) {
+            c->message_begun = true;
+            start_timer(c, LIMIT_DNS_TCP_READ_MS);
+        }
+        return;
+    }
+    c->message_begun = false;
+    start_timer(c, LIMIT_DNS_TCP_IDLE_MS);
+}
+
+static void connection_ready(void *context, int events) {
+    struct connection *c = context;
+    (void)events;
+    bool alive = true;
+    unsigned queries = c->queries;
+    if (c->out != NULL) {
+        size_t at = c->out_at;
+        alive = send_bytes(c, c->out + c->out_at, c->out_count - c->out_at);
+        if (alive && c->out != NULL) {
+            if (c->out_at > at) {
+                rest(c);
+            }
+            return;
+        }
+        /* Whole messages may have come in before the answers got stuck. */
+        alive = alive && serve(c);
+    } else {
+        alive = receive(c) && serve(c);
+    }
+    if (!alive) {
+        close_connection(c);
+        return;
+    }
+    if (c->queries > queries) {
+        list_remove(c);
+        list_add(c);
+    }
+    rest(c);
+}
+
+static void add_connection(struct tcp *tcp, int fd) {
+    if (tcp->connection_count >= LIMIT_DNS_TCP_CONNECTIONS) {
+        close_connection(tcp->oldest);
+    }
+    struct connection *c = mem_calloc(1, sizeof *c);
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    c->tcp = tcp;
+    c->fd = fd;
+    c->in = mem_alloc(IN_BYTES);
+    c->in_capacity = IN_BYTES;
+    c->timer.run = timed_out;
+    c->poll = loop_poll_create(tcp->loop, fd, connection_ready, c);
+    list_add(c);
+    tcp->connection_count++;
+    atomic_store_explicit(&tcp->server->tcp_connections, tcp->connection_count,
+                          memory_order_relaxed);
+    rest(c);
+}
+
+static void set_listening(struct tcp *tcp, bool on) {
+    for (unsigned i = 0; i < tcp->listener_count; i++) {
+        loop_poll_set(tcp->listeners[i].poll, on ? LOOP_READABLE : 0);
+    }
+}
+
+static void listen_again(struct loop_timer *timer) {
+    set_listening((struct tcp *)(void *)((char *)timer - offsetof(struct tcp, accept_timer)), true);
+}
+
+static void listener_ready(void *context, int events) {
+    struct listener *listener = context;
+    struct tcp *tcp = listener->tcp;
+    (void)events;
+    for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            add_connection(tcp, fd);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            /* The poll would report the waiting connection over and over. */
+            log_write(tcp->server->log, LOG_WARN, "agent.dns",
+                      "cannot take a TCP connection: error=\"%s\"", strerror(errno));
+            set_listening(tcp, false);
+            loop_timer_start(tcp->loop, &tcp->accept_timer,
+                             loop_now_ms(tcp->loop) + DESCRIPTORS_RETRY_MS);
+            return;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            return;
+        }
+    }
+}
+
+static void *run(void *context) {
+    struct tcp *tcp = context;
+    loop_run(tcp->loop);
+    return NULL;
+}
+
+struct tcp *tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
+                      struct err_text *text) {
+    struct loop *loop = loop_create(text);
+    if (loop == NULL) {
+        for (unsigned i = 0; i < server->config.listen_count; i++) {
+            close(fds[i]);
+        }
+        return NULL;
+    }
+    struct tcp *tcp = mem_calloc(1, sizeof *tcp);
+    tcp->server = server;
+    tcp->loop = loop;
+    tcp->scratch = dns_scratch_create(seed);
+    tcp->accept_timer.run = listen_again;
+    tcp->listener_count = server->config.listen_count;
+    for (unsigned i = 0; i < tcp->listener_count; i++) {
+        struct listener *listener = &tcp->listeners[i];
+        listener->tcp = tcp;
+        listener->fd = fds[i];
+        listener->poll = loop_poll_create(loop, listener->fd, listener_ready, listener);
+    }
+    set_listening(tcp, true);
+    ASSERT(pthread_create(&tcp->thread, NULL, run, tcp) == 0);
+    pthread_setname_np(tcp->thread, "dns-tcp");
+    return tcp;
+}
+
+void tcp_stop(struct tcp *tcp) {
+    if (tcp == NULL) {
+        return;
+    }
+    loop_stop(tcp->loop);
+    ASSERT(pthread_join(tcp->thread, NULL) == 0);
+    while (tcp->oldest != NULL) {
+        close_connection(tcp->oldest);
+    }
+    for (unsigned i = 0; i < tcp->listener_count; i++) {
+        loop_poll_destroy(tcp->listeners[i].poll);
+        close(tcp->listeners[i].fd);
+    }
+    loop_timer_stop(tcp->loop, &tcp->accept_timer);
+    loop_destroy(tcp->loop);
+    dns_scratch_destroy(tcp->scratch);
+    free(tcp);
+}
