@@ -166,6 +166,7 @@ static void describe_config(struct agent *agent) {
     json_object_begin(&json);
     json_member_bool(&json, "ACLsEnabled", false);
     json_member_bool(&json, "Bootstrap", config->bootstrap);
+    json_member_str(&json, "CairnVersion", CAIRN_VERSION);
     json_member_str(&json, "DNSDomain", config->domain);
     json_member_str(&json, "DataDir", config->data_dir);
     json_member_str(&json, "Datacenter", config->datacenter);
@@ -195,7 +196,7 @@ static void describe(struct agent *agent) {
         .node_name = config->node_name,
         .node_id = agent->node_id,
         .datacenter = config->datacenter,
-        .version = CAIRN_VERSION,
+        .version = CAIRN_API_VERSION,
         .build_date = CAIRN_BUILD_DATE,
         .leader_address = arena_strdup(&agent->arena, server),
         .serf_lan_port = (uint16_t)config->serf_lan_port,

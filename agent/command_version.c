@@ -5,9 +5,10 @@
 
 static void print_json(void) {
     printf("{\n   \"Version\": \"%s\",\n   \"Revision\": \"\",\n   \"Prerelease\": \"\",\n"
-           "   \"BuildDate\": \"%s\",\n   \"RPC\": {\n      \"Default\": 2,\n      \"Min\": 2,\n"
+           "   \"BuildDate\": \"%s\",\n   \"Cairn\": \"%s\",\n   \"RPC\": {\n      \"Default\": "
+           "2,\n      \"Min\": 2,\n"
            "      \"Max\": 3\n   }\n}\n",
-           CAIRN_VERSION, CAIRN_BUILD_DATE);
+           CAIRN_API_VERSION, CAIRN_BUILD_DATE, CAIRN_VERSION);
 }
 
 int command_version(int argc, char **argv) {
@@ -35,8 +36,9 @@ int command_version(int argc, char **argv) {
         fprintf(stderr, "Invalid output format: %s (supported: pretty, json)\n", format);
         return 1;
     }
-    printf("cairn v%s\nBuild Date %s\nProtocol 2 spoken by default, understands 2 to 3 (agent will "
+    printf("cairn v%s\nConsul v%s (the API that it speaks)\nBuild Date %s\nProtocol 2 spoken by "
+           "default, understands 2 to 3 (agent will "
            "automatically use protocol >2 when speaking to compatible agents)\n\n",
-           CAIRN_VERSION, CAIRN_BUILD_DATE);
+           CAIRN_VERSION, CAIRN_API_VERSION, CAIRN_BUILD_DATE);
     return 0;
 }
