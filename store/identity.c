@@ -154,7 +154,7 @@ static enum err open_directory(struct store_identity *identity, struct err_text 
                    "data_dir %s cannot be used: create it for the user that runs the agent, "
                    "or choose another directory",
                    identity->directory);
-        return err;
+        return err == ERR_NO_SPACE ? err : ERR_IO;
     }
     if (!contents.identity && contents.other[0] != '\0') {
         return err_set(text, ERR_FOREIGN,

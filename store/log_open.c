@@ -284,7 +284,8 @@ static enum err open_all(struct scan *scan, struct store_log_found *found, struc
     for (uint32_t i = 0; i < log->segment_count && err == ERR_OK; i++) {
         err = scan_segment(scan, i, text);
     }
-    if (err == ERR_OK && from > 0 && log->last == 0) {
+    /* Segments are only ever removed behind one that holds records, so an empty log begins at 1. */
+    if (err == ERR_OK && numbers.count > 0 && log->last == 0 && numbers.v[from] != 1) {
         err = err_set(text, ERR_CORRUPT, "segment %" PRIu64 " of the log in %s is missing",
                       numbers.v[from] - 1, log->directory);
     }
