@@ -32,9 +32,10 @@ struct agent {
     struct backend_facts facts;
     struct catalog_node node;
     char node_id[UUID_TEXT_BYTES];
-    bool local_changed; /* publish and start runners at the end of the turn */
-    bool adopted;       /* check states kept in the catalog were taken over */
-    bool leaving;       /* by the API: exits 0 once its answer is out */
+    bool local_changed;   /* publish and start runners at the end of the turn */
+    bool runners_started; /* what was loaded from files runs */
+    bool adopted;         /* check states kept in the catalog were taken over */
+    bool leaving;         /* by the API: exits 0 once its answer is out */
     bool stopping;
     int exit_code;
     struct loop_timer stop_timer;

@@ -84,20 +84,23 @@ static void follow_check(const char *id, const struct check_definition *definiti
     if (checks_supports(check_definition_kind(definition), &text) != ERR_OK) {
         log_write(agent->log, LOG_WARN, MODULE, "check does not run: check=%s error=\"%s\"", id,
                   text.s);
+        checks_remove(agent->checks, id); /* a runner of the kind that it had before */
+        local_set_runner(agent->local, id, 0);
         return;
+    }
+    bool ttl = check_definition_kind(definition) == CHECK_TTL;
+    if (ttl && !agent->runners_started && local_get_runner(agent->local, id) != 0) {
+        return; /* runs since its kept state was read, with the deadline of that */
     }
     const struct catalog_check *check = local_get_check(local_next_view(agent->local), id);
-    struct checks_resume resume = {.status = check->status, .output = check->output};
-    /* A TTL check whose kept state was set before keeps that runner's deadline. */
-    if (check_definition_kind(definition) == CHECK_TTL && local_get_runner(agent->local, id) != 0 &&
-        !agent->adopted) {
-        return;
-    }
+    /* The engine itself keeps the note of a TTL check that it replaces. */
+    struct checks_resume resume = {.status = check->status, .output = ttl ? "" : check->output};
     local_set_runner(agent->local, id, checks_set(agent->checks, definition, &resume));
 }
 
 void runners_follow(struct agent *agent) {
     local_take_changed_checks(agent->local, follow_check, agent);
+    agent->runners_started = true;
 }
 
 enum err runners_update_ttl(struct agent *agent, const char *id, const char *status,
