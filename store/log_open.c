@@ -11,6 +11,7 @@
 #include "store/log_internal.h"
 
 #define FIRST_SEGMENT_BYTES (1024 * 1024)
+#define WINDOW_BYTES (256 * 1024)
 
 struct numbers {
     uint64_t *v;
@@ -129,28 +130,100 @@ static void take_record(struct scan *scan, struct segment *segment, struct look 
     }
 }
 
+/* The part of a segment that is in memory: small, so that a start touches little of it. */
+struct window {
+    struct store_log *log;
+    const struct segment *segment;
+    const uint8_t *data; /* bytes from .. to - 1 of the file */
+    uint64_t from;
+    uint64_t to;
+};
+
+/* Makes `bytes` from offset on available, all of them inside the segment. */
+static enum err look_at(struct window *window, uint64_t offset, uint64_t bytes,
+                        const uint8_t **ret_data, struct err_text *text) {
+    const struct segment *segment = window->segment;
+    ASSERT(offset + bytes <= segment->capacity);
+    if (offset < window->from || offset + bytes > window->to) {
+        uint64_t left = segment->capacity - offset;
+        uint64_t want = bytes > WINDOW_BYTES ? bytes : WINDOW_BYTES;
+        size_t size = left < want ? (size_t)left : (size_t)want, got = 0;
+        uint8_t *data = log_scratch(window->log, size);
+        enum err err = store_file_read(segment->file, offset, data, size, &got, text);
+        if (err == ERR_OK && got < size) {
+            err = err_set(text, ERR_IO, "segment %" PRIu64 " of the log shrank while it was read",
+                          segment->number);
+        }
+        if (err != ERR_OK) {
+            return err;
+        }
+        *window = (struct window){.log = window->log,
+                                  .segment = segment,
+                                  .data = data,
+                                  .from = offset,
+                                  .to = offset + size};
+    }
+    *ret_data = window->data + (offset - window->from);
+    return ERR_OK;
+}
+
+/* The record at the segment's end; expected as in record_decode. */
+static enum err next_record(struct window *window, uint64_t expected, enum record_state *ret_state,
+                            struct store_entry *ret_entry, struct err_text *text) {
+    const struct segment *segment = window->segment;
+    const uint8_t *data;
+    uint64_t left = segment->capacity - segment->end;
+    *ret_state = RECORD_NONE;
+    if (left < RECORD_HEADER_BYTES) {
+        return ERR_OK;
+    }
+    enum err err = look_at(window, segment->end, RECORD_HEADER_BYTES, &data, text);
+    if (err == ERR_OK) {
+        uint64_t bytes = record_bytes(get_u32(data + 4));
+        *ret_state = RECORD_BAD;
+        if (bytes > left) {
+            return ERR_OK;
+        }
+        err = look_at(window, segment->end, bytes, &data, text);
+        if (err == ERR_OK) {
+            *ret_state = record_decode(data, bytes, segment->number, expected, ret_entry);
+        }
+    }
+    return err;
+}
+
+static enum err look_for_dirt(struct window *window, bool *ret_dirt, struct err_text *text) {
+    const struct segment *segment = window->segment;
+    for (uint64_t at = segment->end; at < segment->capacity && !*ret_dirt;) {
+        uint64_t left = segment->capacity - at;
+        uint64_t bytes = left < WINDOW_BYTES ? left : WINDOW_BYTES;
+        const uint8_t *data;
+        enum err err = look_at(window, at, bytes, &data, text);
+        if (err != ERR_OK) {
+            return err;
+        }
+        *ret_dirt = !format_is_zero(data, bytes);
+        at += bytes;
+    }
+    return ERR_OK;
+}
+
 static enum err scan_segment(struct scan *scan, uint32_t at, struct err_text *text) {
     struct store_log *log = scan->log;
     struct segment *segment = log->segments[at];
     struct look *look = &scan->looks[at];
+    struct window window = {.log = log, .segment = segment};
     look->unsynced_from = LOG_RECORDS_OFFSET;
-    uint8_t *data = log_scratch(log, segment->capacity);
-    size_t size = 0;
-    enum err err = store_file_read(segment->file, 0, data, segment->capacity, &size, text);
-    if (err != ERR_OK) {
-        return err;
-    }
-    if (size < segment->capacity) {
-        return err_set(text, ERR_IO, "segment %" PRIu64 " of the log shrank while it was read",
-                       segment->number);
-    }
     while (!scan->stopped) {
         struct store_entry entry;
+        enum record_state state;
         /* Only the log's very first record may claim its index. */
         uint64_t expected = log->last == 0 ? 0 : log->last + 1;
-        enum record_state state =
-            record_decode(data + segment->end, segment->capacity - segment->end, segment->number,
-                          MUTANT(crc_not_seeded) ? 0 : expected, &entry);
+        enum err err =
+            next_record(&window, MUTANT(crc_not_seeded) ? 0 : expected, &state, &entry, text);
+        if (err != ERR_OK) {
+            return err;
+        }
         if (state != RECORD_VALID) {
             break;
         }
@@ -159,13 +232,12 @@ static enum err scan_segment(struct scan *scan, uint32_t at, struct err_text *te
         }
         take_record(scan, segment, look, &entry);
     }
-    look->dirt = !format_is_zero(data + segment->end, segment->capacity - segment->end);
     if (segment->first == 0) {
         scan->stopped = true; /* a segment is only left for the next one when it is in use */
     } else {
         log->active = at;
     }
-    return ERR_OK;
+    return look_for_dirt(&window, &look->dirt, text);
 }
 
 static uint64_t bad_index(const struct store_log *log) {
