@@ -162,7 +162,7 @@ bool store_log_prepare(struct store_log *log, uint32_t bytes_max) {
     if (err != ERR_OK) {
         log_drop_preparation(log);
     }
-    if (err != ERR_OK || done) {
+    if ((err != ERR_OK || done) && !MUTANT(full_disk_unnoticed)) {
         atomic_store(&log->no_space, err == ERR_NO_SPACE);
     }
     return err == ERR_OK && log->segment_count - 1 - log->active < 2;

@@ -177,6 +177,10 @@ enum err store_snapshot_writer_commit(struct store_snapshot_writer *writer, uint
     if (writer->err != ERR_OK) {
         return err_set(text, writer->err, "%s: an earlier write failed", writer->temporary);
     }
+    struct older older = {.directory = writer->directory, .than = writer->info.index};
+    if (MUTANT(older_snapshot_removed_early)) {
+        (void)store_directory_list(writer->directory, remove_older, &older, NULL);
+    }
     if (writer->filled > 0) {
         write_piece(writer, writer->filled, text);
     }
@@ -199,7 +203,6 @@ enum err store_snapshot_writer_commit(struct store_snapshot_writer *writer, uint
     if (writer->err != ERR_OK) {
         return writer->err;
     }
-    struct older older = {.directory = writer->directory, .than = writer->info.index};
     (void)store_directory_list(writer->directory, remove_older, &older, NULL);
     if (ret_bytes != NULL) {
         *ret_bytes = writer->offset;

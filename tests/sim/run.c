@@ -77,8 +77,7 @@ static void aside(struct server *server, struct disk_faults *faults) {
         return;
     }
     if (one_in(sim, 2)) {
-        while (store_log_prepare(server->log, 4096)) {
-        }
+        server_prepare(server);
     } else {
         server_snapshot(server);
     }

@@ -96,7 +96,10 @@ static enum err append(struct server *server, const struct raft_append *append) 
         }
         hold(server, entry);
     }
+    bool promised = server->space_promised && store_log_has_space(server->log);
     enum err err = store_log_append_batch(server->log, entries, append->count, NULL);
+    check_space(sim, err, promised, entries, append->count);
+    server->space_promised = false;
     if (append->kind == RAFT_ENTRY_COMMAND) {
         for (uint32_t i = 0; i < append->count; i++) {
             free((void *)(uintptr_t)entries[i].payload);
@@ -248,6 +251,12 @@ void server_snapshot(struct server *server) {
         take_snapshot(server, writer, &info);
         store_snapshot_writer_destroy(writer);
     }
+}
+
+void server_prepare(struct server *server) {
+    while (store_log_prepare(server->log, 4096)) {
+    }
+    server->space_promised = !disk_has_crashed() && store_log_has_space(server->log);
 }
 
 static void visit_again(void *context, const struct store_entry *entry) {

@@ -79,6 +79,7 @@ struct server {
     uint64_t configuration_index;
     uint64_t appended_term; /* of the last entry in the log */
     bool unsynced;
+    bool space_promised; /* the spare segments were there, and nothing was appended since */
     bool disk_failed;
 };
 
@@ -90,6 +91,8 @@ void server_end(struct server *server);
 void server_propose(struct server *server, uint32_t count);
 void server_sync(struct server *server);
 void server_snapshot(struct server *server);
+/* Makes the spare segments. */
+void server_prepare(struct server *server);
 /* Reads some of the log back. */
 void server_read(struct server *server);
 
@@ -103,6 +106,9 @@ void check_apply(struct sim *sim, const struct server *server, uint64_t index, u
                  uint64_t serial, uint64_t chain);
 /* check_sync.c: nothing is applied or answered after a failed sync. */
 void check_no_answer_after_failed_sync(struct sim *sim, uint64_t index);
+/* check_space.c: while the log says that it has space, a batch finds it, however full the disk. */
+void check_space(struct sim *sim, enum err err, bool promised, const struct store_entry *entries,
+                 uint32_t count);
 /* check_hard_state.c: term and vote never go back; one leader a term. */
 void check_hard_state(struct sim *sim, const struct store_vote *found);
 void check_hard_state_answered(struct sim *sim, const struct store_vote *answered);
