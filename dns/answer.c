@@ -175,10 +175,11 @@ static size_t write_trimmed(const struct answer *answer, const struct trim *trim
     }
     size_t bytes = encode(answer, &cut, out);
     if (cut.answers > 1 && !fits(bytes, trim->bytes_max)) {
-        unsigned low = 1; /* sent even if it does not fit */
-        unsigned high = cut.answers - 1;
+        /* Already without metadata and authority all of them may fit. One is sent in any case. */
+        unsigned all = cut.answers;
+        unsigned low = 1;
+        unsigned high = all;
         cut.trimmed = true;
-        tells = true;
         while (low < high) {
             cut.answers = (low + high + 1) / 2;
             if (fits(encode(answer, &cut, out), trim->bytes_max)) {
@@ -188,6 +189,7 @@ static size_t write_trimmed(const struct answer *answer, const struct trim *trim
             }
         }
         cut.answers = low;
+        tells = tells || low < all;
         bytes = 0;
     }
     cut.truncated = tells && answer->config->enable_truncate;

@@ -10,9 +10,10 @@
 #include "base/mem.h"
 #include "dns/server_internal.h"
 
-#define OUT_BYTES (4 * DNS_MESSAGE_BYTES) /* answers of one batch; sent early when it runs short   \
-                                           */
-#define BATCHES_A_TURN 16                 /* of one socket, before the others have their turn */
+#define OUT_BYTES                                                                                  \
+    (4 * DNS_MESSAGE_BYTES) /* answers of one batch; sent early when it runs short                 \
+                             */
+#define BATCHES_A_TURN 16   /* of one socket, before the others have their turn */
 #define CONTROL_BYTES CMSG_SPACE(sizeof(struct in6_pktinfo))
 
 _Static_assert(sizeof(struct in_pktinfo) <= sizeof(struct in6_pktinfo), "either fits");
