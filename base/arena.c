@@ -31,7 +31,7 @@ void arena_clear(struct arena *arena) {
 
 void *arena_alloc(struct arena *arena, size_t size) {
     size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    if ((size_t)(arena->end - arena->at) < size) {
+    if (arena->at == NULL || (size_t)(arena->end - arena->at) < size) {
         size_t room = size > CHUNK_BYTES ? size : CHUNK_BYTES;
         struct arena_chunk *chunk = mem_alloc(sizeof *chunk + room);
         chunk->next = arena->chunks;

@@ -35,7 +35,7 @@ char *buf_reserve(struct buf *buf, size_t size) {
         if (capacity > buf->max) {
             capacity = buf->max;
         }
-        buf->data = mem_realloc(buf->data, capacity);
+        buf->data = mem_realloc(buf->data, capacity + 1); /* and the NUL of vsnprintf */
         buf->capacity = capacity;
     }
     return buf->data + buf->count;
@@ -58,9 +58,9 @@ void buf_append_format(struct buf *buf, const char *format, ...) {
     va_start(args, format);
     int need = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    char *to = need < 0 ? NULL : buf_reserve(buf, (size_t)need + 1);
-    if (to == NULL) {
-        buf->failed = true;
+    char *to = need < 0 ? NULL : buf_reserve(buf, (size_t)need);
+    if (to == NULL) { /* no room, or an empty text for an empty buffer */
+        buf->failed = buf->failed || need < 0;
         return;
     }
     va_start(args, format);
