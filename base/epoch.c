@@ -31,6 +31,7 @@ struct epoch {
     _Atomic uint64_t now; /* starts at 1 */
     struct batch *oldest, *open;
     size_t pending;
+    unsigned holds; /* by structures with an unpublished change */
     struct slot slots[SLOTS]; /* a thread each, then the pins */
 };
 
@@ -87,6 +88,7 @@ struct epoch *epoch_create(void) {
     }
     atomic_init(&epoch->now, 1);
     epoch->pending = 0;
+    epoch->holds = 0;
     epoch->oldest = epoch->open = open_batch(1);
     return epoch;
 }
@@ -163,6 +165,15 @@ void epoch_retire(struct epoch *epoch, void *block) {
     epoch->pending++;
 }
 
+void epoch_hold(struct epoch *epoch) {
+    epoch->holds++;
+}
+
+void epoch_release(struct epoch *epoch) {
+    ASSERT(epoch->holds > 0);
+    epoch->holds--;
+}
+
 static uint64_t oldest_reader(struct epoch *epoch) {
     uint64_t oldest = UINT64_MAX;
     for (int i = 0; i < SLOTS; i++) {
@@ -175,7 +186,7 @@ static uint64_t oldest_reader(struct epoch *epoch) {
 }
 
 void epoch_advance(struct epoch *epoch) {
-    if (epoch->open->count > 0) {
+    if (epoch->open->count > 0 && epoch->holds == 0) {
         uint64_t next = atomic_load(&epoch->now) + 1;
         atomic_store(&epoch->now, next);
         epoch->open->next = open_batch(next);

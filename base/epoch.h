@@ -31,8 +31,13 @@ void epoch_unpin(struct epoch *epoch, int pin);
 /* Writer only. Takes ownership of a block from malloc; NULL is allowed. Call it after the store
  * that unpublishes the block, or before it with no epoch_advance in between. */
 void epoch_retire(struct epoch *epoch, void *block);
-/* Writer only: closes the batch of blocks retired since the last call and frees the old batches
- * that no reader can see. */
+/* Writer only. For structures that share an epoch and are published apart: while one of them has
+ * retired blocks that its published version still reaches, it holds the batch open, and the
+ * epoch_advance of another does not close it. Each hold is released once, after the store. */
+void epoch_hold(struct epoch *epoch);
+void epoch_release(struct epoch *epoch);
+/* Writer only: closes the batch of blocks retired since the last call, unless it is held, and frees
+ * the old batches that no reader can see. */
 void epoch_advance(struct epoch *epoch);
 /* Writer only: blocks retired and not yet freed. */
 size_t epoch_pending(const struct epoch *epoch);

@@ -57,6 +57,10 @@ void catalog_publish(struct catalog *catalog) {
     struct catalog_view *old = atomic_exchange(&catalog->published, view);
     catalog->batch.stamp++;
     epoch_retire(catalog->epoch, old);
+    if (catalog->changing) {
+        catalog->changing = false;
+        epoch_release(catalog->epoch);
+    }
     epoch_advance(catalog->epoch);
 }
 
@@ -538,6 +542,10 @@ static void apply_deregister(struct catalog *catalog, const struct catalog_dereg
 void catalog_skip(struct catalog *catalog, uint64_t index) {
     ASSERT(index > catalog->next.indexes.applied);
     catalog->next.indexes.applied = index;
+    if (!catalog->changing) {
+        catalog->changing = true;
+        epoch_hold(catalog->epoch);
+    }
 }
 
 enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,

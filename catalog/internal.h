@@ -38,6 +38,7 @@ struct catalog {
     struct watches *watches;
     struct catalog_view next; /* what is being built */
     struct tree_batch batch;
+    bool changing; /* next differs from what is published: the epoch's batch is held */
     _Atomic(struct catalog_view *) published;
 };
 

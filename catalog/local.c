@@ -42,6 +42,7 @@ struct local {
     struct entry *changed;    /* checks whose runner must change, newest first */
     struct tree bound;        /* service id, check id -> entry of the check; never published */
     uint64_t generation;
+    bool changing; /* next differs from what is published: the epoch's batch is held */
     char *node;
 };
 
@@ -95,6 +96,10 @@ void local_publish(struct local *local) {
     struct local_view *old = atomic_exchange(&local->published, view);
     local->batch.stamp++;
     epoch_retire(local->epoch, old);
+    if (local->changing) {
+        local->changing = false;
+        epoch_release(local->epoch);
+    }
     epoch_advance(local->epoch);
 }
 
@@ -112,11 +117,20 @@ static void *get(const struct tree *tree, const char *id) {
     return tree_get(tree, id, strlen(id) + 1);
 }
 
+static void begin_change(struct local *local) {
+    if (!local->changing) {
+        local->changing = true;
+        epoch_hold(local->epoch);
+    }
+}
+
 static void put(struct local *local, struct tree *tree, const char *id, void *value) {
+    begin_change(local);
     epoch_retire(local->epoch, tree_set(tree, &local->batch, id, strlen(id) + 1, value));
 }
 
 static void drop(struct local *local, struct tree *tree, const char *id) {
+    begin_change(local);
     epoch_retire(local->epoch, tree_remove(tree, &local->batch, id, strlen(id) + 1));
 }
 

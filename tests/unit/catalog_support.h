@@ -1,0 +1,78 @@
+/* For the tests of catalog/: rows with all their strings set, and commands applied the way the log
+ * applies them, as bytes. */
+#ifndef TESTS_UNIT_CATALOG_SUPPORT_H
+#define TESTS_UNIT_CATALOG_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/rand.h"
+#include "catalog/catalog.h"
+
+static inline struct catalog_node node_row(const char *name, const char *address) {
+    return (struct catalog_node){
+        .id = "", .name = name, .address = address, .region = "", .zone = ""};
+}
+
+static inline struct catalog_service service_row(const char *node, const char *id,
+                                                 const char *name) {
+    return (struct catalog_service){.node = node,
+                                    .id = id,
+                                    .name = name,
+                                    .address = "",
+                                    .socket_path = "",
+                                    .weight_passing = 1,
+                                    .weight_warning = 1,
+                                    .kind = "",
+                                    .region = "",
+                                    .zone = "",
+                                    .proxy = "",
+                                    .connect = ""};
+}
+
+static inline struct catalog_check check_row(const char *node, const char *id,
+                                             const char *service_id, const char *status) {
+    return (struct catalog_check){.node = node,
+                                  .id = id,
+                                  .name = id,
+                                  .status = status,
+                                  .notes = "",
+                                  .output = "",
+                                  .service_id = service_id,
+                                  .service_name = "",
+                                  .type = "",
+                                  .interval = "",
+                                  .timeout = "",
+                                  .definition = ""};
+}
+
+static inline enum err apply_command(struct catalog *catalog, uint64_t index,
+                                     const struct catalog_command *command, struct err_text *text) {
+    struct buf buf;
+    buf_init(&buf, LIMIT_ENTRY_BYTES);
+    codec_encode_command(command, &buf);
+    assert_false(buf.failed);
+    enum err err = catalog_apply(catalog, index, (const uint8_t *)buf.data, buf.count, text);
+    buf_clear(&buf);
+    return err;
+}
+
+static inline enum err apply_register(struct catalog *catalog, uint64_t index,
+                                      const struct catalog_register *reg) {
+    struct err_text text;
+    return apply_command(catalog, index,
+                         &(struct catalog_command){.kind = COMMAND_REGISTER, .reg = *reg}, &text);
+}
+
+static inline enum err apply_node(struct catalog *catalog, uint64_t index,
+                                  const struct catalog_node *node) {
+    return apply_register(catalog, index, &(struct catalog_register){.node = *node});
+}
+
+#endif
