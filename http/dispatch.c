@@ -165,14 +165,15 @@ static const char *find_token(struct http_exchange *exchange, const struct http_
 
 static void redirect_to(const struct http_request *req, const char *uri, const char *path,
                         struct http_response *res) {
-    const char *query = strchr(uri, '?');
+    const char *query = http_uri_encode(str_or_empty(strchr(uri, '?')), true, req->arena);
+    path = http_uri_encode(path, false, req->arena);
     http_response_text(res, 301, "<a href=\"%s\">Moved Permanently</a>.\n", path);
     res->content_type = "text/html; charset=utf-8";
-    http_response_header(res, "Location",
-                         arena_format(req->arena, "%s%s", path, str_or_empty(query)));
+    http_response_header(res, "Location", arena_format(req->arena, "%s%s", path, query));
 }
 
 static void not_found(const struct http_request *req, struct http_response *res) {
+    res->no_endpoint = true;
     if (strcmp(req->path, "/") == 0) {
         http_response_text(res, 200,
                            "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in "

@@ -45,6 +45,7 @@ struct http_response {
         const char *name, *value;
     } headers[HTTP_HEADERS_MAX]; /* beside those that every answer has */
     unsigned header_count;
+    bool no_endpoint; /* the path has none: without the header that endpoints have */
 };
 
 /* First value of the parameter, NULL when absent. */
@@ -103,6 +104,9 @@ const struct http_route *http_routes(size_t *ret_count);
 enum err http_uri_parse(const char *raw, struct arena *arena, struct http_request *req);
 /* The path with //, . and .. resolved, in the arena; NULL when it is clean already. */
 const char *http_path_clean(const char *path, struct arena *arena);
+/* A decoded path, or a query as it came, with every byte escaped that could end the header or the
+ * HTML attribute it is put into. In the arena. */
+const char *http_uri_encode(const char *text, bool query, struct arena *arena);
 /* False: the decoded path holds a control character or broken UTF-8. */
 bool http_path_printable(const char *path);
 /* The request as text without index and wait: tells different questions apart, and parses again. */

@@ -2,10 +2,13 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -14,6 +17,7 @@
 #include "base/mem.h"
 
 #define THREAD_STACK_BYTES (1024 * 1024)
+#define KEEP_ALIVE_S 30 /* contract 1.1 */
 #define DESCRIPTORS_KEPT 64 /* for Raft, disk and RPC */
 
 struct http_daemon {
@@ -58,7 +62,9 @@ struct http_answer *http_answer_create(struct http_server *server, struct http_r
     answer->prepared = (struct http_prepared *)response;
     add(response, "Content-Type", res->content_type);
     add(response, "Vary", "Accept-Encoding");
-    add(response, "X-Consul-Default-ACL-Policy", "allow");
+    if (!res->no_endpoint) {
+        add(response, "X-Consul-Default-ACL-Policy", "allow");
+    }
     for (unsigned i = 0; i < res->header_count; i++) {
         add(response, res->headers[i].name, res->headers[i].value);
     }
@@ -252,6 +258,16 @@ static unsigned connection_limit(void) {
     return most > 1000000 ? 1000000 : (unsigned)most;
 }
 
+/* Accepted sockets take it over. The library loses a hang-up that comes together with the start of
+ * a request (its epoll is edge-triggered), and a host may die: probes find both. */
+static void keep_alive(int fd) {
+    const int on = 1, seconds = KEEP_ALIVE_S, probes = 3;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
 static bool start_daemon(struct http_server *server, const struct addr *addr,
                          struct err_text *text) {
     char name[ADDR_TEXT_BYTES];
@@ -260,6 +276,7 @@ static bool start_daemon(struct http_server *server, const struct addr *addr,
     if (fd < 0) {
         return false;
     }
+    keep_alive(fd);
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO |
                      (addr->any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0u);
     struct MHD_Daemon *mhd = MHD_start_daemon(

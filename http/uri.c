@@ -105,6 +105,31 @@ const char *http_path_clean(const char *path, struct arena *arena) {
     return strcmp(out, path) == 0 ? NULL : out;
 }
 
+/* Which bytes of a path or a query may stand in a URI as they are. */
+static bool is_plain(unsigned char c, bool query) {
+    if (query) {
+        return c > 0x20 && c < 0x7f && c != '"' && c != '<' && c != '>';
+    }
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           (c != '\0' && strchr("-_.~$&+,/:;=@", c) != NULL);
+}
+
+const char *http_uri_encode(const char *text, bool query, struct arena *arena) {
+    char *out = arena_alloc(arena, 3 * strlen(text) + 1), *to = out;
+    for (const char *at = text; *at != '\0'; at++) {
+        unsigned char c = (unsigned char)*at;
+        if (is_plain(c, query)) {
+            *to++ = *at;
+        } else {
+            *to++ = '%';
+            *to++ = "0123456789ABCDEF"[c >> 4];
+            *to++ = "0123456789ABCDEF"[c & 15];
+        }
+    }
+    *to = '\0';
+    return out;
+}
+
 bool http_path_printable(const char *path) {
     const unsigned char *at = (const unsigned char *)path;
     while (*at != '\0') {
