@@ -22,7 +22,7 @@ DEADLINE_S = 30  # generous: a test that runs into it fails, none measures speed
 
 SANITIZER_REPORT = re.compile(
     rb"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:"
-    rb"|assertion failed", re.IGNORECASE)
+    rb"|invariant broken", re.IGNORECASE)
 
 
 def eventually(condition, what, deadline_s=DEADLINE_S):
