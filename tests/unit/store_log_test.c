@@ -219,6 +219,25 @@ static void rot_is_reported_and_nothing_changed(void **state) {
     }
 }
 
+static void a_record_counts_only_where_it_belongs(void **state) {
+    struct fixture *f = *state;
+    struct store_entry entries[3];
+    assert_int_equal(open_log(f), ERR_OK);
+    for (uint64_t i = 0; i < 3; i++) {
+        entries[i] = (struct store_entry){.index = i + 1, .term = 1, .kind = 3};
+    }
+    assert_int_equal(store_log_append_batch(f->log, entries, 3, NULL), ERR_OK);
+    assert_int_equal(store_log_sync(f->log, NULL), ERR_OK);
+    uint8_t record[RECORD_HEADER_BYTES];
+    record_encode(record, 1, &entries[0]);
+    scribble(f, 1, LOG_RECORDS_OFFSET + RECORD_HEADER_BYTES, record, sizeof record);
+    store_log_close(f->log);
+    f->log = NULL;
+    struct store_log_options options = {.directory = f->directory, .cluster = cluster};
+    assert_int_equal(store_log_open(&options, NULL, NULL, &f->log, &f->found, NULL), ERR_CORRUPT);
+    assert_int_equal(f->found.bad_index, 2);
+}
+
 static void a_lost_segment_is_reported(void **state) {
     struct fixture *f = *state;
     char path[FORMAT_PATH_BYTES];
@@ -337,6 +356,7 @@ int main(void) {
         TEST(an_entry_larger_than_a_segment),
         TEST(a_torn_tail_is_cut),
         TEST(rot_is_reported_and_nothing_changed),
+        TEST(a_record_counts_only_where_it_belongs),
         TEST(a_lost_segment_is_reported),
         TEST(foreign_files_are_refused),
         TEST(random_bytes_and_lengths),

@@ -181,7 +181,7 @@ static void a_stuck_thread_is_abandoned(void **unused) {
 }
 
 struct encoding {
-    atomic_bool begun;
+    bool begun;
     bool endless;
     atomic_uint results[ERR_COUNT];
     uint64_t bytes;
@@ -191,7 +191,10 @@ static enum err encode(void *context, struct store_snapshot_writer *writer, stru
     static const uint8_t piece[64 * 1024];
     struct encoding *encoding = context;
     enum err err = ERR_OK;
-    atomic_store(&encoding->begun, true);
+    pthread_mutex_lock(&meeting.mutex);
+    encoding->begun = true;
+    pthread_cond_broadcast(&meeting.changed);
+    pthread_mutex_unlock(&meeting.mutex);
     for (int i = 0; (i < 40 || encoding->endless) && err == ERR_OK; i++) {
         err = store_snapshot_writer_write(writer, piece, i % 2 == 0 ? sizeof piece : 1, text);
     }
@@ -230,6 +233,11 @@ static void stop_gives_a_snapshot_up(void **unused) {
     struct store_snapshot_thread *thread = store_snapshot_thread_start(directory, &cluster);
     assert_int_equal(store_snapshot_thread_take(thread, &job), ERR_OK);
     assert_int_equal(store_snapshot_thread_take(thread, &job), ERR_OVERLOADED);
+    pthread_mutex_lock(&meeting.mutex);
+    while (!encoding.begun) {
+        pthread_cond_wait(&meeting.changed, &meeting.mutex);
+    }
+    pthread_mutex_unlock(&meeting.mutex);
     assert_true(store_snapshot_thread_stop(thread, 10000));
     assert_int_equal(atomic_load(&encoding.results[ERR_CLOSED]), 1);
     struct store_snapshot_reader *reader;
