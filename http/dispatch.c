@@ -187,6 +187,23 @@ static void not_found(const struct http_request *req, struct http_response *res)
     }
 }
 
+struct tenancy {
+    const char *header, *feature;
+};
+
+/* What only an enterprise server has and this request asks for; NULL: nothing. */
+static const struct tenancy *find_tenancy(struct http_exchange *exchange) {
+    static const struct tenancy all[] = {{"X-Consul-Namespace", "Namespaces"},
+                                         {"X-Consul-Partition", "Partitions"}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        const char *value = str_or_empty(http_exchange_header(exchange, all[i].header));
+        if (*value != '\0' && strcmp(value, "default") != 0) {
+            return &all[i];
+        }
+    }
+    return NULL;
+}
+
 /* Method and path parameter. False: an answer is set. */
 static bool judge_route(const struct http_route *route, const char *method,
                         const struct http_request *req, struct http_response *res) {
@@ -220,6 +237,12 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (!judge_route(route, method, req, res)) {
         return HTTP_ANSWERED;
     }
+    const struct tenancy *tenancy = find_tenancy(exchange);
+    if (tenancy != NULL) {
+        http_response_text(res, 400, "Invalid header: \"%s\" - %s are a Consul Enterprise feature",
+                           tenancy->header, tenancy->feature);
+        return HTTP_ANSWERED;
+    }
     if (route->read != NULL) {
         return dispatch_read(exchange, req, res);
     }
@@ -242,7 +265,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
 static struct http_answer *find_repeated(struct http_exchange *exchange, const char *method) {
     struct http_server *server = exchange->server;
     if (strcmp(method, "GET") != 0 || strstr(exchange->uri, "index=") != NULL ||
-        strstr(exchange->uri, "wait=") != NULL) {
+        strstr(exchange->uri, "wait=") != NULL || find_tenancy(exchange) != NULL) {
         return NULL;
     }
     epoch_enter(server->backend->epoch);

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 
 #define THREAD_STACK_BYTES (1024 * 1024)
-#define KEEP_ALIVE_S 30 /* contract 1.1 */
+#define KEEP_ALIVE_S 30     /* contract 1.1 */
 #define DESCRIPTORS_KEPT 64 /* for Raft, disk and RPC */
 
 struct http_daemon {
