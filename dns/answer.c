@@ -1,9 +1,8 @@
 #include "dns/answer.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
-#include "base/assert.h"
+#include "base/mem.h"
 #include "dns/internal.h"
 
 #define QUESTION_TAIL_BYTES 4
@@ -19,11 +18,8 @@ _Static_assert(2 * (LIMIT_META_KEY_BYTES + LIMIT_META_VALUE_BYTES) + 1 <= LIMIT_
                "an escaped pair fits");
 
 struct dns_scratch *dns_scratch_create(uint64_t seed) {
-    /* Pages that no answer needed stay untouched; malloc could hand out used ones. */
-    void *memory = mmap(NULL, sizeof(struct dns_scratch), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ASSERT(memory != MAP_FAILED);
-    struct dns_scratch *scratch = memory;
+    /* So large that it comes fresh from the system: pages that no answer needs stay untouched. */
+    struct dns_scratch *scratch = mem_calloc(1, sizeof *scratch);
     rand_init(&scratch->rand, seed);
     return scratch;
 }
@@ -31,7 +27,7 @@ struct dns_scratch *dns_scratch_create(uint64_t seed) {
 void dns_scratch_destroy(struct dns_scratch *scratch) {
     if (scratch != NULL) {
         free(scratch->instances);
-        munmap(scratch, sizeof *scratch);
+        free(scratch);
     }
 }
 

@@ -19,6 +19,7 @@
 #define IN_BYTES 1024 /* at first; grows to the message that comes */
 #define OUT_BYTES (4 * (LENGTH_BYTES + DNS_MESSAGE_BYTES))
 #define ACCEPTS_A_TURN 16
+#define SEND_BUFFER_BYTES (128 * 1024) /* in the system, which would let each grow to megabytes */
 #define DESCRIPTORS_RETRY_MS 100
 
 struct connection {
@@ -256,7 +257,9 @@ static void add_connection(struct tcp *tcp, int fd) {
     }
     struct connection *c = mem_calloc(1, sizeof *c);
     int on = 1;
+    int send_bytes_max = SEND_BUFFER_BYTES;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes_max, sizeof send_bytes_max);
     c->tcp = tcp;
     c->fd = fd;
     c->in = mem_alloc(IN_BYTES);

@@ -151,7 +151,7 @@ struct ask {
     bool not_ready;
 };
 
-static inline size_t ask_encode(const struct ask *ask, uint8_t out[1024]) {
+static inline size_t ask_encode(const struct ask *ask, uint8_t *out) {
     uint8_t *at = out;
     uint8_t header[] = {
         0x12, 0x34,          (uint8_t)(ask->flags >> 8), (uint8_t)ask->flags, 0, 1, 0, 0, 0, 0,
