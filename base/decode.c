@@ -213,6 +213,13 @@ static enum err decode_objects(struct decoder *d, const struct place *at,
     return ERR_OK;
 }
 
+/* DECODE_CONFIG: blocks come as lists of one. */
+static json_t *only_element(const struct decoder *d, json_t *value) {
+    return d->dialect == DECODE_CONFIG && json_is_array(value) && json_array_size(value) == 1
+               ? json_array_get(value, 0)
+               : value;
+}
+
 static enum err decode_object_map(struct decoder *d, const struct place *at,
                                   const struct decode_spec *spec, json_t *value,
                                   struct decode_objects *out) {
@@ -225,8 +232,8 @@ static enum err decode_object_map(struct decoder *d, const struct place *at,
     for (size_t i = 0; i < count; i++) {
         char path[PATH_BYTES];
         snprintf(path, sizeof path, "%s.%s", at->path, keys[i]);
-        enum err err =
-            decode_object(d, spec, json_object_get(value, keys[i]), path, v + i * spec->size);
+        json_t *item = only_element(d, json_object_get(value, keys[i]));
+        enum err err = decode_object(d, spec, item, path, v + i * spec->size);
         if (err != ERR_OK) {
             return err;
         }
@@ -237,9 +244,8 @@ static enum err decode_object_map(struct decoder *d, const struct place *at,
 
 static enum err decode_value(struct decoder *d, const struct place *at,
                              const struct decode_field *f, json_t *value, void *out) {
-    if (d->dialect == DECODE_CONFIG && json_is_array(value) && json_array_size(value) == 1 &&
-        f->kind != DECODE_STR_LIST && f->kind != DECODE_OBJECTS && f->kind != DECODE_RAW) {
-        value = json_array_get(value, 0);
+    if (f->kind != DECODE_STR_LIST && f->kind != DECODE_OBJECTS && f->kind != DECODE_RAW) {
+        value = only_element(d, value);
     }
     switch (f->kind) {
     case DECODE_STR:
