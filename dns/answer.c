@@ -279,12 +279,13 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
     bool reverse = answer->name.kind == DNS_NAME_REVERSE;
     bool about_zone = !reverse && (type == DNS_TYPE_SOA || type == DNS_TYPE_NS);
     bool needs_view = about_zone || answer->name.kind == DNS_NAME_NODE ||
-                      answer->name.kind == DNS_NAME_SERVICE || answer->name.address_bytes > 0;
+                      answer->name.kind == DNS_NAME_SERVICE ||
+                      (reverse && answer->name.address_bytes > 0);
     answer->authoritative = true;
     if (type == DNS_TYPE_AXFR) {
         return write_plain(answer, DNS_NOTIMP, out);
     }
-    if (answer->question->view == NULL && needs_view && answer->name.kind != DNS_NAME_ADDR) {
+    if (answer->question->view == NULL && needs_view) {
         return write_plain(answer, DNS_SERVFAIL, out);
     }
     struct trim trim = trim_of(answer);

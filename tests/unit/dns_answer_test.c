@@ -59,6 +59,8 @@ static void without_a_leader_ever(void **state) {
         struct ask ask = {.name = "web.service.consul", .type = types[i], .not_ready = true};
         assert_string_equal(world_ask(w, ask), "SERVFAIL aa\n");
     }
+    struct ask zone = {.name = "0a000001.addr.consul", .type = NS, .not_ready = true};
+    assert_string_equal(world_ask(w, zone), "SERVFAIL aa\n");
     struct ask reverse = {.name = "1.0.0.10.in-addr.arpa", .type = 12, .not_ready = true};
     assert_string_equal(world_ask(w, reverse), "SERVFAIL aa\n");
     struct ask addr = {.name = "0a000001.addr.consul", .type = A, .not_ready = true};
