@@ -18,7 +18,8 @@
 #define MODULE "agent.server.raft"
 #define APPLY_SLICE 512 /* entries a turn */
 #define RETRY_MS 500    /* of an append that found the disk full */
-#define STOP_MS 1000    /* each for log and snapshot thread: 2 s in all */
+#define SNAPSHOT_RETRY_MS 30000
+#define STOP_MS 1000 /* each for log and snapshot thread: 2 s in all */
 
 /* One append: entries that go into one write. Lives until it is persisted and applied. */
 struct batch {
@@ -63,11 +64,12 @@ struct group {
     struct loop_task apply_task;
     struct loop_timer raft_timer, retry_timer;
 
-    bool snapshot_under_way;
+    bool snapshot_under_way; /* until the log is compacted: before, its bytes ask for one more */
     int snapshot_pin;
     const struct catalog_view *snapshot_view;
     struct store_snapshot_info snapshot_info;
-    uint64_t snapshot_bytes; /* of the last one */
+    uint64_t snapshot_bytes;      /* of the last one */
+    int64_t snapshot_retry_at_ms; /* after a failed one */
     struct loop_task snapshot_task;
     enum err snapshot_err;
     struct err_text snapshot_text;
@@ -501,14 +503,30 @@ static void post_apply(struct group *group) {
 
 /* ---- snapshots ---- */
 
-static void snapshot_back(struct loop_task *task) {
+static void compact_back(struct loop_task *task) {
     struct group *group =
         (struct group *)(void *)((char *)task - offsetof(struct group, snapshot_task));
     group->snapshot_under_way = false;
+}
+
+/* Log thread. A compaction that failed is made up for by the next one. */
+static void compact_done(void *context, enum err result, const char *message) {
+    struct group *group = context;
+    (void)result;
+    (void)message;
+    group->snapshot_task.run = compact_back;
+    loop_post(group->config.loop, &group->snapshot_task);
+}
+
+static void snapshot_back(struct loop_task *task) {
+    struct group *group =
+        (struct group *)(void *)((char *)task - offsetof(struct group, snapshot_task));
     if (group->closing) {
         return;
     }
     if (group->snapshot_err != ERR_OK) {
+        group->snapshot_under_way = false;
+        group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + SNAPSHOT_RETRY_MS;
         log_write(group->config.log, LOG_ERROR, MODULE, "failed to take snapshot: error=\"%s\"",
                   group->snapshot_text.s);
         return;
@@ -556,7 +574,7 @@ static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
 /* Triggered by bytes, not by count: the log has outgrown both a floor and the last snapshot. */
 static void maybe_snapshot(struct group *group) {
     if (group->storage == NULL || group->snapshot_under_way || group->closing ||
-        !group->leader_ready) {
+        !group->leader_ready || loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
         return;
     }
     uint64_t bytes = storage_log_bytes(group->storage);
@@ -615,7 +633,7 @@ static void follow_output(struct group *group, const struct raft_output *output)
         post_apply(group);
     }
     if (output->compact_to > 0 && group->storage != NULL) {
-        storage_compact(group->storage, output->compact_to);
+        storage_compact(group->storage, output->compact_to, compact_done, group);
     }
     if (output->role_changed) {
         log_write(group->config.log, LOG_INFO, MODULE, "entering %s state: term=%llu",

@@ -176,8 +176,8 @@ void storage_write_hard_state(struct storage *storage, const struct raft_hard_st
     store_log_thread_write_hard_state(storage->log_thread, &vote, done, context);
 }
 
-void storage_compact(struct storage *storage, uint64_t index) {
-    store_log_thread_compact(storage->log_thread, index, NULL, NULL);
+void storage_compact(struct storage *storage, uint64_t index, store_done_fn done, void *context) {
+    store_log_thread_compact(storage->log_thread, index, done, context);
 }
 
 enum err storage_take_snapshot(struct storage *storage, const struct store_snapshot_job *job) {

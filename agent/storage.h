@@ -39,7 +39,7 @@ void storage_append(struct storage *storage, const struct store_entry *entries, 
                     store_done_fn done, void *context);
 void storage_write_hard_state(struct storage *storage, const struct raft_hard_state *state,
                               store_done_fn done, void *context);
-void storage_compact(struct storage *storage, uint64_t index);
+void storage_compact(struct storage *storage, uint64_t index, store_done_fn done, void *context);
 enum err storage_take_snapshot(struct storage *storage, const struct store_snapshot_job *job);
 bool storage_has_space(const struct storage *storage);
 uint64_t storage_log_bytes(const struct storage *storage);
