@@ -82,6 +82,7 @@ struct group {
 static void step(struct group *group, const struct raft_event *event);
 static void post_apply(struct group *group);
 static void answer_applied(struct group *group);
+static void maybe_snapshot(struct group *group);
 
 static const struct err_text no_leader = {"No cluster leader"};
 
@@ -171,6 +172,7 @@ void group_propose(struct group *group, struct group_proposal *proposal) {
         err = err_set(&text, ERR_OVERLOADED, "too many writes are waiting");
     } else if (group->storage != NULL && !storage_has_space(group->storage)) {
         err = err_set(&text, ERR_NO_SPACE, "the disk of the data directory is full");
+        maybe_snapshot(group); /* a compacted log may make room */
     }
     if (err != ERR_OK) {
         queue_answer(group, proposal, err, &text);
@@ -464,8 +466,6 @@ static bool apply_from_disk(struct group *group) {
     return true;
 }
 
-static void maybe_snapshot(struct group *group);
-
 static void run_apply(struct loop_task *task) {
     struct group *group =
         (struct group *)(void *)((char *)task - offsetof(struct group, apply_task));
@@ -571,14 +571,16 @@ static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
     return catalog_snapshot(group->snapshot_view, write_piece, &writer);
 }
 
-/* Triggered by bytes, not by count: the log has outgrown both a floor and the last snapshot. */
+/* Triggered by bytes, not by count: the log has outgrown both a floor and the last snapshot; or the
+ * disk is full. */
 static void maybe_snapshot(struct group *group) {
     if (group->storage == NULL || group->snapshot_under_way || group->closing ||
         !group->leader_ready || loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
         return;
     }
     uint64_t bytes = storage_log_bytes(group->storage);
-    if (bytes < LIMIT_SNAPSHOT_TRIGGER_BYTES || bytes < group->snapshot_bytes) {
+    bool outgrown = bytes >= LIMIT_SNAPSHOT_TRIGGER_BYTES && bytes >= group->snapshot_bytes;
+    if (!outgrown && storage_has_space(group->storage)) {
         return;
     }
     int pin = epoch_pin(group->config.epoch);
