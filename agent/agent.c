@@ -13,6 +13,7 @@
 
 #include "agent/internal.h"
 #include "base/assert.h"
+#include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
 
@@ -211,8 +212,7 @@ static void describe(struct agent *agent) {
 /* Something hangs, most likely a disk: better an end than a wait for it. What is acknowledged is on
  * disk, so nothing is lost. */
 static void give_up(struct loop_timer *timer) {
-    struct agent *agent =
-        (struct agent *)(void *)((char *)timer - offsetof(struct agent, stop_timer));
+    struct agent *agent = CONTAINER_OF(timer, struct agent, stop_timer);
     log_write(agent->log, LOG_ERROR, MODULE, "requests hang, stopping without them");
     _exit(1);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/internal.h"
+#include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -27,15 +28,14 @@ static void finish(struct pending *pending) {
 
 static void command_done(struct group_proposal *proposal, enum err err,
                          const struct err_text *text) {
-    struct pending *pending =
-        (struct pending *)(void *)((char *)proposal - offsetof(struct pending, proposal));
+    struct pending *pending = CONTAINER_OF(proposal, struct pending, proposal);
     pending->call->err = err;
     pending->call->text = *text;
     finish(pending);
 }
 
 static void wait_done(struct sync_wait *wait) {
-    finish((struct pending *)(void *)((char *)wait - offsetof(struct pending, wait)));
+    finish(CONTAINER_OF(wait, struct pending, wait));
 }
 
 static void file_saved(void *context) {

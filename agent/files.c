@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/container.h"
 #include "base/decode.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -76,7 +77,7 @@ static enum err write_file(const char *path, const char *content, size_t size,
 }
 
 static void job_back(struct loop_task *task) {
-    struct job *job = (struct job *)(void *)((char *)task - offsetof(struct job, task));
+    struct job *job = CONTAINER_OF(task, struct job, task);
     job->done(job->context);
     free(job);
 }

@@ -1,88 +1,16 @@
 #include "agent/group.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <errno.h>
 
-#include "agent/storage.h"
+#include "agent/group_internal.h"
 #include "base/assert.h"
+#include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "base/rand.h"
-#include "raft/raft.h"
 
-#define MODULE "agent.server.raft"
-#define APPLY_SLICE 512 /* entries a turn */
-#define RETRY_MS 500    /* of an append that found the disk full */
-#define SNAPSHOT_RETRY_MS 30000
+#define RETRY_MS 500 /* of an append that found the disk full */
 #define STOP_MS 1000 /* each for log and snapshot thread: 2 s in all */
-
-/* One append: entries that go into one write. Lives until it is persisted and applied. */
-struct batch {
-    struct batch *next;
-    struct loop_task task;
-    struct group *group;
-    struct store_entry *entries;
-    uint32_t count;
-    struct group_proposal *proposals; /* of its commands, in order; NULL for the core's own */
-    char *payload;                    /* of the core's own entry */
-    enum err err;
-    struct err_text text;
-    bool persisted;
-    bool refused; /* the disk was full: append again */
-};
-
-struct vote_write {
-    struct loop_task task;
-    struct group *group;
-    struct raft_hard_state state;
-    enum err err;
-    struct err_text text;
-};
-
-struct group {
-    struct group_config config;
-    struct raft *raft;
-    struct storage *storage; /* NULL: in memory */
-    struct raft_id self;
-    struct raft_configuration bootstrap;
-    struct rand rand;
-
-    struct group_proposal *waiting, **waiting_last; /* not yet appended */
-    size_t waiting_count;
-    struct batch *batches, **batches_last;               /* appended, not yet applied, by index */
-    struct group_proposal *applied_list, **applied_last; /* to answer: see queue_answer */
-    unsigned appends_under_way;
-    bool retrying;
-
-    uint64_t applied, apply_to;
-    bool apply_posted, leader_ready, disk_failed, applying_failed, closing;
-    struct loop_task apply_task;
-    struct loop_timer raft_timer, retry_timer;
-
-    bool snapshot_under_way; /* until the log is compacted: before, its bytes ask for one more */
-    int snapshot_pin;
-    const struct catalog_view *snapshot_view;
-    struct store_snapshot_info snapshot_info;
-    uint64_t snapshot_bytes;      /* of the last one */
-    int64_t snapshot_retry_at_ms; /* after a failed one */
-    struct loop_task snapshot_task;
-    enum err snapshot_err;
-    struct err_text snapshot_text;
-
-    _Atomic bool has_leader, had_leader;
-    pthread_mutex_t status_mutex; /* a struct of numbers for people, copied whole */
-    struct group_status status;
-};
-
-static void step(struct group *group, const struct raft_event *event);
-static void post_apply(struct group *group);
-static void answer_applied(struct group *group);
-static void maybe_snapshot(struct group *group);
 
 static const struct err_text no_leader = {"No cluster leader"};
 
@@ -103,7 +31,7 @@ void group_get_status(const struct group *group, struct group_status *ret_status
     pthread_mutex_unlock(&writable->status_mutex);
 }
 
-static void refresh_status(struct group *group) {
+void group_refresh_status(struct group *group) {
     struct raft_status raft;
     raft_get_status(group->raft, &raft);
     pthread_mutex_lock(&group->status_mutex);
@@ -120,7 +48,7 @@ static void refresh_status(struct group *group) {
 }
 
 /* Leadership counts for others once everything committed is applied here (Ongaro 6.4). */
-static void judge_leadership(struct group *group) {
+void group_judge_leadership(struct group *group) {
     bool leader = group->leader_ready && group->applied >= group->apply_to && !group->disk_failed &&
                   !group->applying_failed;
     if (leader == atomic_load(&group->has_leader)) {
@@ -148,14 +76,28 @@ static void answer_list(struct group_proposal *proposal, enum err err,
     }
 }
 
-/* Answers go out after a publish or at the end of the turn, never from within a call. */
-static void queue_answer(struct group *group, struct group_proposal *proposal, enum err err,
-                         const struct err_text *text) {
+void group_queue_answer(struct group *group, struct group_proposal *proposal, enum err err,
+                        const struct err_text *text) {
     proposal->next = NULL;
     proposal->result = err;
     proposal->text = err != ERR_OK ? mem_memdup(text, sizeof *text) : NULL;
     *group->applied_last = proposal;
     group->applied_last = &proposal->next;
+}
+
+/* A client that is answered can read its write: the view comes first. */
+void group_answer_applied(struct group *group) {
+    static const struct err_text nothing = {""};
+    struct group_proposal *proposal = group->applied_list;
+    group->applied_list = NULL;
+    group->applied_last = &group->applied_list;
+    while (proposal != NULL) {
+        struct group_proposal *next = proposal->next;
+        struct err_text *text = proposal->text;
+        proposal->done(proposal, proposal->result, text != NULL ? text : &nothing);
+        free(text);
+        proposal = next;
+    }
 }
 
 void group_propose(struct group *group, struct group_proposal *proposal) {
@@ -172,10 +114,10 @@ void group_propose(struct group *group, struct group_proposal *proposal) {
         err = err_set(&text, ERR_OVERLOADED, "too many writes are waiting");
     } else if (group->storage != NULL && !storage_has_space(group->storage)) {
         err = err_set(&text, ERR_NO_SPACE, "the disk of the data directory is full");
-        maybe_snapshot(group); /* a compacted log may make room */
+        group_maybe_snapshot(group); /* a compacted log may make room */
     }
     if (err != ERR_OK) {
-        queue_answer(group, proposal, err, &text);
+        group_queue_answer(group, proposal, err, &text);
         return;
     }
     *group->waiting_last = proposal;
@@ -206,7 +148,7 @@ static void clear_waiting(struct group *group, enum err err, const struct err_te
 
 /* ---- appends ---- */
 
-static void batch_free(struct batch *batch) {
+void group_free_batch(struct batch *batch) {
     free(batch->entries);
     free(batch->payload);
     free(batch);
@@ -234,7 +176,7 @@ static void send_batch(struct group *group, struct batch *batch) {
     }
 }
 
-static void fail_disk(struct group *group, const char *message) {
+void group_fail_disk(struct group *group, const char *message) {
     if (group->disk_failed) {
         return;
     }
@@ -244,7 +186,7 @@ static void fail_disk(struct group *group, const char *message) {
               message);
     group->disk_failed = true;
     struct raft_event event = {.kind = RAFT_EVENT_DISK_FAILED};
-    step(group, &event);
+    group_step(group, &event);
     struct err_text text;
     err_set(&text, ERR_IO, "the disk failed: %.256s", message);
     for (struct batch *batch = group->batches; batch != NULL; batch = batch->next) {
@@ -255,8 +197,7 @@ static void fail_disk(struct group *group, const char *message) {
 }
 
 static void retry_refused(struct loop_timer *timer) {
-    struct group *group =
-        (struct group *)(void *)((char *)timer - offsetof(struct group, retry_timer));
+    struct group *group = CONTAINER_OF(timer, struct group, retry_timer);
     group->retrying = false;
     for (struct batch *batch = group->batches; batch != NULL; batch = batch->next) {
         if (batch->refused) {
@@ -266,7 +207,7 @@ static void retry_refused(struct loop_timer *timer) {
 }
 
 static void batch_back(struct loop_task *task) {
-    struct batch *batch = (struct batch *)(void *)((char *)task - offsetof(struct batch, task));
+    struct batch *batch = CONTAINER_OF(task, struct batch, task);
     struct group *group = batch->group;
     group->appends_under_way--;
     if (group->closing) {
@@ -275,13 +216,13 @@ static void batch_back(struct loop_task *task) {
     if (batch->err == ERR_NO_SPACE) {
         batch->refused = true;
     } else if (batch->err != ERR_OK) {
-        fail_disk(group, batch->text.s);
+        group_fail_disk(group, batch->text.s);
     } else {
         const struct store_entry *last = &batch->entries[batch->count - 1];
         struct raft_event event = {.kind = RAFT_EVENT_PERSISTED,
                                    .persisted = {.term = last->term, .index = last->index}};
         batch->persisted = true;
-        step(group, &event);
+        group_step(group, &event);
     }
     if (batch->refused && group->appends_under_way == 0 && !group->retrying) {
         log_write(group->config.log, LOG_ERROR, MODULE,
@@ -325,7 +266,8 @@ static void append(struct group *group, const struct raft_append *append,
 }
 
 void group_turn_end(struct group *group) {
-    answer_applied(group); /* refused ones; what was applied is answered right after its publish */
+    group_answer_applied(
+        group); /* refused ones; what was applied is answered right after its publish */
     while (group->waiting != NULL) {
         uint32_t count = group->waiting_count < LIMIT_PROPOSALS_PER_TURN
                              ? (uint32_t)group->waiting_count
@@ -346,19 +288,18 @@ void group_turn_end(struct group *group) {
 /* ---- hard state ---- */
 
 static void vote_back(struct loop_task *task) {
-    struct vote_write *write =
-        (struct vote_write *)(void *)((char *)task - offsetof(struct vote_write, task));
+    struct vote_write *write = CONTAINER_OF(task, struct vote_write, task);
     struct group *group = write->group;
     if (group->closing) {
         free(write);
         return;
     }
     if (write->err != ERR_OK) {
-        fail_disk(group, write->text.s);
+        group_fail_disk(group, write->text.s);
     } else {
         struct raft_event event = {.kind = RAFT_EVENT_HARD_STATE_PERSISTED,
                                    .hard_state_persisted = {.hard_state = write->state}};
-        step(group, &event);
+        group_step(group, &event);
     }
     free(write);
 }
@@ -383,243 +324,12 @@ static void write_hard_state(struct group *group, const struct raft_hard_state *
     }
 }
 
-/* ---- apply ---- */
-
-static void apply_entry(struct group *group, const struct store_entry *entry,
-                        struct group_proposal *proposal) {
-    struct err_text text = {""};
-    enum err err = ERR_OK;
-    if (entry->kind == RAFT_ENTRY_COMMAND) {
-        err =
-            catalog_apply(group->config.catalog, entry->index, entry->payload, entry->size, &text);
-    } else {
-        catalog_skip(group->config.catalog, entry->index);
-    }
-    group->applied = entry->index;
-    if (err != ERR_OK && err != ERR_REFUSED && !group->applying_failed) {
-        group->applying_failed = true;
-        log_write(group->config.log, LOG_ERROR, MODULE,
-                  "cannot apply the log further; run a newer version: error=\"%s\"", text.s);
-    }
-    if (proposal != NULL) {
-        queue_answer(group, proposal, err, &text);
-    }
-}
-
-/* A client that is answered can read its write: the view comes first. */
-static void answer_applied(struct group *group) {
-    static const struct err_text nothing = {""};
-    struct group_proposal *proposal = group->applied_list;
-    group->applied_list = NULL;
-    group->applied_last = &group->applied_list;
-    while (proposal != NULL) {
-        struct group_proposal *next = proposal->next;
-        struct err_text *text = proposal->text;
-        proposal->done(proposal, proposal->result, text != NULL ? text : &nothing);
-        free(text);
-        proposal = next;
-    }
-}
-
-/* Entries of batches in memory; false: the next one to apply is not in memory. */
-static bool apply_batch(struct group *group) {
-    struct batch *batch = group->batches;
-    if (batch == NULL || batch->entries[0].index > group->applied + 1) {
-        return false;
-    }
-    const struct store_entry *last = &batch->entries[batch->count - 1];
-    ASSERT(last->index <= group->apply_to && batch->persisted);
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct group_proposal *proposal = batch->proposals;
-        if (proposal != NULL) {
-            batch->proposals = proposal->next;
-        }
-        apply_entry(group, &batch->entries[i], proposal);
-    }
-    group->batches = batch->next;
-    if (group->batches == NULL) {
-        group->batches_last = &group->batches;
-    }
-    batch_free(batch);
-    return true;
-}
-
-static void apply_read(void *context, const struct store_entry *entry) {
-    apply_entry(context, entry, NULL);
-}
-
-/* A slice of what the log held at the start. */
-static bool apply_from_disk(struct group *group) {
-    uint64_t last = group->apply_to;
-    if (group->batches != NULL && group->batches->entries[0].index <= last) {
-        last = group->batches->entries[0].index - 1;
-    }
-    if (last > group->applied + APPLY_SLICE) {
-        last = group->applied + APPLY_SLICE;
-    }
-    struct err_text text;
-    enum err err = storage_read(group->storage, group->applied + 1, last, apply_read, group, &text);
-    if (err != ERR_OK) {
-        fail_disk(group, text.s);
-        return false;
-    }
-    return true;
-}
-
-static void run_apply(struct loop_task *task) {
-    struct group *group =
-        (struct group *)(void *)((char *)task - offsetof(struct group, apply_task));
-    group->apply_posted = false;
-    if (group->closing) {
-        return;
-    }
-    uint64_t end = group->applied + APPLY_SLICE;
-    while (group->applied < group->apply_to && group->applied < end && !group->applying_failed) {
-        if (!apply_batch(group) && !apply_from_disk(group)) {
-            return;
-        }
-    }
-    if (group->applied < group->apply_to && !group->applying_failed) {
-        post_apply(group);
-        if (group->applied_list == NULL) {
-            return; /* nobody waits: one publish at the end */
-        }
-    }
-    catalog_publish(group->config.catalog);
-    judge_leadership(group);
-    refresh_status(group);
-    group->config.published(group->config.context);
-    answer_applied(group);
-    maybe_snapshot(group);
-}
-
-static void post_apply(struct group *group) {
-    if (!group->apply_posted && !group->applying_failed) {
-        group->apply_posted = true;
-        group->apply_task.run = run_apply;
-        loop_post(group->config.loop, &group->apply_task);
-    }
-}
-
-/* ---- snapshots ---- */
-
-static void compact_back(struct loop_task *task) {
-    struct group *group =
-        (struct group *)(void *)((char *)task - offsetof(struct group, snapshot_task));
-    group->snapshot_under_way = false;
-}
-
-/* Log thread. A compaction that failed is made up for by the next one. */
-static void compact_done(void *context, enum err result, const char *message) {
-    struct group *group = context;
-    (void)result;
-    (void)message;
-    group->snapshot_task.run = compact_back;
-    loop_post(group->config.loop, &group->snapshot_task);
-}
-
-static void snapshot_back(struct loop_task *task) {
-    struct group *group =
-        (struct group *)(void *)((char *)task - offsetof(struct group, snapshot_task));
-    if (group->closing) {
-        return;
-    }
-    if (group->snapshot_err != ERR_OK) {
-        group->snapshot_under_way = false;
-        group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + SNAPSHOT_RETRY_MS;
-        log_write(group->config.log, LOG_ERROR, MODULE, "failed to take snapshot: error=\"%s\"",
-                  group->snapshot_text.s);
-        return;
-    }
-    log_write(group->config.log, LOG_INFO, MODULE, "snapshot complete up to: index=%llu bytes=%llu",
-              (unsigned long long)group->snapshot_info.index,
-              (unsigned long long)group->snapshot_bytes);
-    struct raft_event event = {
-        .kind = RAFT_EVENT_SNAPSHOT_TAKEN,
-        .snapshot_taken = {.index = group->snapshot_info.index, .term = group->snapshot_info.term}};
-    step(group, &event);
-}
-
-/* Snapshot thread. */
-static void snapshot_done(void *context, enum err result, uint64_t bytes, const char *message) {
-    struct group *group = context;
-    epoch_unpin(group->config.epoch, group->snapshot_pin);
-    group->snapshot_err = result;
-    if (result == ERR_OK) {
-        group->snapshot_bytes = bytes;
-    }
-    err_set(&group->snapshot_text, result, "%s", message != NULL ? message : "");
-    group->snapshot_task.run = snapshot_back;
-    loop_post(group->config.loop, &group->snapshot_task);
-}
-
-struct snapshot_writer {
-    struct store_snapshot_writer *to;
-    struct err_text *text;
-};
-
-static enum err write_piece(void *context, const void *data, size_t size) {
-    struct snapshot_writer *writer = context;
-    return store_snapshot_writer_write(writer->to, data, size, writer->text);
-}
-
-/* Snapshot thread; the view is pinned. */
-static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
-                                struct err_text *text) {
-    struct group *group = context;
-    struct snapshot_writer writer = {to, text};
-    return catalog_snapshot(group->snapshot_view, write_piece, &writer);
-}
-
-/* Triggered by bytes, not by count: the log has outgrown both a floor and the last snapshot; or the
- * disk is full. */
-static void maybe_snapshot(struct group *group) {
-    if (group->storage == NULL || group->snapshot_under_way || group->closing ||
-        !group->leader_ready || loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
-        return;
-    }
-    uint64_t bytes = storage_log_bytes(group->storage);
-    bool outgrown = bytes >= LIMIT_SNAPSHOT_TRIGGER_BYTES && bytes >= group->snapshot_bytes;
-    if (!outgrown && storage_has_space(group->storage)) {
-        return;
-    }
-    int pin = epoch_pin(group->config.epoch);
-    if (pin < 0) {
-        return;
-    }
-    struct raft_status status;
-    raft_get_status(group->raft, &status);
-    group->snapshot_pin = pin;
-    group->snapshot_view = catalog_view(group->config.catalog);
-    group->snapshot_info = (struct store_snapshot_info){
-        .index = group->applied,
-        .term = raft_get_term(group->raft, group->applied),
-        .configuration_index = status.configuration_index,
-    };
-    struct buf out;
-    buf_init(&out, STORE_SNAPSHOT_CONFIGURATION_BYTES_MAX);
-    raft_configuration_encode(raft_get_configuration(group->raft), &out);
-    ASSERT(!out.failed);
-    memcpy(group->snapshot_info.configuration, out.data, out.count);
-    group->snapshot_info.configuration_size = (uint32_t)out.count;
-    buf_clear(&out);
-    struct store_snapshot_job job = {.info = group->snapshot_info,
-                                     .encode = snapshot_encode,
-                                     .done = snapshot_done,
-                                     .context = group};
-    group->snapshot_under_way = storage_take_snapshot(group->storage, &job) == ERR_OK;
-    if (!group->snapshot_under_way) {
-        epoch_unpin(group->config.epoch, pin);
-    }
-}
-
 /* ---- the core ---- */
 
 static void on_raft_timer(struct loop_timer *timer) {
-    struct group *group =
-        (struct group *)(void *)((char *)timer - offsetof(struct group, raft_timer));
+    struct group *group = CONTAINER_OF(timer, struct group, raft_timer);
     struct raft_event event = {.kind = RAFT_EVENT_TIMER};
-    step(group, &event);
+    group_step(group, &event);
 }
 
 static void follow_output(struct group *group, const struct raft_output *output) {
@@ -632,25 +342,25 @@ static void follow_output(struct group *group, const struct raft_output *output)
     group->leader_ready = output->leader_ready;
     if (output->apply_first <= output->apply_last && output->apply_last > group->apply_to) {
         group->apply_to = output->apply_last;
-        post_apply(group);
+        group_post_apply(group);
     }
     if (output->compact_to > 0 && group->storage != NULL) {
-        storage_compact(group->storage, output->compact_to, compact_done, group);
+        storage_compact(group->storage, output->compact_to, group_compact_done, group);
     }
     if (output->role_changed) {
         log_write(group->config.log, LOG_INFO, MODULE, "entering %s state: term=%llu",
                   raft_role_name(output->role), (unsigned long long)output->term);
-        judge_leadership(group);
+        group_judge_leadership(group);
     }
     if (output->deadline_at_ms != RAFT_NEVER) {
         loop_timer_start(group->config.loop, &group->raft_timer, (int64_t)output->deadline_at_ms);
     } else {
         loop_timer_stop(group->config.loop, &group->raft_timer);
     }
-    refresh_status(group);
+    group_refresh_status(group);
 }
 
-static void step(struct group *group, const struct raft_event *event) {
+void group_step(struct group *group, const struct raft_event *event) {
     struct raft_output output;
     uint64_t now_ms = (uint64_t)loop_now_ms(group->config.loop);
     enum err err = raft_step(group->raft, now_ms, event, &output);
@@ -750,7 +460,7 @@ void group_destroy(struct group *group) {
     struct err_text text = {"the agent is stopping"};
     group->closing = true;
     clear_waiting(group, ERR_CLOSED, &text);
-    answer_applied(group);
+    group_answer_applied(group);
     bool stopped = group->storage == NULL || storage_close(group->storage, STOP_MS);
     if (!stopped) {
         log_write(group->config.log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
@@ -761,7 +471,7 @@ void group_destroy(struct group *group) {
         group->batches = batch->next;
         answer_list(batch->proposals, ERR_CLOSED, &text);
         if (stopped) {
-            batch_free(batch); /* else the log thread may still read it; the process ends */
+            group_free_batch(batch); /* else the log thread may still read it; the process ends */
         }
     }
     loop_timer_stop(group->config.loop, &group->raft_timer);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "catalog/row.h"
@@ -321,16 +322,15 @@ void sync_lead(struct sync *sync) {
 }
 
 static void on_full(struct loop_timer *timer) {
-    sync_full((struct sync *)(void *)((char *)timer - offsetof(struct sync, full_timer)));
+    sync_full(CONTAINER_OF(timer, struct sync, full_timer));
 }
 
 static void on_retry(struct loop_timer *timer) {
-    sync_run((struct sync *)(void *)((char *)timer - offsetof(struct sync, retry_timer)), NULL);
+    sync_run(CONTAINER_OF(timer, struct sync, retry_timer), NULL);
 }
 
 static void on_output(struct loop_timer *timer) {
-    struct sync *sync =
-        (struct sync *)(void *)((char *)timer - offsetof(struct sync, output_timer));
+    struct sync *sync = CONTAINER_OF(timer, struct sync, output_timer);
     local_mark_outputs_unsynced(sync->config.local);
     loop_timer_start(sync->config.loop, &sync->output_timer, after(sync, OUTPUT_MS / 2, OUTPUT_MS));
     sync_run(sync, NULL);

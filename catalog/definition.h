@@ -85,6 +85,14 @@ enum err definition_parse_check(const char *json, size_t size, struct arena *are
 void definition_write_service(struct json *json, const struct service_definition *service);
 void definition_write_check(struct json *json, const struct check_definition *check);
 
+/* Members of a service that every JSON form of it shares. */
+void definition_write_tagged_addresses(struct json *json, const char *key,
+                                       const struct catalog_service *service);
+void definition_write_weights(struct json *json, const char *key,
+                              const struct catalog_service *service);
+void definition_write_locality(struct json *json, const char *key, const char *region,
+                               const char *zone);
+
 /* One heap block with a deep copy. */
 struct check_definition *check_definition_copy(const struct check_definition *check);
 

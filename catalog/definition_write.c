@@ -105,11 +105,35 @@ void definition_write_check(struct json *json, const struct check_definition *c)
     json_object_end(json);
 }
 
-static void write_locality(struct json *json, const struct catalog_service *s) {
-    json_key(json, "Locality");
+void definition_write_locality(struct json *json, const char *key, const char *region,
+                               const char *zone) {
+    json_key(json, key);
     json_object_begin(json);
-    json_member_str(json, "Region", s->region);
-    put_str(json, "Zone", s->zone);
+    json_member_str(json, "Region", region);
+    put_str(json, "Zone", zone);
+    json_object_end(json);
+}
+
+void definition_write_tagged_addresses(struct json *json, const char *key,
+                                       const struct catalog_service *service) {
+    json_key(json, key);
+    json_object_begin(json);
+    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
+        json_key(json, service->tagged_addresses[i].name);
+        json_object_begin(json);
+        json_member_str(json, "Address", service->tagged_addresses[i].address);
+        json_member_u64(json, "Port", service->tagged_addresses[i].port);
+        json_object_end(json);
+    }
+    json_object_end(json);
+}
+
+void definition_write_weights(struct json *json, const char *key,
+                              const struct catalog_service *service) {
+    json_key(json, key);
+    json_object_begin(json);
+    json_member_u64(json, "Passing", service->weight_passing);
+    json_member_u64(json, "Warning", service->weight_warning);
     json_object_end(json);
 }
 
@@ -123,25 +147,12 @@ void definition_write_service(struct json *json, const struct service_definition
     put_str(json, "Address", s->address);
     put_int(json, "Port", s->port);
     put_str(json, "SocketPath", s->socket_path);
-    json_key(json, "TaggedAddresses");
-    json_object_begin(json);
-    for (uint32_t i = 0; i < s->tagged_address_count; i++) {
-        json_key(json, s->tagged_addresses[i].name);
-        json_object_begin(json);
-        json_member_str(json, "Address", s->tagged_addresses[i].address);
-        json_member_u64(json, "Port", s->tagged_addresses[i].port);
-        json_object_end(json);
-    }
-    json_object_end(json);
+    definition_write_tagged_addresses(json, "TaggedAddresses", s);
     json_member_map(json, "Meta", &s->meta);
-    json_key(json, "Weights");
-    json_object_begin(json);
-    json_member_u64(json, "Passing", s->weight_passing);
-    json_member_u64(json, "Warning", s->weight_warning);
-    json_object_end(json);
+    definition_write_weights(json, "Weights", s);
     put_bool(json, "EnableTagOverride", s->enable_tag_override);
     if (*s->region != '\0') {
-        write_locality(json, s);
+        definition_write_locality(json, "Locality", s->region, s->zone);
     }
     if (*s->proxy != '\0') {
         json_key(json, "Proxy");

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/server.h"
@@ -105,7 +106,7 @@ void http_server_wake(struct http_server *server) {
 /* ---- waits ---- */
 
 static struct http_exchange *exchange_of(struct http_wait *wait) {
-    return (struct http_exchange *)(void *)((char *)wait - offsetof(struct http_exchange, wait));
+    return CONTAINER_OF(wait, struct http_exchange, wait);
 }
 
 static void end_wait(struct http_exchange *exchange, enum http_state state) {
@@ -127,7 +128,7 @@ static void end_wait(struct http_exchange *exchange, enum http_state state) {
 }
 
 static void job_done(struct loop_task *task) {
-    struct job *job = (struct job *)(void *)((char *)task - offsetof(struct job, task));
+    struct job *job = CONTAINER_OF(task, struct job, task);
     struct http_server *server = job->server;
     struct http_answer *answer = job->answer;
     struct waiter *waiter = watch_group_waiters(job->group);
@@ -150,8 +151,7 @@ static void job_done(struct loop_task *task) {
 }
 
 static void wait_over(struct loop_timer *timer) {
-    struct http_wait *wait =
-        (struct http_wait *)(void *)((char *)timer - offsetof(struct http_wait, timer));
+    struct http_wait *wait = CONTAINER_OF(timer, struct http_wait, timer);
     end_wait(exchange_of(wait), EXCHANGE_TIMED_OUT);
 }
 
@@ -163,8 +163,7 @@ static int64_t deadline(struct http_server *server, int64_t wait_ms) {
 }
 
 static void wait_arrived(struct loop_task *task) {
-    struct http_exchange *exchange =
-        (struct http_exchange *)(void *)((char *)task - offsetof(struct http_exchange, task));
+    struct http_exchange *exchange = CONTAINER_OF(task, struct http_exchange, task);
     struct http_server *server = exchange->server;
     struct http_wait *wait = &exchange->wait;
     exchange->parked_previous = NULL;

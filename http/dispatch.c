@@ -90,6 +90,29 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
     return answer;
 }
 
+/* What moves when the answer does. */
+struct watched {
+    enum watch_kind kind;
+    const char *name;
+};
+
+static struct watched find_watched(const struct http_route *route, const struct http_request *req,
+                                   const struct catalog_view *view) {
+    struct watched watched = {route->watch, req->rest};
+    if ((route->by_id && view_get_node(view, req->rest) == NULL) ||
+        (route->watch == WATCH_SERVICES && http_request_has(req, "node-meta"))) {
+        watched = (struct watched){WATCH_NODES, ""};
+    } else if (route->watch == WATCH_CHECKS) {
+        watched.name = ""; /* a state is no name: every check is watched */
+    }
+    return watched;
+}
+
+/* The answer shows what the watched index does not cover, so only that index would be right. */
+static bool may_cache(const struct http_route *route, const struct http_request *req) {
+    return route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta");
+}
+
 /* Sets the answer, and says whether the query must wait for a newer one. */
 static bool read_or_wait(struct http_exchange *exchange, const struct http_request *req,
                          const struct http_query *query) {
@@ -100,28 +123,29 @@ static bool read_or_wait(struct http_exchange *exchange, const struct http_reque
     epoch_enter(server->backend->epoch);
     const struct catalog_view *view = catalog_view(server->backend->catalog);
     bool known_leader = has_leader(server);
+    struct watched watched = find_watched(route, req, view);
     struct http_answer *answer = http_cache_find(cache, question, view, known_leader);
     if (answer != NULL) {
         answer = http_answer_share(answer);
     } else {
         answer = read_answer(server, route, req, query, view);
-        if (answer->status == 200) {
-            http_cache_put(cache, question, route->watch, req->rest, view, known_leader, answer);
+        if (answer->status == 200 && may_cache(route, req)) {
+            http_cache_put(cache, question, watched.kind, watched.name, view, known_leader, answer);
         }
     }
-    uint64_t watch_index = http_watch_index(view, route->watch, req->rest);
+    uint64_t watch_index = http_watch_index(view, watched.kind, watched.name);
     epoch_exit(server->backend->epoch);
     exchange->answer = answer;
     if (answer->status != 200 || query->index == 0 || answer->index > query->index ||
         exchange->state == EXCHANGE_TIMED_OUT) {
         return false;
     }
-    exchange->wait.kind = route->watch;
+    exchange->wait.kind = watched.kind;
     exchange->wait.index = query->index;
     exchange->wait.seen_index = watch_index;
     exchange->wait.seen_hash = http_answer_hash(answer);
     exchange->wait.wait_ms = query->wait_ms;
-    exchange->wait.name = req->rest;
+    exchange->wait.name = watched.name;
     exchange->wait.question = question;
     return true;
 }

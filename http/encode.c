@@ -1,15 +1,5 @@
 #include "http/request.h"
 
-static void locality(struct json *json, const char *key, const char *region, const char *zone) {
-    json_key(json, key);
-    json_object_begin(json);
-    json_member_str(json, "Region", region);
-    if (*zone != '\0') {
-        json_member_str(json, "Zone", zone);
-    }
-    json_object_end(json);
-}
-
 static void indexes(struct json *json, uint64_t create, uint64_t modify) {
     json_member_u64(json, "CreateIndex", create);
     json_member_u64(json, "ModifyIndex", modify);
@@ -24,7 +14,7 @@ void encode_node(struct json *json, const struct catalog_node *node, const char 
     json_member_map(json, "TaggedAddresses", &node->tagged_addresses);
     json_member_map(json, "Meta", &node->meta);
     if (*node->region != '\0') {
-        locality(json, "Locality", node->region, node->zone);
+        definition_write_locality(json, "Locality", node->region, node->zone);
     }
     indexes(json, node->create_index, node->modify_index);
     json_object_end(json);
@@ -32,27 +22,9 @@ void encode_node(struct json *json, const struct catalog_node *node, const char 
 
 static void tagged_addresses(struct json *json, const char *key,
                              const struct catalog_service *service) {
-    if (service->tagged_address_count == 0) {
-        return;
+    if (service->tagged_address_count > 0) {
+        definition_write_tagged_addresses(json, key, service);
     }
-    json_key(json, key);
-    json_object_begin(json);
-    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
-        json_key(json, service->tagged_addresses[i].name);
-        json_object_begin(json);
-        json_member_str(json, "Address", service->tagged_addresses[i].address);
-        json_member_u64(json, "Port", service->tagged_addresses[i].port);
-        json_object_end(json);
-    }
-    json_object_end(json);
-}
-
-static void weights(struct json *json, const char *key, const struct catalog_service *service) {
-    json_key(json, key);
-    json_object_begin(json);
-    json_member_u64(json, "Passing", service->weight_passing);
-    json_member_u64(json, "Warning", service->weight_warning);
-    json_object_end(json);
 }
 
 /* Carried as it came; a plain service shows what the contract shows for it. */
@@ -80,10 +52,10 @@ void encode_node_service(struct json *json, const struct catalog_service *servic
     if (*service->socket_path != '\0') {
         json_member_str(json, "SocketPath", service->socket_path);
     }
-    weights(json, "Weights", service);
+    definition_write_weights(json, "Weights", service);
     json_member_bool(json, "EnableTagOverride", service->enable_tag_override);
     if (*service->region != '\0') {
-        locality(json, "Locality", service->region, service->zone);
+        definition_write_locality(json, "Locality", service->region, service->zone);
     }
     opaque(json, "Proxy", service->proxy, PLAIN_PROXY);
     opaque(json, "Connect", service->connect, "{}");
@@ -111,7 +83,7 @@ void encode_service_node(struct json *json, const struct catalog_instance *insta
     json_member_list(json, "ServiceTags", &service->tags);
     json_member_str(json, "ServiceAddress", service->address);
     tagged_addresses(json, "ServiceTaggedAddresses", service);
-    weights(json, "ServiceWeights", service);
+    definition_write_weights(json, "ServiceWeights", service);
     json_member_map(json, "ServiceMeta", &meta);
     json_member_u64(json, "ServicePort", service->port);
     json_member_str(json, "ServiceSocketPath", service->socket_path);
@@ -119,7 +91,7 @@ void encode_service_node(struct json *json, const struct catalog_instance *insta
     opaque(json, "ServiceProxy", service->proxy, PLAIN_PROXY);
     opaque(json, "ServiceConnect", service->connect, "{}");
     if (*service->region != '\0') {
-        locality(json, "ServiceLocality", service->region, service->zone);
+        definition_write_locality(json, "ServiceLocality", service->region, service->zone);
     } else {
         json_key(json, "ServiceLocality");
         json_null(json);
@@ -166,7 +138,7 @@ void encode_agent_service(struct json *json, const struct catalog_service *servi
         json_member_str(json, "SocketPath", service->socket_path);
     }
     tagged_addresses(json, "TaggedAddresses", service);
-    weights(json, "Weights", service);
+    definition_write_weights(json, "Weights", service);
     json_member_bool(json, "EnableTagOverride", service->enable_tag_override);
     if (*service->kind != '\0' && *service->proxy != '\0') {
         opaque(json, "Proxy", service->proxy, PLAIN_PROXY);
@@ -176,7 +148,7 @@ void encode_agent_service(struct json *json, const struct catalog_service *servi
     }
     json_member_str(json, "Datacenter", dc);
     if (*service->region != '\0') {
-        locality(json, "Locality", service->region, service->zone);
+        definition_write_locality(json, "Locality", service->region, service->zone);
     }
     json_object_end(json);
 }

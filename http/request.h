@@ -86,6 +86,7 @@ struct http_route {
     const char *method;  /* the one declared */
     http_read_fn *read;
     enum watch_kind watch; /* of a read: what changes its answer; the name is rest */
+    bool by_id;            /* rest may be a node's ID, or the start of one */
     http_call_fn *call;
     const char *ok_body; /* of a call */
     http_local_fn *local;

@@ -34,11 +34,13 @@ static const struct http_route routes[] = {
      .method = "GET",
      .read = handle_catalog_node,
      .watch = WATCH_NODE,
+     .by_id = true,
      .missing = "Missing node name"},
     {.pattern = "/v1/catalog/node-services/",
      .method = "GET",
      .read = handle_catalog_node_services,
      .watch = WATCH_NODE,
+     .by_id = true,
      .missing = "Missing node name"},
     /* health */
     {.pattern = "/v1/health/node/",

@@ -1,0 +1,117 @@
+/* When a snapshot is taken, from which view, and the compaction that follows. */
+#include <string.h>
+
+#include "agent/group_internal.h"
+#include "base/assert.h"
+#include "base/container.h"
+#include "base/limits.h"
+
+#define RETRY_MS 30000 /* after one that failed */
+
+static void compact_back(struct loop_task *task) {
+    struct group *group = CONTAINER_OF(task, struct group, snapshot_task);
+    group->snapshot_under_way = false;
+}
+
+/* Log thread. A compaction that failed is made up for by the next one. */
+void group_compact_done(void *context, enum err result, const char *message) {
+    struct group *group = context;
+    (void)result;
+    (void)message;
+    group->snapshot_task.run = compact_back;
+    loop_post(group->config.loop, &group->snapshot_task);
+}
+
+static void snapshot_back(struct loop_task *task) {
+    struct group *group = CONTAINER_OF(task, struct group, snapshot_task);
+    if (group->closing) {
+        return;
+    }
+    if (group->snapshot_err != ERR_OK) {
+        group->snapshot_under_way = false;
+        group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + RETRY_MS;
+        log_write(group->config.log, LOG_ERROR, MODULE, "failed to take snapshot: error=\"%s\"",
+                  group->snapshot_text.s);
+        return;
+    }
+    log_write(group->config.log, LOG_INFO, MODULE, "snapshot complete up to: index=%llu bytes=%llu",
+              (unsigned long long)group->snapshot_info.index,
+              (unsigned long long)group->snapshot_bytes);
+    struct raft_event event = {
+        .kind = RAFT_EVENT_SNAPSHOT_TAKEN,
+        .snapshot_taken = {.index = group->snapshot_info.index, .term = group->snapshot_info.term}};
+    group_step(group, &event);
+}
+
+/* Snapshot thread. */
+static void snapshot_done(void *context, enum err result, uint64_t bytes, const char *message) {
+    struct group *group = context;
+    epoch_unpin(group->config.epoch, group->snapshot_pin);
+    group->snapshot_err = result;
+    if (result == ERR_OK) {
+        group->snapshot_bytes = bytes;
+    }
+    err_set(&group->snapshot_text, result, "%s", message != NULL ? message : "");
+    group->snapshot_task.run = snapshot_back;
+    loop_post(group->config.loop, &group->snapshot_task);
+}
+
+struct snapshot_writer {
+    struct store_snapshot_writer *to;
+    struct err_text *text;
+};
+
+static enum err write_piece(void *context, const void *data, size_t size) {
+    struct snapshot_writer *writer = context;
+    return store_snapshot_writer_write(writer->to, data, size, writer->text);
+}
+
+/* Snapshot thread; the view is pinned. */
+static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
+                                struct err_text *text) {
+    struct group *group = context;
+    struct snapshot_writer writer = {to, text};
+    return catalog_snapshot(group->snapshot_view, write_piece, &writer);
+}
+
+/* Triggered by bytes, not by count: the log has outgrown both a floor and the last snapshot; or the
+ * disk is full. */
+void group_maybe_snapshot(struct group *group) {
+    if (group->storage == NULL || group->snapshot_under_way || group->closing ||
+        !group->leader_ready || loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
+        return;
+    }
+    uint64_t bytes = storage_log_bytes(group->storage);
+    bool outgrown = bytes >= LIMIT_SNAPSHOT_TRIGGER_BYTES && bytes >= group->snapshot_bytes;
+    if (!outgrown && storage_has_space(group->storage)) {
+        return;
+    }
+    int pin = epoch_pin(group->config.epoch);
+    if (pin < 0) {
+        return;
+    }
+    struct raft_status status;
+    raft_get_status(group->raft, &status);
+    group->snapshot_pin = pin;
+    group->snapshot_view = catalog_view(group->config.catalog);
+    group->snapshot_info = (struct store_snapshot_info){
+        .index = group->applied,
+        .term = raft_get_term(group->raft, group->applied),
+        .configuration_index = status.configuration_index,
+    };
+    struct buf out;
+    buf_init(&out, STORE_SNAPSHOT_CONFIGURATION_BYTES_MAX);
+    raft_configuration_encode(raft_get_configuration(group->raft), &out);
+    ASSERT(!out.failed);
+    memcpy(group->snapshot_info.configuration, out.data, out.count);
+    group->snapshot_info.configuration_size = (uint32_t)out.count;
+    buf_clear(&out);
+    struct store_snapshot_job job = {.info = group->snapshot_info,
+                                     .encode = snapshot_encode,
+                                     .done = snapshot_done,
+                                     .context = group};
+    group->snapshot_under_way = storage_take_snapshot(group->storage, &job) == ERR_OK;
+    if (!group->snapshot_under_way) {
+        epoch_unpin(group->config.epoch, pin);
+    }
+}
