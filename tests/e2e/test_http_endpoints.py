@@ -431,6 +431,37 @@ class CatalogWrites(EndpointTest):
         self.assertGreater(row["Checks"][0]["ModifyIndex"], row["Service"]["ModifyIndex"])
         self.forget("same")
 
+    def test_a_repeated_question_gets_a_fresh_answer(self):
+        node_id = "33333333-0000-4000-8000-000000000001"
+        node = {"Node": "fresh", "ID": node_id, "Address": "192.0.2.1"}
+        body = dict(node, Service={"Service": "fresh"}, Check={"CheckID": "c"})
+        paths = ["/v1/catalog/nodes?node-meta=a:b", "/v1/catalog/services?node-meta=a:b",
+                 "/v1/catalog/service/fresh?node-meta=a:b", "/v1/catalog/node/fresh",
+                 "/v1/catalog/node/" + node_id, "/v1/catalog/node-services/" + node_id[:20],
+                 "/v1/health/service/fresh?node-meta=a:b", "/v1/health/state/any?node-meta=a:b"]
+        self.register(**body)
+        changes = [dict(node, NodeMeta={"a": "b"}),
+                   dict(node, SkipNodeUpdate=True, Service={"Service": "fresh", "Port": 1}),
+                   dict(node, Address="192.0.2.2", NodeMeta={"a": "c"})]
+        with self.agent.client() as one, self.agent.client() as other:  # two threads answer
+            for change in changes:
+                before = {}
+                for _ in range(3):
+                    for path in paths:
+                        before[path] = one.get(path).body
+                        self.assertEqual(other.get(path).body, before[path])
+                self.register(**change)
+                for path in paths:
+                    changed = before[path] != one.get(path).body
+                    if "Service" not in change:
+                        self.assertTrue(changed, (path, change))
+                    elif "state" not in path and "/services?" not in path and "/nodes" not in path:
+                        self.assertTrue(changed, (path, change))
+                    self.assertEqual(one.get(path).body, other.get(path).body)
+        self.forget("fresh")
+        for path in paths[3:6]:
+            self.assertIn(self.agent.get(path).body, (b"null", b'{"Node":null,"Services":null}'))
+
     def test_names_in_one_case(self):
         self.register(Node="Case", Address="192.0.2.1", Service={"ID": "Web", "Service": "Web"})
         self.register(Node="cASE", Address="192.0.2.1", Service={"ID": "wEB", "Service": "Web"})
