@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "http/gzip.h"
 
 #define THREAD_STACK_BYTES (1024 * 1024)
 #define KEEP_ALIVE_S 30     /* contract 1.1 */
@@ -28,6 +29,37 @@ struct http_daemon {
 
 static struct MHD_Response *library_response(const struct http_answer *answer) {
     return (struct MHD_Response *)answer->prepared;
+}
+
+static enum MHD_Result copy_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                   const char *value) {
+    (void)kind;
+    return MHD_add_response_header(context, name, value);
+}
+
+/* The same answer with its body compressed; the answer itself when that fails. Several threads may
+ * come here at once with one answer: the first to finish wins. */
+static struct MHD_Response *compressed_response(struct http_answer *answer) {
+    struct http_prepared *known = atomic_load(&answer->compressed);
+    char *data = NULL;
+    size_t size = 0;
+    if (known != NULL) {
+        return (struct MHD_Response *)known;
+    }
+    if (!http_gzip(answer->body, answer->body_size, &data, &size)) {
+        return library_response(answer);
+    }
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, data, MHD_RESPMEM_MUST_FREE);
+    ASSERT(response != NULL);
+    MHD_get_response_headers(library_response(answer), copy_header, response);
+    MHD_add_response_header(response, "Content-Encoding", "gzip");
+    if (atomic_compare_exchange_strong(&answer->compressed, &known,
+                                       (struct http_prepared *)response)) {
+        return response;
+    }
+    MHD_destroy_response(response);
+    return (struct MHD_Response *)known;
 }
 
 static void add(struct MHD_Response *response, const char *name, const char *value) {
@@ -82,6 +114,10 @@ struct http_answer *http_answer_share(struct http_answer *answer) {
 void http_answer_drop(struct http_answer *answer) {
     if (answer != NULL &&
         atomic_fetch_sub_explicit(&answer->references, 1, memory_order_acq_rel) == 1) {
+        struct MHD_Response *compressed = (struct MHD_Response *)atomic_load(&answer->compressed);
+        if (compressed != NULL) {
+            MHD_destroy_response(compressed);
+        }
         MHD_destroy_response(library_response(answer));
         free(answer);
     }
@@ -142,9 +178,15 @@ static enum MHD_Result send_answer(struct http_exchange *exchange) {
     if (exchange->refused) {
         MHD_add_response_header(library_response(exchange->answer), "Connection", "close");
     }
+    struct MHD_Response *response = library_response(exchange->answer);
+    if (exchange->answer->body_size >= LIMIT_HTTP_GZIP_BYTES_MIN) {
+        const char *accepted = http_exchange_header(exchange, "Accept-Encoding");
+        if (accepted != NULL && http_gzip_accepted(accepted)) {
+            response = compressed_response(exchange->answer);
+        }
+    }
     enum MHD_Result result =
-        MHD_queue_response(exchange->connection, (unsigned)exchange->answer->status,
-                           library_response(exchange->answer));
+        MHD_queue_response(exchange->connection, (unsigned)exchange->answer->status, response);
     http_answer_drop(exchange->answer);
     exchange->answer = NULL;
     return result;

@@ -19,7 +19,8 @@ struct http_answer {
     uint64_t hash;  /* of the body; 0 until http_answer_hash */
     const char *body;
     size_t body_size;
-    struct http_prepared *prepared; /* owns the body */
+    struct http_prepared *prepared;             /* owns the body */
+    _Atomic(struct http_prepared *) compressed; /* made for the first client that admits it */
 };
 
 /* Meta headers of a read (contract 4.3). */

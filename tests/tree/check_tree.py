@@ -33,6 +33,7 @@ BEHIND = {
     "microhttpd.h": ["http/server.c"],
     "curl/*": ["checks/transfer.h", "agent/command_client.c"],
     "openssl/*": ["agent/files.c"],
+    "zlib.h": ["http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c"],
     "proto/*.pb-c.h": ["catalog/codec.c"],
     "ares*.h": [],
