@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,22 +109,23 @@ enum err store_file_unlink(const char *path, struct err_text *text) {
     return unlink(path) == 0 ? ERR_OK : fail(text, "remove", path);
 }
 
-/* Makes one directory and, if it was not there, its name durable. */
+/* Makes one directory and its name durable, if it can be: the parent of one that was there may be
+ * none of ours. */
 static enum err make_one(char *path, mode_t mode, struct err_text *text) {
-    if (mkdir(path, mode) != 0) {
-        return errno == EEXIST ? ERR_OK : fail(text, "create the directory", path);
+    bool made = mkdir(path, mode) == 0;
+    if (!made && errno != EEXIST) {
+        return fail(text, "create the directory", path);
     }
     char *slash = strrchr(path, '/');
-    if (slash == NULL) {
-        return store_directory_sync(".", text);
+    enum err err;
+    if (slash == NULL || slash == path) {
+        err = store_directory_sync(slash == NULL ? "." : "/", text);
+    } else {
+        *slash = '\0';
+        err = store_directory_sync(path, text);
+        *slash = '/';
     }
-    if (slash == path) {
-        return store_directory_sync("/", text);
-    }
-    *slash = '\0';
-    enum err err = store_directory_sync(path, text);
-    *slash = '/';
-    return err;
+    return made ? err : ERR_OK;
 }
 
 enum err store_directory_make(const char *path, struct err_text *text) {

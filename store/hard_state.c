@@ -105,9 +105,6 @@ static enum err create(struct store_hard_state *state, const char *directory,
     if (err == ERR_OK) {
         err = store_file_rename(temporary, state->path, text);
     }
-    if (err == ERR_OK) {
-        err = store_directory_sync(directory, text);
-    }
     free(bytes);
     return err;
 }
@@ -137,11 +134,14 @@ static enum err load(struct store_hard_state *state, const struct uuid *cluster,
     const struct slot *best = b_wins ? &b : &a;
     state->sequence = best->sequence;
     *ret_vote = best->vote;
-    if (a.valid && b.valid && a.sequence == b.sequence) {
-        return ERR_OK; /* A was durable before B was touched, so this state is */
-    }
     if (MUTANT(hard_state_no_repair)) {
         return ERR_OK;
+    }
+    if (a.valid && b.valid && a.sequence == b.sequence) {
+        /* A was durable before B was touched; B may be in the page cache alone. */
+        err = write_slot(state, 1, ret_vote, text);
+        state->failed = err != ERR_OK;
+        return err;
     }
     /* The better slot first: it may be in the page cache alone, and the other one is then the only
      * state on the disk. */
@@ -159,6 +159,11 @@ enum err store_hard_state_open(const char *directory, const struct uuid *cluster
         err = err == ERR_NOT_FOUND ? create(state, directory, cluster, text)
               : err == ERR_OK      ? load(state, cluster, &vote, text)
                                    : err;
+    }
+    if (err == ERR_OK) {
+        /* Also of a file that was there: whoever made it may have died before its name was durable.
+         */
+        err = MUTANT(open_trusts_names) ? ERR_OK : store_directory_sync(directory, text);
     }
     if (err != ERR_OK) {
         store_hard_state_close(state);

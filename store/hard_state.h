@@ -2,8 +2,8 @@
  *
  * A write goes: slot A, fdatasync, slot B, fdatasync, then the answer. At least one slot is whole
  * at any moment, and once answered both are, so one of them may rot. Open takes the valid slot with
- * the higher sequence; if the other differs it is written again before open returns, because the
- * higher one may live in the page cache alone. Both bad: ERR_CORRUPT; this server must not vote.
+ * the higher sequence and makes both slots durable with it before it returns, because what it read
+ * may live in the page cache alone. Both bad: ERR_CORRUPT; this server must not vote.
  * A failed fdatasync is never tried again; every later write reports the failure.
  *
  * One thread at a time. */

@@ -166,7 +166,9 @@ static enum err open_directory(struct store_identity *identity, struct err_text 
         return err;
     }
     if (contents.identity) {
-        return load(identity, text);
+        err = load(identity, text);
+        /* Whoever made it may have died before its name was durable. */
+        return err == ERR_OK ? store_directory_sync(identity->directory, text) : err;
     }
     err = write_file(identity, &identity->cluster, text);
     if (err != ERR_OK) {

@@ -305,6 +305,10 @@ static enum err repair(struct scan *scan, bool *ret_cut, struct err_text *text) 
             err = store_file_sync(segment->file, text);
         }
     }
+    /* The process that made a segment may have died before its name was durable. */
+    if (err == ERR_OK && !MUTANT(open_trusts_names)) {
+        err = store_directory_sync(log->directory, text);
+    }
     if (err == ERR_OK && log->last > 0) {
         log->synced_to = log->last;
         log_write_mark(log);

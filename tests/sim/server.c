@@ -256,7 +256,8 @@ void server_snapshot(struct server *server) {
 void server_prepare(struct server *server) {
     while (store_log_prepare(server->log, 4096)) {
     }
-    server->space_promised = !disk_has_crashed() && store_log_has_space(server->log);
+    server->space_promised =
+        !disk_has_crashed() && !disk_write_has_failed() && store_log_has_space(server->log);
 }
 
 static void visit_again(void *context, const struct store_entry *entry) {
