@@ -427,8 +427,9 @@ static enum err judge_node(const struct catalog *catalog, const struct catalog_n
     const struct catalog_node *owner = view_get_node(&catalog->next, node->name);
     const struct catalog_node *same_id = view_get_node_by_id(&catalog->next, node->id);
     bool renames = same_id != NULL && !str_equal_fold(same_id->name, node->name);
-    if (owner != NULL && *owner->id != '\0' && strcmp(owner->id, node->id) != 0 &&
-        node_is_healthy(catalog, owner)) {
+    /* Only an ID that is new may claim the name of a node without one. */
+    bool owned = owner != NULL && (renames || *owner->id != '\0');
+    if (owned && strcmp(owner->id, node->id) != 0 && node_is_healthy(catalog, owner)) {
         return err_set(text, ERR_REFUSED,
                        "failed inserting node: Error while renaming Node ID: \"%s\"%s%.64s%s: Node "
                        "name %.128s is reserved by node %s with name %.128s (%.64s)",
