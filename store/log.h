@@ -15,7 +15,8 @@
  * everything behind is zeroed before anything else is written, so that no old record can come back.
  * A bad record AT or BELOW the mark was acknowledged and has rotted: open reports it and changes
  * nothing. Valid records above the mark may live in the page cache alone (a sync that failed, a
- * process that died before it), so open writes them again and syncs before it reports them.
+ * process that died before it), so open writes them again and syncs before it reports them; for the
+ * same reason it syncs the directory.
  *
  * A failed fdatasync is never tried again: Linux marks the lost pages clean, so the second call
  * would succeed and lie (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
@@ -51,7 +52,7 @@ struct store_log_run {
 };
 
 struct store_log_options {
-    const char *directory; /* exists */
+    const char *directory; /* exists, by store_directory_make: its own name must be durable, too */
     struct uuid cluster;
     uint32_t segment_bytes; /* 0: LIMIT_LOG_SEGMENT_BYTES. Tests use small ones. */
     uint32_t first_bytes; /* size of the very first segment, which delays a first start; 0: auto */
