@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/container.h"
 #include "base/mem.h"
 #include "dns/server_internal.h"
 #include "net/loop.h"
@@ -33,6 +34,7 @@ struct connection {
     size_t in_count, in_capacity;
     uint8_t *out; /* answers that wait, [out_at, out_count); NULL: none */
     size_t out_at, out_count;
+    bool draining;      /* nothing more is answered; what still comes is thrown away */
     bool message_begun; /* the timer is the read timeout of the message that in starts with */
 };
 
@@ -82,8 +84,7 @@ static void close_connection(struct connection *c) {
 }
 
 static void timed_out(struct loop_timer *timer) {
-    close_connection(
-        (struct connection *)(void *)((char *)timer - offsetof(struct connection, timer)));
+    close_connection(CONTAINER_OF(timer, struct connection, timer));
 }
 
 static void start_timer(struct connection *c, int64_t after_ms) {
@@ -178,6 +179,14 @@ static bool answer_messages(struct connection *c) {
     return send_bytes(c, tcp->answers, used);
 }
 
+/* Closing with questions unread would reset the connection, and the last answers could be lost. */
+static void drain(struct connection *c) {
+    shutdown(c->fd, SHUT_WR);
+    c->draining = true;
+    c->in_count = 0;
+    start_timer(c, LIMIT_DNS_TCP_READ_MS);
+}
+
 /* Answers what is whole, until answers have to wait or nothing whole is left. */
 static bool serve(struct connection *c) {
     do {
@@ -186,7 +195,8 @@ static bool serve(struct connection *c) {
         }
     } while (c->out == NULL && c->queries < LIMIT_DNS_TCP_QUERIES && whole_message(c, 0) > 0);
     if (c->out == NULL && c->queries >= LIMIT_DNS_TCP_QUERIES) {
-        return false;
+        drain(c);
+        return true;
     }
     size_t wanted = c->in_count < LENGTH_BYTES ? 0 : LENGTH_BYTES + dns_load_u16(c->in);
     if (wanted > c->in_capacity) {
@@ -210,6 +220,9 @@ static bool receive(struct connection *c) {
 /* What the connection waits for now, and for how long. */
 static void rest(struct connection *c) {
     loop_poll_set(c->poll, c->out != NULL ? LOOP_WRITABLE : LOOP_READABLE);
+    if (c->draining) {
+        return;
+    }
     if (c->out == NULL && c->in_count > 0) {
         if (!c->message_begun) {
             c->message_begun = true;
@@ -237,6 +250,9 @@ static void connection_ready(void *context, int events) {
         }
         /* Whole messages may have come in before the answers got stuck. */
         alive = alive && serve(c);
+    } else if (c->draining) {
+        alive = receive(c);
+        c->in_count = 0;
     } else {
         alive = receive(c) && serve(c);
     }
@@ -280,7 +296,7 @@ static void set_listening(struct tcp *tcp, bool on) {
 }
 
 static void listen_again(struct loop_timer *timer) {
-    set_listening((struct tcp *)(void *)((char *)timer - offsetof(struct tcp, accept_timer)), true);
+    set_listening(CONTAINER_OF(timer, struct tcp, accept_timer), true);
 }
 
 static void listener_ready(void *context, int events) {

@@ -281,6 +281,20 @@ static void a_connection_ends_after_its_queries(void **state) {
     }
     assert_false(tcp_receive(r, fd));
     close(fd);
+    /* All at once. */
+    static uint8_t all[(LIMIT_DNS_TCP_QUERIES + 5) * 64];
+    assert_true(bytes <= 64);
+    for (size_t i = 0; i < LIMIT_DNS_TCP_QUERIES + 5; i++) {
+        memcpy(all + i * bytes, request, bytes);
+    }
+    fd = connect_server(r, SOCK_STREAM);
+    send_all(fd, all, (LIMIT_DNS_TCP_QUERIES + 5) * bytes);
+    unsigned answers = 0;
+    while (tcp_receive(r, fd)) {
+        answers++;
+    }
+    assert_int_equal(answers, LIMIT_DNS_TCP_QUERIES);
+    close(fd);
 }
 
 /* A client that asks for much and reads nothing holds up only itself. */
