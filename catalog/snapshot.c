@@ -170,6 +170,9 @@ static enum err add_check(struct catalog *c, const struct catalog_check *check) 
 static enum err add_record(struct reader *r, const struct codec_record *record,
                            struct codec_indexes *indexes) {
     struct catalog *c = r->building;
+    if ((r->records == 0) != (record->kind == RECORD_INDEXES)) {
+        return ERR_CORRUPT; /* they come first, and once */
+    }
     switch (record->kind) {
     case RECORD_INDEXES:
         *indexes = record->indexes;
