@@ -21,7 +21,6 @@ struct pending {
 
 static void finish(struct pending *pending) {
     struct backend_call *call = pending->call;
-    free((void *)(uintptr_t)pending->proposal.data);
     free(pending);
     call->done(call);
 }
@@ -180,7 +179,7 @@ static void submit(void *context, struct backend_call *call) {
         if (out.failed) {
             buf_clear(&out);
         }
-        pending->proposal.data = (const uint8_t *)buf_take(&out, &pending->proposal.size);
+        pending->proposal.data = (uint8_t *)buf_take(&out, &pending->proposal.size);
         pending->task.run = run_command;
     }
     loop_post(agent->loop, &pending->task);

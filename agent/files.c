@@ -375,6 +375,11 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
             err = loaders[folder](loading, content.data != NULL ? content.data : "", content.count,
                                   &text);
         }
+        if (err == ERR_NOT_FOUND && folder == FOLDER_CHECKS) {
+            /* The agent was ended between the two files of a deregistration. Left there, the check
+             * would come back with the next service of that id. */
+            unlinkat(dirfd(dir), at->d_name, 0);
+        }
         if (err != ERR_OK) {
             log_write(files->log, LOG_WARN, MODULE,
                       "skipping a kept registration: path=%s/%s "

@@ -67,17 +67,10 @@ void group_judge_leadership(struct group *group) {
 
 /* ---- proposals ---- */
 
-static void answer_list(struct group_proposal *proposal, enum err err,
-                        const struct err_text *text) {
-    while (proposal != NULL) {
-        struct group_proposal *next = proposal->next;
-        proposal->done(proposal, err, text);
-        proposal = next;
-    }
-}
-
 void group_queue_answer(struct group *group, struct group_proposal *proposal, enum err err,
                         const struct err_text *text) {
+    free(proposal->data); /* of one that was never appended */
+    proposal->data = NULL;
     proposal->next = NULL;
     proposal->result = err;
     proposal->text = err != ERR_OK ? mem_memdup(text, sizeof *text) : NULL;
@@ -139,18 +132,36 @@ static struct group_proposal *take_waiting(struct group *group, uint32_t count) 
     return first;
 }
 
+static void answer_list(struct group *group, struct group_proposal *proposal, enum err err,
+                        const struct err_text *text) {
+    while (proposal != NULL) {
+        struct group_proposal *next = proposal->next;
+        group_queue_answer(group, proposal, err, text);
+        proposal = next;
+    }
+}
+
 static void clear_waiting(struct group *group, enum err err, const struct err_text *text) {
     if (group->waiting != NULL) {
-        struct group_proposal *all = take_waiting(group, (uint32_t)group->waiting_count);
-        answer_list(all, err, text);
+        answer_list(group, take_waiting(group, (uint32_t)group->waiting_count), err, text);
+    }
+}
+
+/* What is in the log and not applied: nobody can say what becomes of it. */
+static void answer_appended(struct group *group, enum err err, const struct err_text *text) {
+    for (struct batch *batch = group->batches; batch != NULL; batch = batch->next) {
+        answer_list(group, batch->proposals, err, text);
+        batch->proposals = NULL;
     }
 }
 
 /* ---- appends ---- */
 
 void group_free_batch(struct batch *batch) {
+    for (uint32_t i = 0; i < batch->count; i++) {
+        free((void *)(uintptr_t)batch->entries[i].payload);
+    }
     free(batch->entries);
-    free(batch->payload);
     free(batch);
 }
 
@@ -189,10 +200,7 @@ void group_fail_disk(struct group *group, const char *message) {
     group_step(group, &event);
     struct err_text text;
     err_set(&text, ERR_IO, "the disk failed: %.256s", message);
-    for (struct batch *batch = group->batches; batch != NULL; batch = batch->next) {
-        answer_list(batch->proposals, ERR_IO, &text);
-        batch->proposals = NULL;
-    }
+    answer_appended(group, ERR_IO, &text);
     clear_waiting(group, ERR_IO, &text);
 }
 
@@ -247,6 +255,7 @@ static void append(struct group *group, const struct raft_append *append,
         if (append->kind == RAFT_ENTRY_COMMAND) {
             batch->entries[i].payload = proposal->data;
             batch->entries[i].size = (uint32_t)proposal->size;
+            proposal->data = NULL;
             proposal->index = append->first + i;
             proposal = proposal->next;
         }
@@ -256,8 +265,7 @@ static void append(struct group *group, const struct raft_append *append,
         size_t size = 0;
         buf_init(&out, RAFT_CONFIGURATION_BYTES_MAX);
         raft_configuration_encode(&group->bootstrap, &out);
-        batch->payload = buf_take(&out, &size);
-        batch->entries[0].payload = batch->payload;
+        batch->entries[0].payload = buf_take(&out, &size);
         batch->entries[0].size = (uint32_t)size;
     }
     *group->batches_last = batch;
@@ -350,6 +358,10 @@ static void follow_output(struct group *group, const struct raft_output *output)
     if (output->role_changed) {
         log_write(group->config.log, LOG_INFO, MODULE, "entering %s state: term=%llu",
                   raft_role_name(output->role), (unsigned long long)output->term);
+        if (output->role != RAFT_LEADER) {
+            static const struct err_text lost = {"leadership lost while committing log"};
+            answer_appended(group, ERR_TIMEOUT, &lost);
+        }
         group_judge_leadership(group);
     }
     if (output->deadline_at_ms != RAFT_NEVER) {
@@ -460,19 +472,17 @@ void group_destroy(struct group *group) {
     struct err_text text = {"the agent is stopping"};
     group->closing = true;
     clear_waiting(group, ERR_CLOSED, &text);
+    answer_appended(group, ERR_CLOSED, &text);
     group_answer_applied(group);
     bool stopped = group->storage == NULL || storage_close(group->storage, STOP_MS);
     if (!stopped) {
         log_write(group->config.log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
     }
-    loop_flush(group->config.loop); /* the threads' last reports */
-    while (group->batches != NULL) {
+    loop_flush(group->config.loop);             /* the threads' last reports */
+    while (stopped && group->batches != NULL) { /* else the log thread may still read them */
         struct batch *batch = group->batches;
         group->batches = batch->next;
-        answer_list(batch->proposals, ERR_CLOSED, &text);
-        if (stopped) {
-            group_free_batch(batch); /* else the log thread may still read it; the process ends */
-        }
+        group_free_batch(batch);
     }
     loop_timer_stop(group->config.loop, &group->raft_timer);
     loop_timer_stop(group->config.loop, &group->retry_timer);

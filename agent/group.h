@@ -35,16 +35,18 @@ struct group_config {
  * by the loop once it runs. NULL and one sentence that says what to do. */
 struct group *group_create(const struct group_config *config, struct err_text *text);
 
-/* One command on its way through the log. Owned by the caller until done ran. */
+/* One command on its way through the log. Owned by the caller until done ran; the bytes are from
+ * malloc and the group's from group_propose on, because the log thread may outlive the answer. */
 struct group_proposal {
     struct group_proposal *next;
-    const uint8_t *data;
+    uint8_t *data;
     size_t size;
     uint64_t index;        /* of its entry, once it is appended */
     enum err result;       /* of its apply, until the view that shows it is published */
     struct err_text *text; /* NULL: nothing to say; the group's */
     /* ERR_OK: applied. ERR_REFUSED: applied, and the catalog said no. ERR_NO_LEADER and
-     * ERR_OVERLOADED, ERR_NO_SPACE: surely not appended. ERR_IO, ERR_CLOSED: outcome unknown. */
+     * ERR_OVERLOADED, ERR_NO_SPACE: surely not appended. ERR_IO, ERR_TIMEOUT, ERR_CLOSED: outcome
+     * unknown. */
     void (*done)(struct group_proposal *proposal, enum err err, const struct err_text *text);
 };
 

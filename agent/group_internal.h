@@ -17,10 +17,9 @@ struct batch {
     struct batch *next;
     struct loop_task task;
     struct group *group;
-    struct store_entry *entries;
+    struct store_entry *entries; /* their payloads are the batch's */
     uint32_t count;
     struct group_proposal *proposals; /* of its commands, in order; NULL for the core's own */
-    char *payload;                    /* of the core's own entry */
     enum err err;
     struct err_text text;
     bool persisted;

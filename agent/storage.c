@@ -1,13 +1,12 @@
 #include "agent/storage.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "store/file.h"
 #include "store/identity.h"
 #include "store/snapshot.h"
 
@@ -84,8 +83,8 @@ static enum err open_log(struct storage *storage, const struct uuid *cluster,
     struct store_log_found found = {0};
     enum err err = store_log_open(&options, find_configuration, start, &storage->log, &found, text);
     if (err == ERR_OK) {
-        start->log_first = found.last == 0 ? start->snapshot_index + 1 : found.first;
-        start->log_last = found.last == 0 ? start->snapshot_index : found.last;
+        start->log_first = found.first;
+        start->log_last = found.last;
         start->cut = found.cut;
         start->run_count = found.runs_count;
         start->runs = mem_calloc(found.runs_count, sizeof *start->runs);
@@ -113,10 +112,10 @@ static enum err open_hard_state(struct storage *storage, const struct uuid *clus
 static enum err open_files(struct storage *storage, const struct uuid *cluster,
                            struct catalog *catalog, struct storage_start *start,
                            struct err_text *text) {
-    if (mkdir(storage->raft_dir, 0700) != 0 && errno != EEXIST) {
-        return err_set_errno(text, errno, "cannot create %.400s", storage->raft_dir);
+    enum err err = store_directory_make(storage->raft_dir, text);
+    if (err == ERR_OK) {
+        err = open_hard_state(storage, cluster, start, text);
     }
-    enum err err = open_hard_state(storage, cluster, start, text);
     if (err == ERR_OK) {
         err = open_snapshot(storage, cluster, catalog, start, text);
     }

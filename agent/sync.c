@@ -83,7 +83,6 @@ static void telling_done(struct group_proposal *proposal, enum err err,
         sync_run(sync, NULL); /* what changed while this was under way */
     }
     sync_release(telling->wait);
-    free((void *)(uintptr_t)proposal->data);
     free(telling);
 }
 
@@ -95,7 +94,7 @@ static void propose(struct sync *sync, struct telling *telling,
     codec_encode_command(command, &out);
     telling->sync = sync;
     telling->proposal.done = telling_done;
-    telling->proposal.data = (const uint8_t *)buf_take(&out, &size);
+    telling->proposal.data = (uint8_t *)buf_take(&out, &size);
     telling->proposal.size = size;
     sync_hold(telling->wait);
     group_propose(sync->config.group, &telling->proposal);
