@@ -231,8 +231,7 @@ uint32_t service_ttl(const struct dns_snapshot *snapshot, const char *service) {
             return found->ttl_s;
         }
     }
-    /* In the order of their text a longer prefix comes after a shorter one of the same name, but
-     * '*' itself may sort behind a letter that follows it, so lengths are compared. */
+    /* '*' may sort behind what follows it in another one, so the order says nothing. */
     uint32_t ttl_s = 0;
     size_t longest = 0;
     for (uint32_t i = exact; i < snapshot->config.service_ttl_count; i++) {

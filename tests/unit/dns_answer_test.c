@@ -467,15 +467,19 @@ static void zone_records(void **state) {
 
 static void service_ttls(void **state) {
     struct world *w = *state;
-    struct dns_service_ttl ttls[] = {{"*", 1}, {"web*", 2}, {"web", 3}, {"web-a*", 4}, {"Up", 5}};
+    char copied[] = "web";
+    struct dns_service_ttl ttls[] = {{"*", 1},      {"web*", 2}, {copied, 3},
+                                     {"web-a*", 4}, {"Up", 5},   {"web!*", 6}};
     w->config.service_ttls = ttls;
-    w->config.service_ttl_count = 5;
+    w->config.service_ttl_count = 6;
+    world_snapshot(w);
+    copied[0] = 'x';
     const struct {
         const char *service;
         const char *want;
-    } rows[] = {{"other", " 1 A"},  {"web", " 3 A"},   {"webs", " 2 A"},
-                {"Web-A1", " 4 A"}, {"web-b", " 2 A"}, {"Up", " 1 A"}};
-    for (unsigned i = 0; i < 6; i++) {
+    } rows[] = {{"other", " 1 A"}, {"web", " 3 A"}, {"webs", " 2 A"}, {"Web-A1", " 4 A"},
+                {"web-b", " 2 A"}, {"Up", " 1 A"},  {"web!x", " 6 A"}};
+    for (unsigned i = 0; i < 7; i++) {
         char name[64];
         world_add(w,
                   (struct entry){.node = "n1", .address = "10.0.0.1", .service = rows[i].service});

@@ -84,6 +84,10 @@ static void opt_rules(void **state) {
     EXPECT(DNS_REQUEST_ANSWER, HEADER(0, 1, 0, 0, 1), QUESTION, OPT(8), 0, 8, 0, 4, 0, 0, 0, 0);
     EXPECT(DNS_REQUEST_MALFORMED, HEADER(0, 1, 0, 0, 1), QUESTION, OPT(8), 0, 8, 0, 4, 0, 1, 33, 0);
     EXPECT(DNS_REQUEST_MALFORMED, HEADER(0, 1, 0, 0, 1), QUESTION, OPT(7), 0, 8, 0, 3, 0, 1, 0);
+    EXPECT(DNS_REQUEST_MALFORMED, HEADER(0, 1, 0, 0, 1), QUESTION, OPT(13), 0, 8, 0, 9, 0, 1, 33, 0,
+           1, 2, 3, 4, 0);
+    EXPECT(DNS_REQUEST_MALFORMED, HEADER(0, 1, 0, 0, 1), QUESTION, OPT(9), 0, 8, 0, 5, 0, 3, 8, 0,
+           1);
     EXPECT(DNS_REQUEST_MALFORMED, HEADER(0, 1, 0, 0, 1), QUESTION, OPT(10), 0, 8, 0, 6, 0, 1, 24, 0,
            198, 51);
     EXPECT(DNS_REQUEST_MALFORMED, HEADER(0, 1, 0, 0, 1), QUESTION, OPT(9), 0, 8, 0, 5, 0, 1, 4, 0,
