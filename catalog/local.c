@@ -539,6 +539,7 @@ void local_begin_sync(struct local *local, enum local_kind kind, const char *id)
     ASSERT(entry != NULL && !entry->under_way);
     leave_ring(entry);
     entry->under_way = true;
+    entry->output_deferred = false; /* the output goes along */
 }
 
 void local_end_sync(struct local *local, enum local_kind kind, const char *id, uint64_t generation,
