@@ -1,6 +1,5 @@
 /* The core as text: tests/transcripts/raft/<what>.txt holds commands, each followed by what the
  * core answered, indented. CAIRN_REWRITE=1 writes the answers anew, to be reviewed as a diff. */
-#include <glob.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,9 +12,9 @@
 
 #include "base/buf.h"
 #include "raft/raft.h"
+#include "transcript.h"
 
 #define PATTERN "tests/transcripts/raft/*.txt"
-#define TEXT_BYTES_MAX (1024 * 1024)
 #define RUNS_MAX 16
 
 struct session {
@@ -216,57 +215,19 @@ static void run_command(struct session *session, const char *command) {
     step(session, &event);
 }
 
-static char *read_text(const char *path) {
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    char *text = calloc(1, TEXT_BYTES_MAX);
-    assert_true(fread(text, 1, TEXT_BYTES_MAX - 1, file) < TEXT_BYTES_MAX - 1);
-    fclose(file);
-    return text;
+static void run_line(void *context, const char *line) {
+    run_command(context, line);
 }
 
 static void run_transcript(const char *path) {
     struct session session = {.now_ms = 1000};
-    char *text = read_text(path);
-    buf_init(&session.out, TEXT_BYTES_MAX);
-    for (const char *at = text; *at != '\0';) {
-        size_t n = strcspn(at, "\n");
-        char line[512];
-        snprintf(line, sizeof line, "%.*s", (int)n, at);
-        at += n + (at[n] == '\n');
-        if (line[0] == ' ') {
-            continue; /* an answer of an earlier run */
-        }
-        buf_append_format(&session.out, "%s\n", line);
-        if (line[0] != '#' && line[0] != '\0') {
-            run_command(&session, line);
-        }
-    }
+    transcript_run(path, &session.out, run_line, &session);
     raft_destroy(session.raft);
-    buf_append_byte(&session.out, '\0');
-    assert_false(session.out.failed);
-    if (getenv("CAIRN_REWRITE") != NULL) {
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
-        fputs(session.out.data, file);
-        fclose(file);
-    } else if (strcmp(session.out.data, text) != 0) {
-        print_message("%s answers otherwise; now:\n%s", path, session.out.data);
-        fail();
-    }
-    buf_clear(&session.out);
-    free(text);
 }
 
 static void transcripts(void **state) {
     (void)state;
-    glob_t paths;
-    assert_int_equal(glob(PATTERN, 0, NULL, &paths), 0);
-    for (size_t i = 0; i < paths.gl_pathc; i++) {
-        run_transcript(paths.gl_pathv[i]);
-    }
-    assert_true(paths.gl_pathc >= 5);
-    globfree(&paths);
+    transcript_run_all(PATTERN, 5, run_transcript);
 }
 
 int main(void) {
