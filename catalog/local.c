@@ -547,7 +547,8 @@ void local_end_sync(struct local *local, enum local_kind kind, const char *id, u
     struct entry *entry = get(&local->entries[kind], id);
     ASSERT(entry != NULL && entry->under_way);
     entry->under_way = false;
-    if (!told || entry->generation != generation || entry->runner_changed) {
+    /* One that is gone stays until its runner has been told too. */
+    if (!told || entry->generation != generation || (entry->gone && entry->runner_changed)) {
         join_ring(local, kind, entry);
     } else if (entry->gone) {
         forget(local, kind, entry);

@@ -376,6 +376,26 @@ static void walks_may_begin_syncs(void **state) {
     assert_string_equal(unsynced(b, LOCAL_CHECK), "node");
 }
 
+static void sync_counted(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+                         void *context) {
+    struct bench *b = context;
+    assert_true(strlen(b->seen) < 20); /* it ends */
+    note(kind, id, gone, generation, b);
+    sync_one(kind, id, gone, generation, b);
+}
+
+/* A sync that ends within the walk, as when the catalog is found to have it, ends for good, also
+ * before the runners have followed. */
+static void a_walk_ends(void **state) {
+    struct bench *b = *state;
+    set_service(b, WEB, false);
+    b->seen[0] = '\0';
+    local_walk_unsynced(b->local, LOCAL_CHECK, sync_counted, b);
+    assert_string_equal(b->seen, "one two");
+    assert_string_equal(unsynced(b, LOCAL_CHECK), "");
+    assert_string_equal(changed(b), "two one");
+}
+
 /* ---- readers ---- */
 
 struct reading {
@@ -440,11 +460,17 @@ static void readers_beside_the_writer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(set_and_remove),         TEST(bare_checks),
-        TEST(registered_again),       TEST(runners_follow_definitions),
-        TEST(what_is_out_of_sync),    TEST(removed_ones_stay_until_told),
-        TEST(a_change_during_a_sync), TEST(outputs_are_deferred),
-        TEST(walks_may_begin_syncs),  TEST(readers_beside_the_writer),
+        TEST(set_and_remove),
+        TEST(bare_checks),
+        TEST(registered_again),
+        TEST(runners_follow_definitions),
+        TEST(what_is_out_of_sync),
+        TEST(removed_ones_stay_until_told),
+        TEST(a_change_during_a_sync),
+        TEST(outputs_are_deferred),
+        TEST(walks_may_begin_syncs),
+        TEST(a_walk_ends),
+        TEST(readers_beside_the_writer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
