@@ -446,7 +446,7 @@ static void readers_beside_the_writer(void **state) {
     for (int i = 0; i < 3; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, read_views, &reading), 0);
     }
-    for (uint64_t seed = 1; seed < 12; seed++) {
+    for (uint64_t seed = 1; seed < 7; seed++) {
         run_random(&bench->b, 1, seed, 100);
         struct source source = {.data = stream.data, .count = stream.count};
         assert_int_equal(catalog_restore(bench->b, give, &source, NULL), ERR_OK);
