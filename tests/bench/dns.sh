@@ -2,19 +2,16 @@
 # Questions a second against Knot DNS, both with the same records, 2 UDP workers and EDNS 1232, the
 # client on the same machine: read the ratio, not the numbers.
 #
-#   tests/bench/dns.sh --server build/.../dns_bench_server      the DNS front end alone
-#   tests/bench/dns.sh --cairn build/release/cairn              a whole agent
-#       [--seconds 3] [--rounds 5] [--instances 10]
+#   tests/bench/dns.sh --cairn build/release/cairn [--seconds 3] [--rounds 5] [--instances 10]
 #
-# Needs knot and dnsperf. Rounds alternate between the two, and the medians are compared, because
+# Needs knot, dnsperf, dig and curl. Rounds alternate between the two, and the medians are compared, because
 # the machine is never quiet. Exits 1 when a ratio is under 0.6.
 set -euo pipefail
 
-cairn='' server='' seconds=3 rounds=5 instances=10
+cairn='' seconds=3 rounds=5 instances=10
 while [ $# -gt 0 ]; do
     case $1 in
     --cairn) cairn=$2 ;;
-    --server) server=$2 ;;
     --seconds) seconds=$2 ;;
     --rounds) rounds=$2 ;;
     --instances) instances=$2 ;;
@@ -22,7 +19,7 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-[ -n "$cairn$server" ] || { echo "dns.sh: --server or --cairn is needed" >&2; exit 2; }
+[ -n "$cairn" ] || { echo "dns.sh: --cairn is needed" >&2; exit 2; }
 
 dir=$(mktemp -d)
 pids=()
@@ -83,15 +80,6 @@ CONF
     pids+=($!)
 }
 
-start_server() {
-    mkfifo "$dir/hold"
-    "$server" "$instances" 2 <"$dir/hold" >"$dir/port" &
-    pids+=($!)
-    exec 9>"$dir/hold"
-    until [ -s "$dir/port" ]; do sleep 0.05; done
-    our_port=$(cat "$dir/port")
-}
-
 start_cairn() {
     our_port=$(free_port)
     http_port=$(free_port)
@@ -133,7 +121,7 @@ run() { # port type: questions a second
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
 start_knot
-if [ -n "$cairn" ]; then start_cairn; else start_server; fi
+start_cairn
 wait_for "$knot_port"
 wait_for "$our_port"
 same_records
