@@ -499,9 +499,17 @@ static enum err judge_agent_service(const struct service_input *in,
     return err != ERR_OK ? err : definition_judge_tagged(service, text);
 }
 
+/* Strings that are set to "" are not set. */
 static bool empty_check(const struct check_definition *c) {
     static const struct check_definition zero;
-    return memcmp(c, &zero, sizeof zero) == 0;
+    struct check_definition copy;
+    const char **all[CHECK_STRINGS];
+    memcpy(&copy, c, sizeof copy); /* with the padding, which the arena has zeroed */
+    list_strings(&copy, all);
+    for (size_t i = 0; i < CHECK_STRINGS; i++) {
+        *all[i] = *str_or_empty(*all[i]) != '\0' ? *all[i] : NULL;
+    }
+    return memcmp(&copy, &zero, sizeof zero) == 0;
 }
 
 /* Ids by the contract: its own, else service:<id>, with :<position> when there are several. */

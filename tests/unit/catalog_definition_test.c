@@ -75,6 +75,10 @@ static void service_defaults(void **state) {
     d = service_of("{\"Name\":\"web\",\"Check\":{},\"Checks\":null,\"Meta\":{}}");
     assert_int_equal(d.check_count, 0);
     assert_true(d.service.meta.present);
+    /* Clients that write every field write an empty check so. */
+    d = service_of("{\"Name\":\"web\",\"Check\":{\"Name\":\"\",\"HTTP\":\"\",\"TTL\":\"\","
+                   "\"Interval\":\"0s\",\"TLSSkipVerify\":false,\"ScriptArgs\":null}}");
+    assert_int_equal(d.check_count, 0);
 }
 
 static void tagged_addresses_are_derived(void **state) {
