@@ -4,8 +4,8 @@
 #
 #   tests/bench/dns.sh --cairn build/release/cairn [--seconds 3] [--rounds 5] [--instances 10]
 #
-# Needs knot, dnsperf, dig and curl. Rounds alternate between the two, and the medians are compared, because
-# the machine is never quiet. Exits 1 when a ratio is under 0.6.
+# Needs knot, dnsperf, dig and curl. Rounds alternate between the two, and the medians are compared,
+# because the machine is never quiet. Exits 1 when a ratio is under 0.6.
 set -euo pipefail
 
 cairn='' seconds=3 rounds=5 instances=10
@@ -98,7 +98,10 @@ start_cairn() {
     done
 }
 
-answers() { dig @127.0.0.1 -p "$1" +noall +answer +bufsize=1232 +time=1 +tries=1 web.service.consul "$2" | sort -k5; }
+answers() { # port type
+    dig @127.0.0.1 -p "$1" +noall +answer +bufsize=1232 +time=1 +tries=1 web.service.consul "$2" |
+        sort -k5
+}
 
 wait_for() { until [ -n "$(answers "$1" A 2>/dev/null | grep -v '^;')" ]; do sleep 0.1; done; }
 

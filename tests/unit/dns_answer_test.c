@@ -1,6 +1,6 @@
 /* Answers, compared as text: record types against kinds of name (contract 1.3), health, translation
  * and response codes. */
-#include "dns_support.h"
+#include "tests/unit/dns_support.h"
 
 #define A DNS_TYPE_A
 #define AAAA DNS_TYPE_AAAA

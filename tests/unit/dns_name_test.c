@@ -1,5 +1,5 @@
 /* The name grammar (contract 1.2), row by row. */
-#include "dns_support.h"
+#include "tests/unit/dns_support.h"
 
 #include "dns/name.h"
 

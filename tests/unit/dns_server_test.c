@@ -1,6 +1,6 @@
 /* The server over real sockets on loopback addresses. Waits end with what they wait for, or fail at
  * a deadline. */
-#include "dns_support.h"
+#include "tests/unit/dns_support.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* Sizes: limits, what is left of an answer that is too long, TC (contract 1.4), and the shuffle. */
-#include "dns_support.h"
+#include "tests/unit/dns_support.h"
 
 #define A DNS_TYPE_A
 #define SRV DNS_TYPE_SRV

@@ -1,5 +1,5 @@
 /* Messages as bytes: what is accepted, what is not, and names on their way out. */
-#include "dns_support.h"
+#include "tests/unit/dns_support.h"
 
 #include "dns/wire.h"
 
