@@ -252,11 +252,11 @@ static void turn_end(void *context) {
         local_publish(agent->local);
     }
     group_turn_end(agent->group);
-    http_server_turn_end(agent->http);
     if (agent->leaving) {
         agent->leaving = false;
         stop(agent, 0);
     }
+    http_server_turn_end(agent->http); /* after stop: there may be no other turn */
     if (agent->stopping && http_server_drained(agent->http)) {
         loop_stop(agent->loop);
     }
