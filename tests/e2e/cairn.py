@@ -223,7 +223,10 @@ class Agent:
     def start(self):
         """Returns once the agent leads and has registered itself."""
         self.spawn()
-        eventually(self.leads, "the agent leads")
+        try:
+            eventually(self.leads, "the agent leads")
+        except AssertionError as failure:
+            raise AssertionError("%s\n%s" % (failure, self.output())) from failure
         return self
 
     def leads(self):
@@ -232,7 +235,7 @@ class Agent:
                                                                   self.output()))
         try:
             with Client(self.http_address, timeout=5) as client:
-                reply = client.get("/v1/health/service/consul?passing")
+                reply = client.get("/v1/catalog/service/consul")
                 return reply.status == 200 and len(reply.json) == 1
         except OSError:
             return False
