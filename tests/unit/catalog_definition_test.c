@@ -356,15 +356,16 @@ static void check_copies_are_deep(void **state) {
     free(written);
 }
 
+static const char camel_service[] =
+    "{\"Kind\":\"typical\",\"ID\":\"w1\",\"Name\":\"web\",\"Tags\":[\"b\",\"a\"],\"Address\":"
+    "\"10.0.0.1\",\"Port\":80,\"SocketPath\":\"/s\",\"TaggedAddresses\":{\"wan\":{\"Address\":"
+    "\"1.1.1.1\",\"Port\":81}},\"Meta\":{\"k\":\"v\"},\"Weights\":{\"Passing\":3,\"Warning\":0}"
+    ","
+    "\"EnableTagOverride\":true,\"Locality\":{\"Region\":\"r\",\"Zone\":\"z\"},\"Token\":\"t\","
+    "\"Proxy\":{\"b\":[1],\"a\":null},\"Connect\":{\"Native\":true}}";
+
 static void services_round_trip(void **state) {
     (void)state;
-    static const char camel[] =
-        "{\"Kind\":\"typical\",\"ID\":\"w1\",\"Name\":\"web\",\"Tags\":[\"b\",\"a\"],\"Address\":"
-        "\"10.0.0.1\",\"Port\":80,\"SocketPath\":\"/s\",\"TaggedAddresses\":{\"wan\":{\"Address\":"
-        "\"1.1.1.1\",\"Port\":81}},\"Meta\":{\"k\":\"v\"},\"Weights\":{\"Passing\":3,\"Warning\":0}"
-        ","
-        "\"EnableTagOverride\":true,\"Locality\":{\"Region\":\"r\",\"Zone\":\"z\"},\"Token\":\"t\","
-        "\"Proxy\":{\"b\":[1],\"a\":null},\"Connect\":{\"Native\":true}}";
     static const char snake[] =
         "{\"kind\":\"typical\",\"id\":\"w1\",\"name\":\"web\",\"tags\":[\"b\",\"a\"],\"address\":"
         "\"10.0.0.1\",\"port\":80,\"socket_path\":\"/s\",\"tagged_addresses\":{\"wan\":{"
@@ -372,7 +373,7 @@ static void services_round_trip(void **state) {
         "\"warning\":0},\"enable_tag_override\":true,\"locality\":{\"region\":\"r\",\"zone\":\"z\"}"
         ","
         "\"token\":\"t\",\"proxy\":{\"b\":[1],\"a\":null},\"connect\":{\"Native\":true}}";
-    struct service_definition a = service_of(camel), b = service_of(snake);
+    struct service_definition a = service_of(camel_service), b = service_of(snake);
     assert_int_equal(row_hash_service(&a.service), row_hash_service(&b.service));
     assert_string_equal(a.token, "t");
     assert_string_equal(a.service.proxy, "{\"a\":null,\"b\":[1]}");
@@ -396,6 +397,69 @@ static void services_round_trip(void **state) {
     struct service_definition back = service_of(arena_strndup(&arena, out.data, out.count));
     assert_int_equal(row_hash_service(&back.service), row_hash_service(&bare.service));
     buf_clear(&out);
+}
+
+/* ---- damaged texts ---- */
+
+static char *damage(struct rand *rand, const char *json) {
+    static const char *const words[] = {
+        "null", "{}", "[]", "\"\"", "-1", "1e99", "true", "\"\\u0041\"", "99999999999999999999",
+        ":",    ",",  "}"};
+    size_t size = strlen(json), at = rand_below(rand, size);
+    char *text_of = malloc(size + 64);
+    memcpy(text_of, json, size + 1);
+    for (uint64_t n = 1 + rand_below(rand, 2); n > 0; n--) {
+        const char *word = words[rand_below(rand, COUNT(words))];
+        char *colon = strchr(text_of + at, ':');
+        at = rand_below(rand, size);
+        if (rand_below(rand, 3) > 0 && colon != NULL) { /* a value becomes another */
+            size_t gap = strcspn(colon + 1, ",}]");
+            char *rest = strdup(colon + 1 + gap);
+            size_t room = size + 64 - (size_t)(colon + 1 - text_of);
+            snprintf(colon + 1, room, "%s%s", word, rest);
+            free(rest);
+        } else {
+            text_of[at < strlen(text_of) ? at : 0] = (char)rand_next(rand);
+        }
+        at = at < strlen(text_of) ? at : 0;
+    }
+    return text_of;
+}
+
+/* Refused with a sentence, or taken: then what is written is read back as the same. */
+static void damaged_texts(void **state) {
+    (void)state;
+    struct rand rand;
+    unsigned taken = 0, refused = 0;
+    rand_init(&rand, 17);
+    for (int i = 0; i < 6000; i++) {
+        struct service_definition service;
+        struct check_definition check;
+        char *json = damage(&rand, i % 2 ? camel_service : camel_check);
+        enum err err = i % 2 ? try_service(json, &service) : try_check(json, &check);
+        taken += err == ERR_OK;
+        refused += err != ERR_OK;
+        assert_true((err == ERR_OK) == (text.s[0] == '\0'));
+        if (err == ERR_OK && i % 2 == 0) {
+            const char *written = write_check(&check);
+            struct check_definition back = check_of(written);
+            assert_string_equal(write_check(&back), written);
+        } else if (err == ERR_OK) {
+            struct buf out;
+            struct json writer;
+            buf_init(&out, 100000);
+            json_init(&writer, &out, true);
+            definition_write_service(&writer, &service);
+            struct service_definition back = service_of(arena_strndup(&arena, out.data, out.count));
+            if (row_hash_service(&back.service) != row_hash_service(&service.service)) {
+                fail_msg("%s is written as %.*s", json, (int)out.count, out.data);
+            }
+            buf_clear(&out);
+        }
+        free(json);
+        arena_clear(&arena);
+    }
+    assert_true(taken > 200 && refused > 200);
 }
 
 /* ---- metadata ---- */
@@ -459,6 +523,7 @@ int main(void) {
         TEST(checks_round_trip),
         TEST(check_copies_are_deep),
         TEST(services_round_trip),
+        TEST(damaged_texts),
         TEST(metadata_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
