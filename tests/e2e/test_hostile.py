@@ -1,0 +1,335 @@
+"""Clients that are broken, slow, greedy or hostile: the agent stays up, small and answering."""
+
+import os
+import random
+import resource
+import socket
+import struct
+import time
+
+from cairn import (AgentTest, FORMERR, NOERROR, NOTIMP, NXDOMAIN, REFUSED, Message, encode_name,
+                   encode_query, eventually, exchange_tcp, exchange_udp, read_tcp)
+
+MIB = 1024  # in the KiB that the kernel counts in
+ASAN_GROWTH_KIB = 64 * MIB  # quarantine and shadow of a sanitizer's build, not what is held
+
+
+class HostileTest(AgentTest):
+    def setUp(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+
+    def tearDown(self):
+        self.assertIsNone(self.agent.process.poll(), self.agent.output())
+        self.assertEqual(self.agent.get("/v1/status/leader").status, 200)
+        self.assertEqual(self.agent.resolve("consul.service.consul").rcode, NOERROR)
+        self.assertEqual(self.agent.resolve("consul.service.consul", tcp=True).rcode, NOERROR)
+
+    def raws(self, count):
+        raws = [self.agent.raw() for _ in range(count)]
+        for raw in raws:
+            self.addCleanup(raw.close)
+        return raws
+
+    def descriptors(self):
+        return len(os.listdir("/proc/%d/fd" % self.agent.process.pid))
+
+
+class HttpHostile(HostileTest):
+    config = {"limits": {"http_max_conns_per_client": 0}}
+
+    def test_a_byte_at_a_time(self):
+        body = b'{"Node":"slow","Address":"192.0.2.1"}'
+        request = (b"PUT /v1/catalog/register HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+                   % (len(body), body))
+        slow = self.raws(20)
+        for i, byte in enumerate(request):
+            for raw in slow:
+                raw.send(bytes([byte]))
+            if i % 20 == 0:  # others are served meanwhile
+                self.assertEqual(self.agent.get("/v1/status/leader").status, 200)
+        for raw in slow:
+            reply = raw.reply()
+            self.assertEqual((reply.status, reply.body), (200, b"true"))
+
+    def test_half_open_connections(self):
+        before = self.descriptors()
+        raws = self.raws(600)
+        for i, raw in enumerate(raws):
+            raw.send((b"", b"G", b"GET /v1/catalog/nodes HTTP/1.1\r\n",
+                      b"PUT /v1/catalog/register HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{",
+                      b"GET /v1/catalog/nodes?index=9999999 HTTP/1.1\r\nHost: x\r\n\r\n")[i % 5])
+        self.assertEqual(self.agent.get("/v1/catalog/nodes").status, 200)
+        for i, raw in enumerate(raws):
+            if i % 3 == 0:  # a reset instead of a farewell
+                raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raw.close()
+        eventually(lambda: self.descriptors() < before + 60, "descriptors are given back")
+
+    def test_answers_that_nobody_reads(self):
+        for i in range(40):
+            self.agent.register("bulk", ID="bulk-%d" % i, node="bulk", Meta={"k": "v" * 500})
+        memory = self.agent.memory_kib()
+        raws = self.raws(50)
+        for raw in raws:
+            raw.socket.settimeout(0.2)
+            try:
+                for _ in range(300):  # some 10 MB of answers each
+                    raw.send(b"GET /v1/health/service/bulk HTTP/1.1\r\nHost: x\r\n\r\n")
+            except socket.timeout:
+                pass
+        self.assertEqual(self.agent.get("/v1/status/leader").status, 200)
+        self.assertLess(self.agent.memory_kib() - memory, ASAN_GROWTH_KIB)
+        self.agent.must_put("/v1/catalog/deregister", {"Node": "bulk"})
+
+    def test_a_hundred_megabytes(self):
+        """Refused, and not held meanwhile."""
+        memory = self.agent.memory_kib()
+        piece = b" " * (1 << 20)
+        for head in (b"Content-Length: %d\r\n\r\n" % (100 << 20),
+                     b"Transfer-Encoding: chunked\r\n\r\n"):
+            raw, = self.raws(1)
+            raw.send(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: x\r\n" + head)
+            highest = 0
+            try:
+                for _ in range(100):
+                    raw.send((b"%x\r\n%s\r\n" % (len(piece), piece)) if b"chunked" in head
+                             else piece)
+                    highest = max(highest, self.agent.memory_kib())
+                if b"chunked" in head:
+                    raw.send(b"0\r\n\r\n")
+            except ConnectionError:
+                pass  # it may close as soon as it knows
+            try:
+                reply = raw.reply()
+            except ConnectionError:
+                reply = None
+            if reply is not None:
+                self.assertEqual(reply.status, 413)
+            self.assertLess(highest - memory, ASAN_GROWTH_KIB)
+
+    def test_ten_thousand_headers(self):
+        memory = self.agent.memory_kib()
+        for _ in range(20):
+            raw, = self.raws(1)
+            try:
+                raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n"
+                         + b"".join(b"X-%d: y\r\n" % i for i in range(10000)) + b"\r\n")
+                reply = raw.reply()
+            except ConnectionError:
+                reply = None
+            if reply is not None:
+                self.assertEqual(reply.status, 431)
+        self.assertLess(self.agent.memory_kib() - memory, ASAN_GROWTH_KIB)
+
+    def test_garbage(self):
+        chance = random.Random(1)
+        for i in range(200):
+            raw, = self.raws(1)
+            try:
+                raw.send(chance.randbytes(chance.randrange(1, 3000)))
+                if i % 2:
+                    raw.send(b"\r\n\r\n")
+            except ConnectionError:
+                pass
+            raw.close()
+        for _ in range(300):  # requests with one byte turned
+            request = bytearray(b"PUT /v1/catalog/register?dc=dc1 HTTP/1.1\r\nHost: x\r\n"
+                                b"Content-Length: 44\r\nX-Consul-Token: t\r\n\r\n"
+                                b'{"Node":"garbage","Address":"192.0.2.1"    }')
+            request[chance.randrange(len(request))] = chance.randrange(256)
+            raw, = self.raws(1)
+            try:
+                raw.send(bytes(request))
+            except ConnectionError:
+                pass
+            raw.close()
+
+    def test_json_with_a_turned_byte(self):
+        chance = random.Random(2)
+        good = (b'{"Name":"turned","ID":"t1","Tags":["a","b"],"Port":80,"Meta":{"k":"v"},'
+                b'"Weights":{"Passing":1,"Warning":1},"Check":{"TTL":"10m","Header":{"a":["b"]}},'
+                b'"TaggedAddresses":{"wan":{"Address":"192.0.2.1","Port":1}}}')
+        with self.agent.client() as client:
+            for _ in range(500):
+                body = bytearray(good)
+                for _ in range(chance.randrange(1, 3)):
+                    body[chance.randrange(len(body))] = chance.choice(b'{}[]",:0e-\\\xff\x00tn ')
+                reply = client.put("/v1/agent/service/register", bytes(body))
+                self.assertIn(reply.status, (200, 400, 500))
+        for service in self.agent.get("/v1/agent/services").json.values():
+            self.assertTrue(service["Service"])
+
+
+class Greedy(HostileTest):
+    config = {"limits": {"http_max_conns_per_client": 20}}
+
+    def test_connections_of_one_client(self):
+        source = "127.0.0.9"
+        within = [self.agent.raw(source=source) for _ in range(20)]
+        for raw in within:
+            self.addCleanup(raw.close)
+            raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(raw.reply().status, 200)
+        for _ in range(3):
+            with self.agent.raw(source=source) as raw:
+                raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+                reply = raw.reply()
+                self.assertEqual((reply.status, reply.reason), (429, "Too Many Requests"))
+                self.assertTrue(reply.headers["Content-Type"].startswith("text/plain"))
+                self.assertEqual(reply.headers["Connection"].lower(), "close")
+                self.assertIn("too many concurrent connections", reply.text)
+                self.assertTrue(raw.closed())
+        # Another client is served, those that are within go on, and a free place is given again.
+        with self.agent.raw(source="127.0.0.10") as raw:
+            raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(raw.reply().status, 200)
+        within[0].send(b"GET /v1/status/peers HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(within[0].reply().status, 200)
+        within[1].close()
+
+        def served():
+            with self.agent.raw(source=source) as raw:
+                raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+                return raw.reply().status == 200
+        eventually(served, "the place of a connection that went is free")
+
+    def test_parked_queries_count(self):
+        source = "127.0.0.11"
+        parked = [self.agent.raw(source=source) for _ in range(20)]
+        for raw in parked:
+            self.addCleanup(raw.close)
+            raw.send(b"GET /v1/catalog/nodes?index=99999999 HTTP/1.1\r\nHost: x\r\n\r\n")
+        def status():
+            with self.agent.raw(source=source) as raw:
+                raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+                return raw.reply().status
+        self.assertEqual(status(), 429)
+        for raw in parked:
+            raw.close()
+        eventually(lambda: status() == 200, "places are free again")
+
+
+class DnsHostile(HostileTest):
+    def ask(self, wire, tcp=False):
+        return Message((exchange_tcp if tcp else exchange_udp)(self.agent.dns_address, wire))
+
+    def test_refused_questions(self):
+        for tcp in (False, True):
+            for name, kind, rcode in (("www.example.org", "A", REFUSED), ("org", "NS", REFUSED),
+                                      (".", "NS", REFUSED), ("consul.service.consulx", "A", REFUSED),
+                                      ("consul", "AXFR", NOTIMP),
+                                      ("nothing.service.consul", "A", NXDOMAIN)):
+                with self.subTest(name=name, kind=kind, tcp=tcp):
+                    answer = self.agent.resolve(name, kind, tcp=tcp)
+                    self.assertEqual((answer.rcode, answer.answers), (rcode, []))
+                    self.assertEqual(answer.question[0][0].rstrip("."), name.rstrip("."))
+            for opcode in (1, 2, 5, 6, 15):
+                answer = self.ask(encode_query("a.service.consul", flags=opcode << 11), tcp)
+                self.assertEqual((answer.rcode, answer.number, answer.flags >> 11 & 15),
+                                 (NOTIMP, 1, opcode))
+
+    def test_malformed_questions(self):
+        good = encode_query("web.service.consul", number=77)
+        two = struct.pack(">HHHHHH", 77, 0, 2, 0, 0, 0) + good[12:] + good[12:]
+        none = struct.pack(">HHHHHH", 77, 0, 0, 0, 0, 0)
+        for wire in (two, none, good[:-1], good[:-5], good[:14],
+                     good[:12] + b"\x40abc" + good[12:], good[:12] + b"\xc0\x0c" + good[-4:],
+                     good[:12] + b"\xc0\xff" + good[-4:], good[:12] + b"\x3f" + b"a" * 10,
+                     good[:12] + (b"\x3f" + b"a" * 63) * 5 + b"\0" + good[-4:],
+                     struct.pack(">HHHHHH", 77, 0, 1, 2, 0, 0) + good[12:],
+                     struct.pack(">HHHHHH", 77, 0, 1, 0, 2, 0) + good[12:],
+                     struct.pack(">HHHHHH", 77, 0, 1, 0, 0, 3) + good[12:]):
+            for tcp in (False, True):
+                with self.subTest(wire=wire, tcp=tcp):
+                    answer = self.ask(wire, tcp)
+                    self.assertEqual((answer.number, answer.qr, answer.rcode), (77, True, FORMERR))
+
+    def test_no_answer_to_answers(self):
+        """Two servers must not talk to each other for ever."""
+        with socket.socket(type=socket.SOCK_DGRAM) as udp:
+            udp.connect(self.agent.dns_address)
+            udp.settimeout(30)
+            for wire in (encode_query("a.service.consul", flags=0x8000), b"", b"\0", b"x" * 11):
+                udp.send(wire)
+            for _ in range(20):  # one of these comes to each of the server's threads
+                udp.send(encode_query("b.service.consul", number=99))
+                self.assertEqual(Message(udp.recv(4096)).number, 99)
+
+    def test_garbage_datagrams(self):
+        chance = random.Random(3)
+        good = encode_query("web.service.consul", edns=1232)
+        with socket.socket(type=socket.SOCK_DGRAM) as udp:
+            udp.connect(self.agent.dns_address)
+            for i in range(3000):
+                wire = bytearray(good)
+                if i % 3 == 0:
+                    wire = bytearray(chance.randbytes(chance.randrange(0, 1500)))
+                elif i % 3 == 1:
+                    wire[chance.randrange(len(wire))] = chance.randrange(256)
+                else:
+                    wire = wire[:chance.randrange(len(wire))]
+                udp.send(bytes(wire))
+
+    def test_garbage_streams(self):
+        chance = random.Random(4)
+        before = self.descriptors()
+        for i in range(200):
+            with socket.create_connection(self.agent.dns_address) as tcp:
+                data = chance.randbytes(chance.randrange(1, 400))
+                if i % 2:
+                    data = struct.pack(">H", len(data)) + data
+                tcp.sendall(data)
+        eventually(lambda: self.descriptors() < before + 20, "descriptors are given back")
+
+    def test_stream_in_pieces(self):
+        """Questions that come byte by byte, and many at once."""
+        with socket.create_connection(self.agent.dns_address, 30) as tcp:
+            wire = encode_query("consul.service.consul")
+            for byte in struct.pack(">H", len(wire)) + wire:
+                tcp.sendall(bytes([byte]))
+            self.assertEqual(Message(read_tcp(tcp)).data("A"), [self.agent.ip])
+            every = b""
+            for number in range(100):
+                wire = encode_query("consul.service.consul", number=number)
+                every += struct.pack(">H", len(wire)) + wire
+            tcp.sendall(every)
+            numbers = [Message(read_tcp(tcp)).number for _ in range(100)]
+            self.assertEqual(sorted(numbers), list(range(100)))
+
+    def test_mute_streams_are_closed(self):
+        streams = []
+        for data in (b"\0", b"\0\x20abc"):  # a question that never ends, 2 s
+            tcp = socket.create_connection(self.agent.dns_address, 30)
+            self.addCleanup(tcp.close)
+            tcp.sendall(data)
+            streams.append(tcp)
+        for tcp in streams:
+            self.assertEqual(tcp.recv(1), b"")
+
+    def test_more_streams_than_it_takes(self):
+        streams = []
+        for _ in range(400):
+            tcp = socket.create_connection(self.agent.dns_address, 30)
+            self.addCleanup(tcp.close)
+            streams.append(tcp)
+        self.assertEqual(self.agent.resolve("consul.service.consul").rcode, NOERROR)
+        for tcp in streams:
+            tcp.close()
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                if self.agent.resolve("consul.service.consul", tcp=True).rcode == NOERROR:
+                    return
+            except (OSError, EOFError):
+                pass
+        self.fail("TCP is not answered any more")
+
+    def test_long_names(self):
+        label = "a" * 63
+        for name in (".".join([label] * 3 + ["b" * 30]) + ".service.consul",
+                     ".".join(["a"] * 110) + ".service.consul"):
+            self.assertLessEqual(len(encode_name(name)), 255)
+            for kind in ("A", "SRV", "ANY"):
+                self.assertEqual(self.agent.resolve(name, kind).rcode, NXDOMAIN)
