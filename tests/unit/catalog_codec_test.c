@@ -1,6 +1,6 @@
 /* The codec: what is written is read back, what a younger version wrote survives, and no bytes
  * bring it down. */
-#include "catalog_rows.h"
+#include "tests/unit/catalog_rows.h"
 
 #include "base/arena.h"
 #include "catalog/codec.h"

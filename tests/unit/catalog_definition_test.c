@@ -1,6 +1,6 @@
 /* Definitions of services and checks: what is filled in, what is refused and in which words
  * (contract 7.4, 10.8, 10.10), and that what is written is read back. */
-#include "catalog_support.h"
+#include "tests/unit/catalog_support.h"
 
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
 /* The agent's own registrations, and the bookkeeping of what the catalog has been told. */
-#include "catalog_support.h"
+#include "tests/unit/catalog_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

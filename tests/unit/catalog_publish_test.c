@@ -1,6 +1,6 @@
 /* The catalog and the agent's own registrations share one epoch. Each may close its batch while the
  * other has rows replaced but not yet published: those are still what readers see. */
-#include "catalog_support.h"
+#include "tests/unit/catalog_support.h"
 
 #include "catalog/local.h"
 

@@ -1,6 +1,6 @@
 /* Rows: copies own all they show, comparison follows the contract's no-op suppression (7.1), every
  * field is in the hash. */
-#include "catalog_rows.h"
+#include "tests/unit/catalog_rows.h"
 
 #include "base/mem.h"
 #include "catalog/row.h"

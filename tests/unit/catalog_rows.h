@@ -3,7 +3,7 @@
 #ifndef TESTS_UNIT_CATALOG_ROWS_H
 #define TESTS_UNIT_CATALOG_ROWS_H
 
-#include "catalog_support.h"
+#include "tests/unit/catalog_support.h"
 
 struct rows {
     struct str_pair tagged[2], meta[2], service_meta[2];

@@ -1,6 +1,6 @@
 /* Snapshots and determinism: random commands on two catalogs, the stream between them, and what
  * happens to it on the way. */
-#include "catalog_support.h"
+#include "tests/unit/catalog_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

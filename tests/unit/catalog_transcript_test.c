@@ -9,12 +9,12 @@
  *
  * Every command runs on two catalogs, whose row hashes must agree, and at the end of a file a
  * snapshot restored into a third one must show the same rows, indexes and hash. */
-#include "catalog_support.h"
+#include "tests/unit/catalog_support.h"
 
 #include "base/arena.h"
 #include "catalog/definition.h"
 #include "catalog/row.h"
-#include "transcript.h"
+#include "tests/unit/transcript.h"
 
 #define PATTERN "tests/transcripts/catalog/*.txt"
 #define GROUPS_MAX 16

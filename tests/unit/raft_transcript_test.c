@@ -12,7 +12,7 @@
 
 #include "base/buf.h"
 #include "raft/raft.h"
-#include "transcript.h"
+#include "tests/unit/transcript.h"
 
 #define PATTERN "tests/transcripts/raft/*.txt"
 #define RUNS_MAX 16
