@@ -512,6 +512,12 @@ static bool empty_check(const struct check_definition *c) {
     return memcmp(&copy, &zero, sizeof zero) == 0;
 }
 
+static enum err judge_check_id(const struct check_definition *check, struct err_text *text) {
+    return strlen(check->id) <= LIMIT_NAME_BYTES
+               ? ERR_OK
+               : err_set(text, ERR_INVALID, "Check IDs are limited to %d bytes", LIMIT_NAME_BYTES);
+}
+
 /* Ids by the contract: its own, else service:<id>, with :<position> when there are several. */
 static enum err take_checks(const struct service_input *in, struct arena *arena,
                             struct service_definition *out, struct err_text *text) {
@@ -534,6 +540,9 @@ static enum err take_checks(const struct service_input *in, struct arena *arena,
         check->service_id = out->service.id;
         check->service_name = out->service.name;
         check->service_tags = out->service.tags;
+        if (judge_check_id(check, text) != ERR_OK) {
+            return ERR_INVALID;
+        }
         if (check_definition_validate(check, text) != ERR_OK) {
             err_prefix(text, "Invalid check");
             return ERR_INVALID;
@@ -589,8 +598,8 @@ enum err definition_parse_check(const char *json, size_t size, struct arena *are
     if (*check.id == '\0') {
         check.id = check.name;
     }
-    if (strlen(check.id) > LIMIT_NAME_BYTES) {
-        return err_set(text, ERR_INVALID, "Check IDs are limited to %d bytes", LIMIT_NAME_BYTES);
+    if (judge_check_id(&check, text) != ERR_OK) {
+        return ERR_INVALID;
     }
     if (check_definition_validate(&check, text) != ERR_OK) {
         err_prefix(text, "Invalid check");

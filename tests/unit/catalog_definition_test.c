@@ -278,6 +278,44 @@ static void kinds_by_precedence(void **state) {
     assert_int_equal(check_definition_kind(&c), CHECK_ALIAS);
 }
 
+/* Longer ones would fit no key: they are refused here, wherever they come from. */
+static void ids_are_limited(void **state) {
+    (void)state;
+    struct service_definition service;
+    struct check_definition check;
+    char id[600], json[1024];
+    static const struct {
+        const char *format, *text;
+    } rows[] = {
+        {"{\"Name\":\"%s\"}", "Service name and ID are limited to 512 bytes"},
+        {"{\"Name\":\"w\",\"ID\":\"%s\"}", "Service name and ID are limited to 512 bytes"},
+        {"{\"Name\":\"w\",\"Check\":{\"CheckID\":\"%s\",\"TTL\":\"1s\"}}",
+         "Check IDs are limited to 512 bytes"},
+        {"{\"Name\":\"w\",\"Checks\":[{\"TTL\":\"1s\"},{\"ID\":\"%s\",\"TTL\":\"1s\"}]}",
+         "Check IDs are limited to 512 bytes"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        for (size_t size = 511; size < 514; size++) {
+            memset(id, 'i', size);
+            id[size] = '\0';
+            snprintf(json, sizeof json, rows[i].format, id);
+            enum err err = try_service(json, &service);
+            assert_int_equal(err, size <= 512 ? ERR_OK : ERR_INVALID);
+            assert_string_equal(text.s, size <= 512 ? "" : rows[i].text);
+        }
+    }
+    /* The check's own default is longer than the service's ID. */
+    id[510] = '\0';
+    snprintf(json, sizeof json, "{\"Name\":\"%s\",\"Check\":{\"TTL\":\"1s\"}}", id);
+    assert_int_equal(try_service(json, &service), ERR_INVALID);
+    assert_string_equal(text.s, "Check IDs are limited to 512 bytes");
+    id[510] = 'i';
+    id[513] = '\0';
+    snprintf(json, sizeof json, "{\"Name\":\"%s\",\"TTL\":\"1s\"}", id);
+    assert_int_equal(try_check(json, &check), ERR_INVALID);
+    assert_string_equal(text.s, "Check IDs are limited to 512 bytes");
+}
+
 /* ---- both spellings, there and back ---- */
 
 static const char camel_check[] =
@@ -513,17 +551,12 @@ static void metadata_rules(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(service_defaults),
-        TEST(tagged_addresses_are_derived),
-        TEST(check_ids),
-        TEST(services_refused),
-        TEST(checks_refused),
-        TEST(check_defaults),
-        TEST(kinds_by_precedence),
-        TEST(checks_round_trip),
-        TEST(check_copies_are_deep),
-        TEST(services_round_trip),
-        TEST(damaged_texts),
+        TEST(service_defaults),    TEST(tagged_addresses_are_derived),
+        TEST(check_ids),           TEST(services_refused),
+        TEST(checks_refused),      TEST(check_defaults),
+        TEST(ids_are_limited),     TEST(kinds_by_precedence),
+        TEST(checks_round_trip),   TEST(check_copies_are_deep),
+        TEST(services_round_trip), TEST(damaged_texts),
         TEST(metadata_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
