@@ -154,6 +154,11 @@ class Story:
             self.agent.kill()
             self.restarts_in_start += 1
         self.agent.start()
+        strays = [c for c in self.agent.get("/v1/health/node/n1").json
+                  if not c["ServiceID"] and c["CheckID"] != "serfHealth"]
+        if strays:
+            raise AssertionError("checks that have lost their service: %s" % strays)
+        eventually(lambda: self.agent.passing("consul") == ["consul"], "the agent itself is well")
         for writer in writers:
             self.judge(writer)
 
