@@ -35,10 +35,12 @@ static void node_id_path(const struct agent *agent, char path[PATH_BYTES]) {
     snprintf(path, PATH_BYTES, "%.4000s/node-id", agent->config->data_dir);
 }
 
-/* From the configuration, else <data_dir>/node-id, else a new one. */
-static enum err find_node_id(struct agent *agent, struct uuid *ret_id, struct err_text *text) {
+/* From the configuration, else <data_dir>/node-id, else a new one, which is not known. */
+static enum err find_node_id(struct agent *agent, struct uuid *ret_id, bool *ret_known,
+                             struct err_text *text) {
     const struct config *config = agent->config;
     char path[PATH_BYTES], line[64] = "";
+    *ret_known = true;
     if (*config->node_id != '\0') {
         ASSERT(uuid_parse(config->node_id, ret_id));
         return ERR_OK;
@@ -55,6 +57,7 @@ static enum err find_node_id(struct agent *agent, struct uuid *ret_id, struct er
         uint8_t random[16];
         ASSERT(getrandom(random, sizeof random, 0) == (ssize_t)sizeof random);
         *ret_id = uuid_from_random(random);
+        *ret_known = false;
         return ERR_OK;
     }
     return uuid_parse(line, ret_id)
@@ -63,11 +66,14 @@ static enum err find_node_id(struct agent *agent, struct uuid *ret_id, struct er
                          "%.200s does not hold a UUID; remove the file or set node_id", path);
 }
 
+/* Whole or not at all: the agent may be killed here too. */
 static enum err keep_node_id(struct agent *agent, struct err_text *text) {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], temporary[PATH_BYTES + 8];
     node_id_path(agent, path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, agent->node_id, UUID_TEXT_BYTES - 1) != UUID_TEXT_BYTES - 1) {
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, agent->node_id, UUID_TEXT_BYTES - 1) != UUID_TEXT_BYTES - 1 ||
+        fsync(fd) != 0 || rename(temporary, path) != 0) {
         enum err err = err_set_errno(text, errno, "cannot write %.200s", path);
         if (fd >= 0) {
             close(fd);
@@ -297,12 +303,17 @@ static bool start_group(struct agent *agent, struct err_text *text) {
         .leader_changed = leader_changed,
         .context = agent,
     };
-    if (find_node_id(agent, &group.node, text) != ERR_OK) {
+    bool known;
+    if (find_node_id(agent, &group.node, &known, text) != ERR_OK) {
         return false;
     }
-    uuid_format(&group.node, agent->node_id);
     agent->group = group_create(&group, text);
-    return agent->group != NULL && (config->dev || keep_node_id(agent, text) == ERR_OK);
+    if (agent->group == NULL) {
+        return false;
+    }
+    struct uuid node = known ? group.node : group_node(agent->group);
+    uuid_format(&node, agent->node_id);
+    return config->dev || keep_node_id(agent, text) == ERR_OK;
 }
 
 static bool start_state(struct agent *agent, struct err_text *text) {

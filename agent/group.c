@@ -427,6 +427,21 @@ static enum err start_core(struct group *group, const struct storage_start *star
     return ERR_OK;
 }
 
+/* Who this disk is in its group stays as it was written there, whatever became of the node's id:
+ * under another one no vote would count, and a group of one would have no leader ever again. */
+static void recognise_self(struct group *group, const struct raft_configuration *configuration) {
+    for (uint32_t i = 0; i < configuration->count; i++) {
+        const struct raft_id *id = &configuration->servers[i].id;
+        if (memcmp(&id->disk, &group->self.disk, sizeof id->disk) == 0) {
+            group->self = *id;
+        }
+    }
+}
+
+struct uuid group_node(const struct group *group) {
+    return group->self.node;
+}
+
 struct group *group_create(const struct group_config *config, struct err_text *text) {
     struct group *group = mem_calloc(1, sizeof *group);
     group->config = *config;
@@ -448,6 +463,7 @@ struct group *group_create(const struct group_config *config, struct err_text *t
         err = storage_open(config->data_dir, &group->self.disk, &cluster, config->bootstrap,
                            config->catalog, &group->storage, &start, text);
         group->self.disk = start.disk;
+        recognise_self(group, &start.configuration);
     }
     group->raft = raft_create(&group->self);
     if (err == ERR_OK) {

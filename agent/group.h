@@ -35,6 +35,10 @@ struct group_config {
  * by the loop once it runs. NULL and one sentence that says what to do. */
 struct group *group_create(const struct group_config *config, struct err_text *text);
 
+/* The node's id as the group's configuration on this disk has it; config.node when there is none.
+ */
+struct uuid group_node(const struct group *group);
+
 /* One command on its way through the log. Owned by the caller until done ran; the bytes are from
  * malloc and the group's from group_propose on, because the log thread may outlive the answer. */
 struct group_proposal {
