@@ -118,6 +118,24 @@ class Restart(AgentCase):
             agent.must_put("/v1/agent/service/register", {"Name": "web", "ID": "w1"})
             agent.stop()
 
+    def test_the_node_id_outlives_its_file(self):
+        """A group of one would have no leader ever again if its server came back as another."""
+        agent = self.new_agent()
+        node_id = agent.get("/v1/agent/self").json["Config"]["NodeID"]
+        path = os.path.join(agent.data_dir, "node-id")
+        agent.stop()
+        with open(path, "w", encoding="ascii"):
+            pass  # empty, as a kill at a bad moment might leave it
+        agent.start()
+        self.assertEqual(agent.get("/v1/agent/self").json["Config"]["NodeID"], node_id)
+        agent.stop()
+        os.unlink(path)
+        agent.start()
+        self.assertEqual(agent.get("/v1/agent/self").json["Config"]["NodeID"], node_id)
+        with open(path, encoding="ascii") as file:
+            self.assertEqual(file.read().strip(), node_id)
+        agent.stop()
+
     def test_anti_entropy(self):
         """The catalog follows the agent: what it lost comes back, what the agent lost goes."""
         agent = self.written()
