@@ -2,32 +2,42 @@
  * field is in the hash. */
 #include "tests/unit/catalog_rows.h"
 
-#include "base/mem.h"
+#include "base/arena.h"
 #include "catalog/row.h"
 
-/* The copies outlive what they were made from: the sanitizer sees a borrowed pointer. */
+static void read_back(struct codec_record *record, struct arena *arena) {
+    struct buf bytes;
+    buf_init(&bytes, LIMIT_ENTRY_BYTES);
+    codec_encode_record(record, &bytes);
+    assert_int_equal(codec_decode_record((const uint8_t *)bytes.data, bytes.count, arena, record),
+                     ERR_OK);
+    buf_clear(&bytes);
+}
+
+/* The copies outlive what they were made from, all of it in an arena: the sanitizer sees a borrowed
+ * pointer. */
 static void copies_are_deep(void **state) {
     (void)state;
-    struct rows *from = mem_alloc(sizeof *from), same;
-    rows_fill(from);
+    struct rows same;
+    struct arena arena;
     rows_fill(&same);
-    char *name = mem_strdup("Web");
-    from->service.name = name;
-    struct catalog_node *node = row_copy_node(&from->node);
-    struct catalog_service *service = row_copy_service(&from->service);
-    struct catalog_check *check = row_copy_check(&from->check);
-    memset(from, 0x5a, sizeof *from);
-    memset(name, 'x', 3);
-    free(from);
-    free(name);
+    struct codec_record n = {.kind = RECORD_NODE, .node = same.node};
+    struct codec_record s = {.kind = RECORD_SERVICE, .service = same.service};
+    struct codec_record c = {.kind = RECORD_CHECK, .check = same.check};
+    arena_init(&arena);
+    read_back(&n, &arena);
+    read_back(&s, &arena);
+    read_back(&c, &arena);
+    struct catalog_node *node = row_copy_node(&n.node);
+    struct catalog_service *service = row_copy_service(&s.service);
+    struct catalog_check *check = row_copy_check(&c.check);
+    arena_clear(&arena);
     assert_true(row_equal_node(node, &same.node));
     assert_true(row_equal_service(service, &same.service));
     assert_true(row_equal_check(check, &same.check));
     assert_int_equal(row_hash_node(node), row_hash_node(&same.node));
     assert_int_equal(row_hash_service(service), row_hash_service(&same.service));
     assert_int_equal(row_hash_check(check), row_hash_check(&same.check));
-    assert_string_equal(check->timeout, "1s");
-    assert_true(node->meta.present);
     free(node);
     free(service);
     free(check);

@@ -284,6 +284,7 @@ static void broken_orders(void **state) {
     struct codec_record indexes = {.kind = RECORD_INDEXES, .indexes = {.applied = 9}};
     struct codec_record a = {.kind = RECORD_NODE, .node = node};
     struct codec_record end = {.kind = RECORD_END, .end = 2};
+    struct codec_record late = {.kind = RECORD_END, .end = 3};
     struct codec_record empty = {.kind = RECORD_END, .end = 0};
     struct codec_record stray = {.kind = RECORD_CHECK, .check = check_row("b", "c", "", "passing")};
     struct codec_record lost = {.kind = RECORD_SERVICE, .service = service_row("b", "s", "s")};
@@ -291,6 +292,7 @@ static void broken_orders(void **state) {
     const struct codec_record *const streams[][4] = {
         {&indexes, &a, NULL},     /* no end */
         {&indexes, &end, NULL},   /* a node is missing */
+        {&indexes, &a, &late},    /* a record was lost on the way */
         {&indexes, &a, &a, &end}, /* twice */
         {&indexes, &stray, &end, NULL} /* a check of no node */,
         {&indexes, &lost, &end, NULL}, /* a service of no node */
