@@ -572,6 +572,13 @@ class AgentWrites(EndpointTest):
                          (400, 'Request decode failed: time: missing unit in duration "10"'))
         self.assertEqual(self.agent.get("/v1/agent/services").json, {})
 
+    def test_names_have_a_bound(self):
+        for body in ({"Name": "x" * 513}, {"Name": "x", "ID": "x" * 513}):
+            self.assertEqual(self.agent.put(self.SERVICE, body).status, 400)
+        self.assertEqual(self.agent.put(self.CHECK, {"Name": "x" * 513, "TTL": "1m"}).status, 400)
+        self.put_ok(self.SERVICE, {"Name": "x" * 512})
+        self.assertEqual(len(self.agent.get("/v1/catalog/service/" + "x" * 512).json), 1)
+
     def test_service_checks(self):
         def ids(query=""):
             return sorted(self.agent.get("/v1/agent/checks").json)
