@@ -31,7 +31,7 @@ struct epoch {
     _Atomic uint64_t now; /* starts at 1 */
     struct batch *oldest, *open;
     size_t pending;
-    unsigned holds; /* by structures with an unpublished change */
+    unsigned holds;           /* by structures with an unpublished change */
     struct slot slots[SLOTS]; /* a thread each, then the pins */
 };
 
