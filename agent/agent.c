@@ -464,9 +464,10 @@ void agent_destroy(struct agent *agent) {
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
+    http_server_destroy(agent->http); /* its threads ask the group */
+    agent->http = NULL;
     group_destroy(agent->group);
     sync_destroy(agent->sync);
-    http_server_destroy(agent->http);
     local_destroy(agent->local);
     catalog_destroy(agent->catalog);
     watches_destroy(agent->watches);

@@ -23,6 +23,7 @@
 
 struct http_daemon {
     struct MHD_Daemon *mhd;
+    int listening; /* once it is quiesced, else -1 */
 };
 
 /* ---- answers ---- */
@@ -333,7 +334,7 @@ static bool start_daemon(struct http_server *server, const struct addr *addr,
         err_set(text, ERR_IO, "cannot serve HTTP at %s", name);
         return false;
     }
-    server->daemons[server->daemon_count++].mhd = mhd;
+    server->daemons[server->daemon_count++] = (struct http_daemon){.mhd = mhd, .listening = -1};
     log_write(server->log, LOG_INFO, "agent",
               "Starting server: address=%s network=tcp protocol=http", name);
     return true;
@@ -379,9 +380,11 @@ void http_server_turn_end(struct http_server *server) {
 void http_server_drain(struct http_server *server) {
     atomic_store(&server->stopping, true);
     for (unsigned i = 0; i < server->daemon_count; i++) {
-        MHD_socket listening = MHD_quiesce_daemon(server->daemons[i].mhd);
+        int listening = MHD_quiesce_daemon(server->daemons[i].mhd);
         if (listening != MHD_INVALID_SOCKET) {
-            close(listening);
+            /* Refuses from now on; the library's threads may still name it to their epoll. */
+            shutdown(listening, SHUT_RDWR);
+            server->daemons[i].listening = listening;
         }
     }
     http_waits_abort(server);
@@ -401,6 +404,9 @@ void http_server_destroy(struct http_server *server) {
     }
     for (unsigned i = 0; i < server->daemon_count; i++) {
         MHD_stop_daemon(server->daemons[i].mhd);
+        if (server->daemons[i].listening >= 0) {
+            close(server->daemons[i].listening);
+        }
     }
     http_worker_stop(server->worker);
     http_hang_ups_close(server);
