@@ -1,5 +1,6 @@
 """What a restart keeps, and how an agent ends."""
 
+import http.client
 import os
 import re
 import signal
@@ -235,6 +236,34 @@ class End(AgentCase):
         lost = [d for d in done if ("ext-%d" % d[0], "s-%d" % d[1]) not in found]
         self.assertEqual(lost, [])
         agent.stop()
+
+    def test_reads_at_the_end(self):
+        """Connections that are open go on asking until the very end."""
+        agent = self.new_agent()
+        answered = []
+
+        def read(path):
+            try:
+                with Client(agent.http_address) as client:
+                    while True:
+                        answered.append(client.get(path).status)
+            except (OSError, http.client.HTTPException):
+                pass
+
+        paths = ("/v1/agent/self", "/v1/health/service/consul", "/v1/status/leader",
+                 "/v1/catalog/nodes?consistent")
+        for _ in range(3):
+            threads = [threading.Thread(target=read, args=(path,)) for path in paths * 2]
+            for thread in threads:
+                thread.start()
+            count = len(answered)
+            eventually(lambda: len(answered) > count + 50, "reads are answered")
+            agent.stop()
+            for thread in threads:
+                thread.join()
+            agent.start()
+        agent.stop()
+        self.assertEqual(set(answered) - {200, 500}, set())
 
     def test_signals_that_do_not_end_it(self):
         agent = self.new_agent()
