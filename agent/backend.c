@@ -37,15 +37,11 @@ static void wait_done(struct sync_wait *wait) {
     finish(CONTAINER_OF(wait, struct pending, wait));
 }
 
-static void file_saved(void *context) {
-    sync_release(context);
-}
-
 static void save(struct pending *pending, enum local_kind kind, const char *id) {
     struct agent *agent = pending->agent;
     if (agent->files != NULL) {
         sync_hold(&pending->wait);
-        files_save(agent->files, agent->local, kind, id, file_saved, &pending->wait);
+        files_save(agent->files, agent->local, kind, id, sync_file_saved, &pending->wait);
     }
 }
 
@@ -124,7 +120,7 @@ static enum err change_local(struct pending *pending) {
         return remove_check(pending);
     case BACKEND_UPDATE_CHECK:
         return runners_update_ttl(pending->agent, call->update.id, call->update.status,
-                                  call->update.output, &call->text);
+                                  call->update.output, &pending->wait, &call->text);
     case BACKEND_COMMAND:
     case BACKEND_LEAVE:
         break;

@@ -238,7 +238,8 @@ void files_save(struct files *files, const struct local *local, enum local_kind 
 }
 
 void files_save_state(struct files *files, const char *check_id, const char *status,
-                      const char *output, int64_t expires_wall_ms) {
+                      const char *output, int64_t expires_wall_ms, void (*done)(void *context),
+                      void *context) {
     struct buf out;
     struct json json;
     buf_init(&out, FILE_BYTES_MAX);
@@ -250,7 +251,7 @@ void files_save_state(struct files *files, const char *check_id, const char *sta
     json_key(&json, "ExpiresMs");
     json_i64(&json, expires_wall_ms);
     json_object_end(&json);
-    enqueue(files, FOLDER_STATES, check_id, &out, NULL, NULL);
+    enqueue(files, FOLDER_STATES, check_id, &out, done, context);
 }
 
 /* ---- loading ---- */

@@ -31,6 +31,7 @@ void files_save(struct files *files, const struct local *local, enum local_kind 
                 const char *id, void (*done)(void *context), void *context);
 /* The state of a TTL check. */
 void files_save_state(struct files *files, const char *check_id, const char *status,
-                      const char *output, int64_t expires_wall_ms);
+                      const char *output, int64_t expires_wall_ms, void (*done)(void *context),
+                      void *context);
 
 #endif

@@ -54,9 +54,10 @@ void runners_keep_state(const char *check_id, const char *status, const char *ou
                         int64_t expires_wall_ms, void *context);
 /* Starts, replaces and stops runners after local changes. */
 void runners_follow(struct agent *agent);
-/* An update of a TTL check through the API: ERR_NOT_FOUND, ERR_REFUSED with the contract's text. */
+/* An update of a TTL check through the API; wait is held until its state is kept. ERR_NOT_FOUND,
+ * ERR_REFUSED with the contract's text. */
 enum err runners_update_ttl(struct agent *agent, const char *id, const char *status,
-                            const char *output, struct err_text *text);
+                            const char *output, struct sync_wait *wait, struct err_text *text);
 /* Once the catalog is current after a start: checks that have not run yet take over what it shows.
  */
 void runners_adopt(struct agent *agent);

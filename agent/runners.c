@@ -104,7 +104,7 @@ void runners_follow(struct agent *agent) {
 }
 
 enum err runners_update_ttl(struct agent *agent, const char *id, const char *status,
-                            const char *output, struct err_text *text) {
+                            const char *output, struct sync_wait *wait, struct err_text *text) {
     const struct check_definition *definition = local_get_definition(agent->local, id);
     if (definition == NULL) {
         return err_set(text, ERR_NOT_FOUND,
@@ -120,7 +120,8 @@ enum err runners_update_ttl(struct agent *agent, const char *id, const char *sta
     local_update_check(agent->local, id, status, note);
     local_set_runner(agent->local, id, checks_update_ttl(agent->checks, id, status, output));
     if (agent->files != NULL) {
-        files_save_state(agent->files, id, status, note, expires_wall_ms);
+        sync_hold(wait);
+        files_save_state(agent->files, id, status, note, expires_wall_ms, sync_file_saved, wait);
     }
     free(note);
     return ERR_OK;

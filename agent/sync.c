@@ -50,6 +50,10 @@ void sync_release(struct sync_wait *wait) {
     }
 }
 
+void sync_file_saved(void *wait) {
+    sync_release(wait);
+}
+
 static int64_t after(struct sync *sync, int64_t base_ms, int64_t spread_ms) {
     return loop_now_ms(sync->config.loop) + base_ms +
            (int64_t)rand_below(&sync->rand, (uint64_t)spread_ms);

@@ -37,6 +37,8 @@ struct sync_wait {
 
 void sync_hold(struct sync_wait *wait);
 void sync_release(struct sync_wait *wait);
+/* The same as a callback of files_save. */
+void sync_file_saved(void *wait);
 
 /* Tells the catalog what is out of sync. wait may be NULL. Failures are logged and tried again. */
 void sync_run(struct sync *sync, struct sync_wait *wait);
