@@ -36,6 +36,15 @@
 #define LIMIT_TREE_KEY_BYTES 2048 /* composed key of an index */
 #define LIMIT_NAME_BYTES 512      /* node name, service name, instance or check id */
 
+/* Filters. */
+#define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
+#define LIMIT_FILTER_DEPTH 64             /* groups within groups, in expressions and patterns */
+#define LIMIT_FILTER_PATTERNS 16          /* regular expressions of one filter */
+#define LIMIT_FILTER_MATCH_STEPS 100000   /* of one pattern on one text, above: an error */
+#define LIMIT_FILTER_STEPS 30000000       /* of all matches of an answer: 2 s, above: an error */
+#define LIMIT_FILTER_MATCH_DEPTH 10000    /* backtracking points at once */
+#define LIMIT_FILTER_MATCH_KIB (2 * 1024) /* memory for them */
+
 /* Checks. */
 #define LIMIT_CHECK_INTERVAL_MIN_MS 1000
 #define LIMIT_CHECK_TIMEOUT_DEFAULT_MS (10 * 1000)
@@ -71,6 +80,8 @@
 _Static_assert(LIMIT_ENTRY_BYTES + 4096 <= LIMIT_LOG_SEGMENT_MAX_BYTES, "an entry fits a segment");
 _Static_assert(2 * LIMIT_HTTP_BODY_BYTES <= LIMIT_ENTRY_BYTES, "a request body fits an entry");
 _Static_assert(3 * LIMIT_NAME_BYTES + 3 <= LIMIT_TREE_KEY_BYTES, "three names make a key");
+_Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arrives is read");
+_Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
 
 #endif

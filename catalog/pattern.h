@@ -1,0 +1,31 @@
+/* Regular expressions of filters. The language is RE2's, as far as a backtracking matcher can have
+ * it: what RE2 does not know (backreferences, look-around, verbs, possessive repeats) is refused,
+ * and steps, depth and memory of a match are bounded (base/limits.h). */
+#ifndef CATALOG_PATTERN_H
+#define CATALOG_PATTERN_H
+
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+struct pattern_set; /* the patterns of one filter and the memory they match in: for one thread */
+struct pattern;
+
+enum pattern_result {
+    PATTERN_NO_MATCH,
+    PATTERN_MATCH,
+    PATTERN_LIMIT /* gave up: this match or all of them took too many steps */
+};
+
+/* All memory, that of matching too, is the arena's, which must outlive the set. */
+struct pattern_set *pattern_set_create(struct arena *arena);
+/* ERR_INVALID: not a pattern of RE2; ERR_TOO_LARGE: LIMIT_FILTER_PATTERNS are there already. The
+ * text tells the reason alone. */
+enum err pattern_compile(struct pattern_set *set, const char *text,
+                         const struct pattern **ret_pattern, struct err_text *reason);
+/* Whether the pattern occurs anywhere in s. Bytes that are not UTF-8 match nothing. */
+enum pattern_result pattern_find(struct pattern_set *set, const struct pattern *pattern,
+                                 const char *s);
+
+#endif
