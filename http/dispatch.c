@@ -39,9 +39,22 @@ static bool may_read(const struct http_server *server, const struct http_query *
     return query->stale ? backend->had_leader(backend->context) : has_leader(server);
 }
 
+/* Parses the filter, has the answer written, and sees that no row was too much for the filter. */
+static void read_filtered(const struct http_route *route, struct http_request *req,
+                          struct http_read *read, struct http_response *res) {
+    struct err_text text = {""};
+    enum err err = http_filter_parse(req, route->filter, &text);
+    if (err == ERR_OK) {
+        route->read(req, read, res);
+        err = filter_judge(req->filter, &text);
+    }
+    if (err != ERR_OK) {
+        http_response_error(res, err, &text);
+    }
+}
+
 static struct http_answer *read_answer(struct http_server *server, const struct http_route *route,
-                                       const struct http_request *req,
-                                       const struct http_query *query,
+                                       struct http_request *req, const struct http_query *query,
                                        const struct catalog_view *view) {
     struct http_response res;
     struct http_read read = {.view = view, .index = 1};
@@ -51,11 +64,13 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
                                                                 : "leader"};
     response_init(&res);
     if (may_read(server, query)) {
-        route->read(req, &read, &res);
+        read_filtered(route, req, &read, &res);
         meta.present = res.status == 200;
         meta.index = read.index;
     } else {
         http_response_text(&res, 500, "No cluster leader");
+    }
+    if (res.status == 500) {
         meta.present = strcmp(route->pattern, "/v1/health/service/") != 0;
         meta.index = 1;
         meta.known_leader = false;
@@ -114,7 +129,7 @@ static bool may_cache(const struct http_route *route, const struct http_request 
 }
 
 /* Sets the answer, and says whether the query must wait for a newer one. */
-static bool read_or_wait(struct http_exchange *exchange, const struct http_request *req,
+static bool read_or_wait(struct http_exchange *exchange, struct http_request *req,
                          const struct http_query *query) {
     struct http_server *server = exchange->server;
     const struct http_route *route = exchange->route;
@@ -150,8 +165,8 @@ static bool read_or_wait(struct http_exchange *exchange, const struct http_reque
     return true;
 }
 
-static enum http_verdict dispatch_read(struct http_exchange *exchange,
-                                       const struct http_request *req, struct http_response *res) {
+static enum http_verdict dispatch_read(struct http_exchange *exchange, struct http_request *req,
+                                       struct http_response *res) {
     struct http_query query;
     struct err_text text = {""};
     enum err err = http_query_parse(req, exchange->server->config.query_wait_default_ms,
@@ -245,6 +260,21 @@ static bool judge_route(const struct http_route *route, const char *method,
     return true;
 }
 
+static void dispatch_local(struct http_server *server, const struct http_route *route,
+                           struct http_request *req, struct http_response *res) {
+    struct err_text text = {""};
+    enum err err = http_filter_parse(req, route->filter, &text);
+    if (err == ERR_OK) {
+        epoch_enter(server->backend->epoch);
+        route->local(req, res);
+        epoch_exit(server->backend->epoch);
+        err = filter_judge(req->filter, &text);
+    }
+    if (err != ERR_OK) {
+        http_response_error(res, err, &text);
+    }
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -272,9 +302,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     }
     req->authz.token = find_token(exchange, req);
     if (route->local != NULL) {
-        epoch_enter(exchange->server->backend->epoch);
-        route->local(req, res);
-        epoch_exit(exchange->server->backend->epoch);
+        dispatch_local(exchange->server, route, req, res);
         return HTTP_ANSWERED;
     }
     struct backend_call *call = arena_alloc(&exchange->arena, sizeof *call);

@@ -165,37 +165,31 @@ void handle_agent_version(const struct http_request *req, struct http_response *
 /* ---- its registrations ---- */
 
 struct members {
+    const struct http_request *req;
     struct json json;
     const char *dc;
 };
 
 static bool put_service(const struct catalog_service *service, void *context) {
     struct members *members = context;
-    json_key(&members->json, service->id);
-    encode_agent_service(&members->json, service, members->dc);
+    if (filter_keeps(members->req->filter, service)) {
+        json_key(&members->json, service->id);
+        encode_agent_service(&members->json, service, members->dc);
+    }
     return true;
 }
 
 static bool put_check(const struct catalog_check *check, void *context) {
     struct members *members = context;
-    json_key(&members->json, check->id);
-    encode_check(&members->json, check);
-    return true;
-}
-
-static bool filter_wanted(const struct http_request *req, struct http_response *res) {
-    if (*str_or_empty(http_request_param(req, "filter")) == '\0') {
-        return false;
+    if (filter_keeps(members->req->filter, check)) {
+        json_key(&members->json, check->id);
+        encode_check(&members->json, check);
     }
-    http_response_text(res, 500, "?filter is not offered by this version");
     return true;
 }
 
 void handle_agent_services(const struct http_request *req, struct http_response *res) {
-    struct members members = {.dc = req->backend->facts->datacenter};
-    if (filter_wanted(req, res)) {
-        return;
-    }
+    struct members members = {.req = req, .dc = req->backend->facts->datacenter};
     http_response_json(res, req, &members.json);
     json_object_begin(&members.json);
     local_walk_services(local_view(req->backend->local), put_service, &members);
@@ -204,10 +198,7 @@ void handle_agent_services(const struct http_request *req, struct http_response 
 }
 
 void handle_agent_checks(const struct http_request *req, struct http_response *res) {
-    struct members members = {0};
-    if (filter_wanted(req, res)) {
-        return;
-    }
+    struct members members = {.req = req};
     http_response_json(res, req, &members.json);
     json_object_begin(&members.json);
     local_walk_checks(local_view(req->backend->local), put_check, &members);

@@ -66,7 +66,7 @@ static void begin(struct listing *list, const struct http_request *req, struct h
 
 static bool put_node(const struct catalog_node *node, void *context) {
     struct listing *list = context;
-    if (http_match_node_meta(list->req, node)) {
+    if (http_match_node_meta(list->req, node) && filter_keeps(list->req->filter, node)) {
         encode_node(&list->json, node, list->dc);
     }
     return true;
@@ -131,7 +131,8 @@ static void add_tag(struct tags *tags, const char *tag) {
 
 static bool gather_tags(const struct catalog_instance *instance, void *context) {
     struct tags *tags = context;
-    if (!http_match_node_meta(tags->list.req, instance->node)) {
+    if (!http_match_node_meta(tags->list.req, instance->node) ||
+        !filter_keeps(tags->list.req->filter, instance)) {
         return true;
     }
     if (tags->service == NULL || !str_equal_fold(tags->service, instance->service->name)) {
@@ -162,7 +163,8 @@ void handle_catalog_services(const struct http_request *req, struct http_read *r
 static bool put_service_node(const struct catalog_instance *instance, void *context) {
     struct listing *list = context;
     if (http_match_tags(list->req, &instance->service->tags) &&
-        http_match_node_meta(list->req, instance->node)) {
+        http_match_node_meta(list->req, instance->node) &&
+        filter_keeps(list->req->filter, instance)) {
         encode_service_node(&list->json, instance, list->dc);
     }
     return true;
@@ -191,14 +193,18 @@ static const struct catalog_node *find_node(const struct http_request *req,
 
 static bool put_service_member(const struct catalog_service *service, void *context) {
     struct listing *list = context;
-    json_key(&list->json, service->id);
-    encode_node_service(&list->json, service);
+    if (filter_keeps(list->req->filter, service)) {
+        json_key(&list->json, service->id);
+        encode_node_service(&list->json, service);
+    }
     return true;
 }
 
 static bool put_service(const struct catalog_service *service, void *context) {
     struct listing *list = context;
-    encode_node_service(&list->json, service);
+    if (filter_keeps(list->req->filter, service)) {
+        encode_node_service(&list->json, service);
+    }
     return true;
 }
 

@@ -26,7 +26,9 @@ static void end(struct listing *list, struct http_response *res) {
 
 static bool put_check(const struct catalog_check *check, void *context) {
     struct listing *list = context;
-    encode_check(&list->json, check);
+    if (filter_keeps(list->req->filter, check)) {
+        encode_check(&list->json, check);
+    }
     return true;
 }
 
@@ -43,7 +45,8 @@ static bool put_state(const struct catalog_check *check, void *context) {
     struct listing *list = context;
     if (strcmp(list->state, "any") == 0 || strcmp(list->state, check->status) == 0) {
         const struct catalog_node *node = view_get_node(list->view, check->node);
-        if (node != NULL && http_match_node_meta(list->req, node)) {
+        if (node != NULL && http_match_node_meta(list->req, node) &&
+            filter_keeps(list->req->filter, check)) {
             encode_check(&list->json, check);
         }
     }
@@ -73,7 +76,8 @@ static bool gather_checks(const struct catalog_instance *instance, void *context
         return true;
     }
     for (uint32_t i = 0; i < instance->check_count; i++) {
-        if (*instance->checks[i]->service_id == '\0') {
+        if (*instance->checks[i]->service_id == '\0' ||
+            !filter_keeps(gather->req->filter, instance->checks[i])) {
             continue;
         }
         if (gather->count == gather->capacity) {
@@ -123,7 +127,8 @@ static bool put_instance(const struct catalog_instance *instance, void *context)
     struct listing *list = context;
     if ((list->passing && instance->health != HEALTH_PASSING) ||
         !http_match_tags(list->req, &instance->service->tags) ||
-        !http_match_node_meta(list->req, instance->node)) {
+        !http_match_node_meta(list->req, instance->node) ||
+        !filter_keeps(list->req->filter, instance)) {
         return true;
     }
     json_object_begin(&list->json);

@@ -76,14 +76,20 @@ enum err http_query_parse(const struct http_request *req, int64_t wait_default_m
     if (err == ERR_OK) {
         err = parse_consistency(req, &query, text);
     }
-    if (err == ERR_OK && *str_or_empty(http_request_param(req, "filter")) != '\0') {
-        err = err_set(text, ERR_REFUSED, "?filter is not offered by this version");
-    }
     if (err == ERR_OK) {
         err = parse_dc(req, text);
     }
     *ret_query = query;
     return err;
+}
+
+enum err http_filter_parse(struct http_request *req, enum filter_rows rows, struct err_text *text) {
+    const char *expression = str_or_empty(http_request_param(req, "filter"));
+    if (rows == FILTER_NOTHING || *expression == '\0') {
+        return ERR_OK;
+    }
+    return filter_compile(rows, expression, req->backend->facts->datacenter, req->arena,
+                          &req->filter, text);
 }
 
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name) {

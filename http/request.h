@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "catalog/backend.h"
+#include "catalog/filter.h"
 #include "catalog/watch.h"
 #include "http/http.h"
 
@@ -31,8 +32,9 @@ struct http_request {
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
-    bool pretty;   /* indent */
-    bool new_line; /* ?pretty was given: ends with a newline too */
+    struct filter *filter; /* over the route's rows; NULL = all */
+    bool pretty;           /* indent */
+    bool new_line;         /* ?pretty was given: ends with a newline too */
 };
 
 #define HTTP_HEADERS_MAX 8
@@ -90,7 +92,8 @@ struct http_route {
     http_call_fn *call;
     const char *ok_body; /* of a call */
     http_local_fn *local;
-    const char *missing; /* 400 text when rest is empty; NULL: may be empty */
+    enum filter_rows filter; /* what ?filter= judges; 0: the route does not know it */
+    const char *missing;     /* 400 text when rest is empty; NULL: may be empty */
 };
 
 /* Longest pattern that fits, with req->rest set; NULL. ret_redirect: the path lacks a slash. */
@@ -125,6 +128,8 @@ struct http_query {
 /* ERR_INVALID (400) or ERR_REFUSED (500) and the contract's sentence. */
 enum err http_query_parse(const struct http_request *req, int64_t wait_default_ms,
                           int64_t wait_max_ms, struct http_query *ret_query, struct err_text *text);
+/* Sets req->filter from ?filter=. ERR_REFUSED. */
+enum err http_filter_parse(struct http_request *req, enum filter_rows rows, struct err_text *text);
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
 
 /* ---- encode.c: the one encoder of rows (contract 5) ---- */
