@@ -1,7 +1,7 @@
 #!/bin/bash
 # All benchmarks. Each comparison starts both sides itself, in one run, and prints ratios.
 #
-#   tests/bench/run.sh [lookup|watchers|idle|instances|dns]...
+#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|dns]...
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -12,7 +12,7 @@ gcc -O2 -o build/release/bare_httpd tests/bench/bare_httpd.c -lmicrohttpd
 gcc -O2 -D_GNU_SOURCE -o build/release/watch_client tests/bench/watch_client.c
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances dns)
+[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter dns)
 for name in "${names[@]}"; do
     if [ "$name" = dns ]; then
         tests/bench/dns.sh --cairn build/release/cairn
