@@ -234,7 +234,7 @@ static void leader_changed(void *context, bool leader) {
     struct agent *agent = context;
     if (leader) {
         runners_adopt(agent);
-        sync_lead(agent->sync);
+        sync_full(agent->sync);
     }
 }
 
@@ -344,7 +344,13 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         if (agent->files == NULL) {
             return false;
         }
-        files_load(agent->files, agent->local, runners_keep_state, agent);
+        if (files_load(agent->files, agent->local, runners_keep_state, agent) > 0) {
+            log_write(
+                agent->log, LOG_ERROR, MODULE,
+                "registrations of this agent can't be read: what the catalog has of them stays; "
+                "register them again and restart");
+            sync_keep_unknown(agent->sync);
+        }
     }
     local_publish(agent->local);
     return true;

@@ -33,6 +33,15 @@ static void command_done(struct group_proposal *proposal, enum err err,
     finish(pending);
 }
 
+static void file_saved(void *context, enum err err, const struct err_text *text) {
+    struct pending *pending = context;
+    if (err != ERR_OK && pending->call->err == ERR_OK) {
+        pending->call->err = err;
+        pending->call->text = *text;
+    }
+    sync_release(&pending->wait);
+}
+
 static void wait_done(struct sync_wait *wait) {
     finish(CONTAINER_OF(wait, struct pending, wait));
 }
@@ -41,7 +50,7 @@ static void save(struct pending *pending, enum local_kind kind, const char *id) 
     struct agent *agent = pending->agent;
     if (agent->files != NULL) {
         sync_hold(&pending->wait);
-        files_save(agent->files, agent->local, kind, id, sync_file_saved, &pending->wait);
+        files_save(agent->files, agent->local, kind, id, file_saved, pending);
     }
 }
 
@@ -172,9 +181,6 @@ static void submit(void *context, struct backend_call *call) {
         struct buf out;
         buf_init(&out, LIMIT_ENTRY_BYTES);
         codec_encode_command(&call->command, &out);
-        if (out.failed) {
-            buf_clear(&out);
-        }
         pending->proposal.data = (uint8_t *)buf_take(&out, &pending->proposal.size);
         pending->task.run = run_command;
     }
