@@ -1,5 +1,8 @@
 #include "base/json.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -165,6 +168,32 @@ void json_i64(struct json *json, int64_t value) {
         buf_append_byte(json->out, '-');
     }
     buf_append_u64(json->out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+void json_f64(struct json *json, double value) {
+    char text[400];
+    if (!isfinite(value)) {
+        json_null(json);
+        return;
+    }
+    int digits = 15;
+    do {
+        snprintf(text, sizeof text, "%.*g", digits++, value);
+    } while (digits <= 17 && strtod(text, NULL) != value);
+    /* Go changes to exponents later than C does. */
+    if (strchr(text, 'e') != NULL && fabs(value) >= 1e-6 && fabs(value) < 1e21) {
+        int after = fabs(value) < 1 ? digits + 5 : 0;
+        snprintf(text, sizeof text, "%.*f", after, value);
+        char *end = text + strlen(text);
+        while (strchr(text, '.') != NULL && end > text && (end[-1] == '0' || end[-1] == '.')) {
+            bool point = *--end == '.';
+            *end = '\0';
+            if (point) {
+                break;
+            }
+        }
+    }
+    json_raw(json, text);
 }
 
 void json_bool(struct json *json, bool value) {

@@ -27,6 +27,8 @@ void json_key(struct json *json, const char *key);
 void json_str(struct json *json, const char *s);
 void json_u64(struct json *json, uint64_t value);
 void json_i64(struct json *json, int64_t value);
+/* The shortest text that reads back as value, as Go writes it; null when it is not finite. */
+void json_f64(struct json *json, double value);
 void json_bool(struct json *json, bool value);
 void json_null(struct json *json);
 /* One complete compact JSON value. It is indented anew when the writer is pretty. */
