@@ -220,7 +220,9 @@ static void describe(struct agent *agent) {
         .version = CAIRN_API_VERSION,
         .build_date = CAIRN_BUILD_DATE,
         .leader_address = arena_strdup(&agent->arena, server),
+        .data_dir = config->dev ? "" : config->data_dir,
         .serf_lan_port = (uint16_t)config->serf_lan_port,
+        .serf_wan_port = (uint16_t)config->serf_wan_port,
         .server = config->server,
     };
     describe_node(agent);

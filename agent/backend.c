@@ -209,6 +209,7 @@ static void get_stats(void *context, struct backend_stats *ret_stats) {
         .applied_index = status.applied_index,
         .snapshot_index = status.snapshot_index,
         .snapshot_term = status.snapshot_term,
+        .configuration_index = status.configuration_index,
         .uptime_ms = clock_monotonic_ms() - agent->started_at_ms,
     };
 }

@@ -42,6 +42,7 @@ void group_refresh_status(struct group *group) {
         .applied_index = group->applied,
         .snapshot_index = raft.snapshot_index,
         .snapshot_term = raft.snapshot_term,
+        .configuration_index = raft.configuration_index,
         .leader = atomic_load(&group->has_leader),
     };
     pthread_mutex_unlock(&group->status_mutex);

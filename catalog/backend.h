@@ -49,7 +49,8 @@ struct backend_facts {
     const char *leader_address; /* this server's RPC "ip:port", as status and members show it */
     struct str_map node_meta;
     const char *config_json, *debug_config_json; /* objects for /v1/agent/self */
-    uint16_t serf_lan_port;
+    const char *data_dir; /* "" = none */
+    uint16_t serf_lan_port, serf_wan_port;
     bool server;
 };
 
@@ -57,6 +58,7 @@ struct backend_facts {
 struct backend_stats {
     bool leader;
     uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
+    uint64_t configuration_index; /* of the Raft group */
     int64_t uptime_ms;
 };
 

@@ -94,13 +94,15 @@ static void put_runtime_stats(struct json *json) {
     json_object_end(json);
 }
 
-static void put_member(struct json *json, const struct backend *backend) {
-    const struct backend_facts *facts = backend->facts;
+void encode_member(struct json *json, const struct http_request *req, bool wan) {
+    const struct backend_facts *facts = req->backend->facts;
     const char *port = strrchr(facts->leader_address, ':');
     json_object_begin(json);
-    json_member_str(json, "Name", facts->node_name);
+    json_member_str(json, "Name",
+                    wan ? arena_format(req->arena, "%s.%s", facts->node_name, facts->datacenter)
+                        : facts->node_name);
     json_member_str(json, "Addr", facts->advertise_ip);
-    json_member_u64(json, "Port", facts->serf_lan_port);
+    json_member_u64(json, "Port", wan ? facts->serf_wan_port : facts->serf_lan_port);
     json_key(json, "Tags");
     json_object_begin(json);
     json_member_str(json, "acls", "0");
@@ -115,6 +117,7 @@ static void put_member(struct json *json, const struct backend *backend) {
     json_member_str(json, "vsn", "2");
     json_member_str(json, "vsn_max", "3");
     json_member_str(json, "vsn_min", "2");
+    json_member_str(json, "wan_join_port", arena_format(req->arena, "%u", facts->serf_wan_port));
     json_object_end(json);
     json_member_u64(json, "Status", 1);
     json_member_u64(json, "ProtocolMin", 1);
@@ -138,7 +141,7 @@ void handle_agent_self(const struct http_request *req, struct http_response *res
     json_key(&json, "Coord");
     json_null(&json);
     json_key(&json, "Member");
-    put_member(&json, backend);
+    encode_member(&json, req, false);
     json_key(&json, "Stats");
     json_object_begin(&json);
     put_agent_stats(&json, backend);

@@ -4,6 +4,9 @@
 
 #include "http/request.h"
 
+/* This agent as a member of its pool (contract 10.4). */
+void encode_member(struct json *json, const struct http_request *req, bool wan);
+
 http_local_fn handle_status_leader, handle_status_peers;
 
 http_local_fn handle_catalog_datacenters;
@@ -14,6 +17,7 @@ http_read_fn handle_catalog_nodes, handle_catalog_services, handle_catalog_servi
 http_read_fn handle_health_node, handle_health_checks, handle_health_state, handle_health_service;
 
 http_local_fn handle_agent_self, handle_agent_version, handle_agent_services, handle_agent_checks;
+http_local_fn handle_agent_members, handle_agent_host, handle_operator_raft_configuration;
 http_call_fn handle_agent_leave, handle_agent_service_register, handle_agent_service_deregister,
     handle_agent_check_register, handle_agent_check_deregister, handle_agent_check_pass,
     handle_agent_check_warn, handle_agent_check_fail, handle_agent_check_update;

@@ -75,6 +75,8 @@ static const struct http_route routes[] = {
     /* agent */
     {.pattern = "/v1/agent/self", .method = "GET", .local = handle_agent_self},
     {.pattern = "/v1/agent/version", .method = "GET", .local = handle_agent_version},
+    {.pattern = "/v1/agent/members", .method = "GET", .local = handle_agent_members},
+    {.pattern = "/v1/agent/host", .method = "GET", .local = handle_agent_host},
     {.pattern = "/v1/agent/services",
      .method = "GET",
      .local = handle_agent_services,
@@ -116,6 +118,10 @@ static const struct http_route routes[] = {
      .method = "PUT",
      .call = handle_agent_check_update,
      .ok_body = ""},
+    /* operator */
+    {.pattern = "/v1/operator/raft/configuration",
+     .method = "GET",
+     .local = handle_operator_raft_configuration},
 };
 
 const struct http_route *http_routes(size_t *ret_count) {
