@@ -1,56 +1,113 @@
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "agent/command.h"
 
+/* Sorted. A name of two words belongs to the group that is its first. */
 static const struct command {
     const char *name;
-    int (*run)(int argc, char **argv);
+    command_fn *run; /* NULL: a group */
     const char *synopsis;
 } commands[] = {
     {"agent", command_agent, "Runs an agent"},
+    {"catalog", NULL, "Shows the catalog"},
+    {"catalog datacenters", command_catalog_datacenters, "Lists the known datacenters"},
+    {"catalog nodes", command_catalog_nodes, "Lists the nodes of a datacenter"},
+    {"catalog services", command_catalog_services, "Lists the services of a datacenter"},
+    {"info", command_info, "Shows numbers about an agent"},
+    {"keygen", command_keygen, "Generates a key for the encryption of gossip"},
+    {"leave", command_leave, "Makes an agent leave its datacenter and stop"},
+    {"maint", command_maint, "Controls maintenance mode of a node or service"},
+    {"members", command_members, "Lists the members of an agent's pool"},
+    {"monitor", command_monitor, "Shows the log of a running agent"},
+    {"services", NULL, "Registers and deregisters services"},
+    {"services deregister", command_services_deregister, "Takes services off an agent"},
+    {"services register", command_services_register, "Registers services with an agent"},
     {"version", command_version, "Prints the version"},
 };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
-static void usage(FILE *to) {
-    fprintf(to,
-            "Usage: cairn [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n");
+/* What follows "<group> " in a name; NULL: not a command of the group. group "" is the top. */
+static const char *name_within(const char *name, const char *group) {
+    size_t size = strlen(group);
+    if (size > 0 && (strncmp(name, group, size) != 0 || name[size] != ' ')) {
+        return NULL;
+    }
+    const char *rest = size > 0 ? name + size + 1 : name;
+    return strchr(rest, ' ') == NULL ? rest : NULL;
+}
+
+static void usage(FILE *to, const char *group) {
+    int widest = 0;
     for (size_t i = 0; i < COMMANDS; i++) {
-        fprintf(to, "    %-9s%s\n", commands[i].name, commands[i].synopsis);
+        const char *name = name_within(commands[i].name, group);
+        widest = name != NULL && (int)strlen(name) > widest ? (int)strlen(name) : widest;
+    }
+    if (*group == '\0') {
+        fprintf(to, "Usage: cairn [--version] [--help] <command> [<args>]\n\n"
+                    "Available commands are:\n");
+    } else {
+        fprintf(to, "Usage: cairn %s <subcommand> [options] [args]\n\nSubcommands:\n", group);
+    }
+    for (size_t i = 0; i < COMMANDS; i++) {
+        const char *name = name_within(commands[i].name, group);
+        if (name != NULL) {
+            fprintf(to, "    %-*s    %s\n", widest, name, commands[i].synopsis);
+        }
     }
     fprintf(to, "\n");
 }
 
-static int is_one_of(const char *s, const char *a, const char *b, const char *c) {
+static bool is_one_of(const char *s, const char *a, const char *b, const char *c) {
     return strcmp(s, a) == 0 || strcmp(s, b) == 0 || strcmp(s, c) == 0;
+}
+
+static const struct command *find(const char *group, const char *word) {
+    for (size_t i = 0; i < COMMANDS; i++) {
+        const char *name = name_within(commands[i].name, group);
+        if (name != NULL && strcmp(name, word) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int run_group(const char *group, int argc, char **argv) {
+    const struct command *command = argc > 0 ? find(group, argv[0]) : NULL;
+    if (command != NULL) {
+        return command->run(argc - 1, argv + 1);
+    }
+    bool help = argc > 0 && is_one_of(argv[0], "-h", "-help", "--help");
+    usage(help ? stdout : stderr, group);
+    return help ? 0 : 1;
 }
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        usage(stderr);
+        usage(stderr, "");
         return 127;
     }
     if (is_one_of(argv[1], "-h", "-help", "--help")) {
-        usage(stdout);
+        usage(stdout, "");
         return 0;
     }
     if (is_one_of(argv[1], "-v", "-version", "--version")) {
         return command_version(0, NULL);
     }
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run(argc - 2, argv + 2);
-        }
+    const struct command *command = find("", argv[1]);
+    if (command != NULL) {
+        return command->run != NULL ? command->run(argc - 2, argv + 2)
+                                    : run_group(command->name, argc - 2, argv + 2);
     }
     if (argv[1][0] == '-') {
         fprintf(stderr,
                 "Invalid flags before the subcommand. If these flags are for the subcommand, "
                 "please put them after the subcommand.\n\n");
-        usage(stderr);
+        usage(stderr, "");
         return 1;
     }
-    usage(stderr);
+    usage(stderr, "");
     return 127;
 }
