@@ -176,22 +176,20 @@ void json_f64(struct json *json, double value) {
         json_null(json);
         return;
     }
-    int digits = 15;
+    int digits = 14;
     do {
-        snprintf(text, sizeof text, "%.*g", digits++, value);
-    } while (digits <= 17 && strtod(text, NULL) != value);
-    /* Go changes to exponents later than C does. */
-    if (strchr(text, 'e') != NULL && fabs(value) >= 1e-6 && fabs(value) < 1e21) {
-        int after = fabs(value) < 1 ? digits + 5 : 0;
-        snprintf(text, sizeof text, "%.*f", after, value);
-        char *end = text + strlen(text);
-        while (strchr(text, '.') != NULL && end > text && (end[-1] == '0' || end[-1] == '.')) {
-            bool point = *--end == '.';
-            *end = '\0';
-            if (point) {
-                break;
-            }
+        snprintf(text, sizeof text, "%.*g", ++digits, value);
+    } while (digits < 17 && strtod(text, NULL) != value);
+    char *mark = strchr(text, 'e');
+    if (mark != NULL && fabs(value) >= 1e-6 && fabs(value) < 1e21) {
+        /* Go changes to exponents later than C does. */
+        int after = digits - 1 - atoi(mark + 1);
+        size_t size = (size_t)snprintf(text, sizeof text, "%.*f", after > 0 ? after : 0, value);
+        while (after > 0 && text[size - 1] == '0') {
+            text[--size] = '\0';
         }
+    } else if (mark != NULL && mark[2] == '0') {
+        memmove(mark + 2, mark + 3, strlen(mark + 3) + 1); /* e-09 is e-9 there */
     }
     json_raw(json, text);
 }

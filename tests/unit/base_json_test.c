@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +201,41 @@ static void a_full_buffer_shows(void **state) {
     }
 }
 
+static void floats_as_go(void **state) {
+    static const struct {
+        double value;
+        const char *json;
+    } rows[] = {
+        {0, "0"},
+        {1, "1"},
+        {-2.5, "-2.5"},
+        {0.1, "0.1"},
+        {1.0 / 3, "0.3333333333333333"},
+        {1e15, "1000000000000000"},
+        {123456789.125, "123456789.125"},
+        {1e20, "100000000000000000000"},
+        {1e21, "1e+21"},
+        {1e-5, "0.00001"},
+        {0.0000015, "0.0000015"},
+        {1e-7, "1e-7"},
+        {2.5e-10, "2.5e-10"},
+        {1e100, "1e+100"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf out;
+        struct json json;
+        begin(&json, &out, false);
+        json_f64(&json, rows[i].value);
+        CHECK_OUT(&out, rows[i].json);
+    }
+    struct buf out;
+    struct json json;
+    begin(&json, &out, false);
+    json_f64(&json, (double)INFINITY);
+    CHECK_OUT(&out, "null");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_as_go),
@@ -207,6 +243,7 @@ int main(void) {
         cmocka_unit_test(pretty),
         cmocka_unit_test(top_level_values),
         cmocka_unit_test(raw_is_indented_anew),
+        cmocka_unit_test(floats_as_go),
         cmocka_unit_test(a_full_buffer_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
