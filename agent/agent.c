@@ -318,6 +318,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
         .published = published,
         .leader_changed = leader_changed,
         .context = agent,
+        .metrics = agent->telemetry.metrics,
     };
     bool known;
     if (find_node_id(agent, &group.node, &known, text) != ERR_OK) {
@@ -350,6 +351,8 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,
         .seed = random_u64(),
+        .register_timing = agent->telemetry.catalog_register,
+        .deregister_timing = agent->telemetry.catalog_deregister,
     };
     agent->sync = sync_create(&sync);
     if (!runners_create(agent, text)) {
@@ -382,6 +385,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .query_wait_default_ms = config->default_query_time_ns / DURATION_MS,
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
+        .metrics = agent->telemetry.metrics,
         .seed = random_u64(),
     };
     agent->http =
@@ -415,6 +419,7 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .catalog = agent->catalog,
         .ready = agent->backend.had_leader,
         .ready_context = agent,
+        .metrics = agent->telemetry.metrics,
     };
     dns.answers.domain = config->domain;
     dns.answers.alt_domain = config->alt_domain;
@@ -448,6 +453,7 @@ struct agent *agent_create(const struct config *config, struct log *log, struct 
     agent->loop = loop_create(text);
     bool started = agent->loop != NULL &&
                    loop_watch_signals(agent->loop, signals, 3, on_signal, agent, text) == ERR_OK;
+    telemetry_create(agent);
     agent->epoch = epoch_create();
     agent->watches = watches_create();
     agent->catalog = catalog_create(agent->epoch, agent->watches);
@@ -495,6 +501,7 @@ void agent_destroy(struct agent *agent) {
         _exit(agent->exit_code);
     }
     sync_destroy(agent->sync);
+    telemetry_destroy(agent);
     local_destroy(agent->local);
     catalog_destroy(agent->catalog);
     watches_destroy(agent->watches);

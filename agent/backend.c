@@ -182,6 +182,9 @@ static void submit(void *context, struct backend_call *call) {
         buf_init(&out, LIMIT_ENTRY_BYTES);
         codec_encode_command(&call->command, &out);
         pending->proposal.data = (uint8_t *)buf_take(&out, &pending->proposal.size);
+        pending->proposal.timing = call->command.kind == COMMAND_REGISTER
+                                       ? agent->telemetry.catalog_register
+                                       : agent->telemetry.catalog_deregister;
         pending->task.run = run_command;
     }
     loop_post(agent->loop, &pending->task);
@@ -225,5 +228,8 @@ void backend_init(struct agent *agent) {
         .had_leader = had_leader,
         .submit = submit,
         .get_stats = get_stats,
+        .metrics = agent->telemetry.metrics,
+        .refresh_metrics = telemetry_refresh,
+        .prometheus = agent->config->telemetry.prometheus_retention_ns > 0,
     };
 }

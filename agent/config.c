@@ -42,6 +42,7 @@ static void set_defaults(struct config *c) {
                          .http_max_conns_per_client = LIMIT_HTTP_CONNECTIONS_PER_CLIENT,
                          .default_query_time_ns = LIMIT_QUERY_WAIT_DEFAULT_MS * DURATION_MS,
                          .max_query_time_ns = LIMIT_QUERY_WAIT_MAX_MS * DURATION_MS,
+                         .telemetry = {.metrics_prefix = "consul", .filter_default = true},
                          .dns = {.allow_stale = true,
                                  .node_meta_txt = true,
                                  .udp_answer_limit = 3,

@@ -30,6 +30,13 @@ struct config {
         int64_t soa_refresh_s, soa_retry_s, soa_expire_s, soa_min_ttl_s;
     } dns;
 
+    struct config_telemetry {
+        int64_t prometheus_retention_ns;
+        const char *metrics_prefix;
+        bool disable_hostname, filter_default;
+        struct str_list prefix_filter;
+    } telemetry;
+
     /* Derived. */
     enum log_level level;
     struct addr bind, advertise;

@@ -51,6 +51,16 @@ static const struct decode_field dns_fields[] = {
     {.name = "soa", .kind = DECODE_INLINE, .spec = &soa_spec},
 };
 
+static const struct decode_field telemetry_fields[] = {
+    KEY(telemetry.prometheus_retention_ns, "prometheus_retention_time", DECODE_DURATION),
+    KEY(telemetry.metrics_prefix, "metrics_prefix", DECODE_STR),
+    KEY(telemetry.disable_hostname, "disable_hostname", DECODE_BOOL),
+    KEY(telemetry.filter_default, "filter_default", DECODE_BOOL),
+    KEY(telemetry.prefix_filter, "prefix_filter", DECODE_STR_LIST),
+};
+
+static const struct decode_spec telemetry_spec = {"telemetry", sizeof(struct config),
+                                                  telemetry_fields, COUNT(telemetry_fields), false};
 static const struct decode_spec addresses_spec = {"addresses", sizeof(struct config),
                                                   addresses_fields, COUNT(addresses_fields), false};
 static const struct decode_spec ports_spec = {"ports", sizeof(struct config), ports_fields,
@@ -80,6 +90,7 @@ static const struct decode_field top_fields[] = {
     {.name = "ports", .kind = DECODE_INLINE, .spec = &ports_spec},
     {.name = "dns_config", .kind = DECODE_INLINE, .spec = &dns_spec},
     {.name = "limits", .kind = DECODE_INLINE, .spec = &limits_spec},
+    {.name = "telemetry", .kind = DECODE_INLINE, .spec = &telemetry_spec},
 };
 
 static const struct decode_spec top_spec = {"config", sizeof(struct config), top_fields,

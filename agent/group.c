@@ -88,6 +88,10 @@ void group_answer_applied(struct group *group) {
     while (proposal != NULL) {
         struct group_proposal *next = proposal->next;
         struct err_text *text = proposal->text;
+        if (proposal->timing != NULL) {
+            metric_sample(proposal->timing,
+                          metrics_ms_since(proposal->proposed_at_ns, metrics_clock_ns()));
+        }
         proposal->done(proposal, proposal->result, text != NULL ? text : &nothing);
         free(text);
         proposal = next;
@@ -98,6 +102,7 @@ void group_propose(struct group *group, struct group_proposal *proposal) {
     struct err_text text = {""};
     enum err err = ERR_OK;
     proposal->next = NULL;
+    proposal->proposed_at_ns = metrics_clock_ns();
     if (group->closing) {
         err = err_set(&text, ERR_CLOSED, "the agent is stopping");
     } else if (group->disk_failed) {
@@ -179,6 +184,7 @@ static void batch_done(void *context, enum err result, const char *message) {
 static void send_batch(struct group *group, struct batch *batch) {
     batch->task.run = batch_back;
     batch->refused = false;
+    batch->sent_at_ns = metrics_clock_ns();
     group->appends_under_way++;
     if (group->storage != NULL) {
         storage_append(group->storage, batch->entries, batch->count, batch_done, batch);
@@ -231,6 +237,9 @@ static void batch_back(struct loop_task *task) {
         struct raft_event event = {.kind = RAFT_EVENT_PERSISTED,
                                    .persisted = {.term = last->term, .index = last->index}};
         batch->persisted = true;
+        metric_sample(group->metrics.dispatch_log,
+                      metrics_ms_since(batch->sent_at_ns, metrics_clock_ns()));
+        metric_set(group->metrics.dispatch_logs, batch->count);
         group_step(group, &event);
     }
     if (batch->refused && group->appends_under_way == 0 && !group->retrying) {
@@ -247,6 +256,7 @@ static void append(struct group *group, const struct raft_append *append,
     struct batch *batch = mem_calloc(1, sizeof *batch);
     batch->group = group;
     batch->count = append->count;
+    batch->appended_at_ns = metrics_clock_ns();
     batch->entries = mem_calloc(append->count, sizeof *batch->entries);
     batch->proposals = proposals;
     struct group_proposal *proposal = proposals;
@@ -260,6 +270,9 @@ static void append(struct group *group, const struct raft_append *append,
             proposal->index = append->first + i;
             proposal = proposal->next;
         }
+    }
+    if (append->kind == RAFT_ENTRY_COMMAND) {
+        metric_count(group->metrics.apply, append->count);
     }
     if (append->kind == RAFT_ENTRY_CONFIGURATION) {
         struct buf out;
@@ -360,6 +373,7 @@ static void follow_output(struct group *group, const struct raft_output *output)
     if (output->role_changed) {
         log_write(group->config.log, LOG_INFO, MODULE, "entering %s state: term=%llu",
                   raft_role_name(output->role), (unsigned long long)output->term);
+        group_metrics_role(&group->metrics, output->role);
         if (output->role != RAFT_LEADER) {
             static const struct err_text lost = {"leadership lost while committing log"};
             answer_appended(group, ERR_TIMEOUT, &lost);
@@ -447,6 +461,7 @@ struct uuid group_node(const struct group *group) {
 struct group *group_create(const struct group_config *config, struct err_text *text) {
     struct group *group = mem_calloc(1, sizeof *group);
     group->config = *config;
+    group_metrics_init(&group->metrics, config->metrics);
     group->waiting_last = &group->waiting;
     group->batches_last = &group->batches;
     group->applied_last = &group->applied_list;

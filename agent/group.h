@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/uuid.h"
 #include "catalog/catalog.h"
 #include "net/loop.h"
@@ -29,6 +30,7 @@ struct group_config {
     /* This server's leadership, once its catalog is current, has begun or ended. */
     void (*leader_changed)(void *context, bool leader);
     void *context;
+    struct metrics *metrics; /* NULL: nothing is recorded */
 };
 
 /* Opens the disk, restores the newest snapshot and starts the core; what the log holds is applied
@@ -48,6 +50,8 @@ struct group_proposal {
     uint64_t index;        /* of its entry, once it is appended */
     enum err result;       /* of its apply, until the view that shows it is published */
     struct err_text *text; /* NULL: nothing to say; the group's */
+    struct metric *timing; /* samples the time until the answer; NULL: nothing does */
+    uint64_t proposed_at_ns;
     /* ERR_OK: applied. ERR_REFUSED: applied, and the catalog said no. ERR_NO_LEADER and
      * ERR_OVERLOADED, ERR_NO_SPACE, ERR_TOO_LARGE: surely not appended. ERR_IO, ERR_TIMEOUT,
      * ERR_CLOSED: outcome unknown. */

@@ -15,8 +15,10 @@ static void apply_entry(struct group *group, const struct store_entry *entry,
     if (group->applying_failed) {
         err = err_set(&text, ERR_VERSION, "cannot apply the log further");
     } else if (entry->kind == RAFT_ENTRY_COMMAND) {
+        uint64_t begun_at_ns = metrics_clock_ns();
         err =
             catalog_apply(group->config.catalog, entry->index, entry->payload, entry->size, &text);
+        metric_sample(group->metrics.fsm_apply, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
     } else {
         catalog_skip(group->config.catalog, entry->index);
     }
@@ -40,6 +42,9 @@ static bool apply_batch(struct group *group) {
     }
     const struct store_entry *last = &batch->entries[batch->count - 1];
     ASSERT(last->index <= group->apply_to && batch->persisted);
+    metric_sample(group->metrics.commit_time,
+                  metrics_ms_since(batch->appended_at_ns, metrics_clock_ns()));
+    metric_set(group->metrics.commit_logs, batch->count);
     for (uint32_t i = 0; i < batch->count; i++) {
         struct group_proposal *proposal = batch->proposals;
         if (proposal != NULL) {

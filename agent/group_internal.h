@@ -19,11 +19,19 @@ struct batch {
     struct group *group;
     struct store_entry *entries; /* their payloads are the batch's */
     uint32_t count;
-    struct group_proposal *proposals; /* of its commands, in order; NULL for the core's own */
+    uint64_t appended_at_ns, sent_at_ns; /* sent: to the log thread, for the last time */
+    struct group_proposal *proposals;    /* of its commands, in order; NULL for the core's own */
     enum err err;
     struct err_text text;
     bool persisted;
     bool refused; /* the disk was full: append again */
+};
+
+/* Series of contract 5.2; NULL ones record nothing. */
+struct group_metrics {
+    struct metric *apply, *commit_time, *commit_logs, *dispatch_log, *dispatch_logs;
+    struct metric *fsm_apply, *take_snapshot;
+    struct metric *leader, *candidate, *follower;
 };
 
 struct vote_write {
@@ -36,6 +44,7 @@ struct vote_write {
 
 struct group {
     struct group_config config;
+    struct group_metrics metrics;
     struct raft *raft;
     struct storage *storage; /* NULL: in memory */
     struct raft_id self;
@@ -59,6 +68,7 @@ struct group {
     int snapshot_pin;
     const struct catalog_view *snapshot_view;
     struct store_snapshot_info snapshot_info;
+    uint64_t snapshot_begun_at_ns;
     uint64_t snapshot_bytes;      /* of the last one */
     int64_t snapshot_retry_at_ms; /* after a failed one */
     struct loop_task snapshot_task;
@@ -69,6 +79,11 @@ struct group {
     pthread_mutex_t status_mutex; /* a struct of numbers for people, copied whole */
     struct group_status status;
 };
+
+/* ---- group_metrics.c ---- */
+
+void group_metrics_init(struct group_metrics *to, struct metrics *metrics);
+void group_metrics_role(const struct group_metrics *metrics, enum raft_role role);
 
 /* ---- group.c ---- */
 

@@ -36,6 +36,8 @@ static void snapshot_back(struct loop_task *task) {
                   group->snapshot_text.s);
         return;
     }
+    metric_sample(group->metrics.take_snapshot,
+                  metrics_ms_since(group->snapshot_begun_at_ns, metrics_clock_ns()));
     log_write(group->config.log, LOG_INFO, MODULE, "snapshot complete up to: index=%llu bytes=%llu",
               (unsigned long long)group->snapshot_info.index,
               (unsigned long long)group->snapshot_bytes);
@@ -107,6 +109,7 @@ void group_maybe_snapshot(struct group *group) {
         return;
     }
     group->snapshot_pin = pin;
+    group->snapshot_begun_at_ns = metrics_clock_ns();
     group->snapshot_view = view;
     group->snapshot_info = (struct store_snapshot_info){
         .index = index,

@@ -13,6 +13,13 @@
 #include "http/http.h"
 #include "net/loop.h"
 
+struct telemetry {
+    struct metrics *metrics;
+    struct loop_timer tick_timer;
+    struct metric *catalog_register, *catalog_deregister;
+    struct telemetry_gauges *gauges;
+};
+
 struct agent {
     const struct config *config;
     struct log *log;
@@ -28,6 +35,7 @@ struct agent {
     struct checks *checks;
     struct http_server *http;
     struct dns_server *dns;
+    struct telemetry telemetry;
     struct backend backend;
     struct backend_facts facts;
     struct catalog_node node;
@@ -45,6 +53,15 @@ struct agent {
 /* ---- backend.c ---- */
 
 void backend_init(struct agent *agent);
+
+/* ---- telemetry.c ---- */
+
+/* Before the parts that record. */
+void telemetry_create(struct agent *agent);
+/* After them. */
+void telemetry_destroy(struct agent *agent);
+/* Gauges are what they are when somebody looks; context is the agent. See struct backend. */
+void telemetry_refresh(void *context);
 
 /* ---- runners.c: between local checks and the check engine ---- */
 

@@ -98,6 +98,8 @@ static void propose(struct sync *sync, struct telling *telling,
     codec_encode_command(command, &out);
     telling->sync = sync;
     telling->proposal.done = telling_done;
+    telling->proposal.timing = command->kind == COMMAND_REGISTER ? sync->config.register_timing
+                                                                 : sync->config.deregister_timing;
     telling->proposal.data = (uint8_t *)buf_take(&out, &size);
     telling->proposal.size = size;
     sync_hold(telling->wait);

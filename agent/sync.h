@@ -22,6 +22,7 @@ struct sync_config {
     const struct catalog_node *node; /* this agent's, as it registers it */
     uint16_t server_port;
     uint64_t seed;
+    struct metric *register_timing, *deregister_timing; /* of commands; may be NULL */
 };
 
 struct sync *sync_create(const struct sync_config *config);

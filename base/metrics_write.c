@@ -184,6 +184,10 @@ void metrics_write_prometheus(struct metrics *metrics, struct buf *out) {
     const char *last = "";
     for (unsigned i = 0; i < count; i++) {
         const struct metric_row *row = &rows[i];
+        const char *type = types[row->kind];
+        if (row->kind == METRIC_PROCESS && strstr(row->name, "_total") != NULL) {
+            type = "counter";
+        }
         /* Labelled series show once they have seen something; bare ones from the start. */
         bool counted = row->kind == METRIC_COUNTER || row->kind == METRIC_SAMPLE;
         if (counted && row->labels.count > 0 && row->total_count == 0) {
@@ -191,8 +195,7 @@ void metrics_write_prometheus(struct metrics *metrics, struct buf *out) {
         }
         full_name(metrics, row, name, sizeof name);
         if (strcmp(last, row->name) != 0) {
-            buf_append_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, row->help, name,
-                              types[row->kind]);
+            buf_append_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, row->help, name, type);
             last = row->name;
         }
         put_row(out, name, row);

@@ -5,6 +5,7 @@
 
 #include "base/epoch.h"
 #include "base/err.h"
+#include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "catalog/definition.h"
 #include "catalog/local.h"
@@ -49,7 +50,7 @@ struct backend_facts {
     const char *leader_address; /* this server's RPC "ip:port", as status and members show it */
     struct str_map node_meta;
     const char *config_json, *debug_config_json; /* objects for /v1/agent/self */
-    const char *data_dir; /* "" = none */
+    const char *data_dir;                        /* "" = none */
     uint16_t serf_lan_port, serf_wan_port;
     bool server;
 };
@@ -75,6 +76,11 @@ struct backend {
     /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
     void (*submit)(void *context, struct backend_call *call);
     void (*get_stats)(void *context, struct backend_stats *ret_stats);
+
+    struct metrics *metrics;
+    bool prometheus; /* their Prometheus form is offered */
+    /* Any thread, inside an epoch section: brings the gauges up to date. */
+    void (*refresh_metrics)(void *context);
 };
 
 #endif

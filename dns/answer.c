@@ -299,6 +299,10 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
     return write_trimmed(answer, &trim, out);
 }
 
+struct dns_asked dns_scratch_asked(const struct dns_scratch *scratch) {
+    return scratch->asked;
+}
+
 size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapshot,
                   const struct dns_question *question, uint8_t *out) {
     struct answer answer = {
@@ -312,6 +316,7 @@ size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapsh
     };
     scratch->answers_seen.used = false;
     scratch->additionals_seen.used = false;
+    scratch->asked = (struct dns_asked){.parsed = false};
     struct dns_request *request = &answer.request;
     switch (dns_request_parse(question->request, question->request_bytes, request)) {
     case DNS_REQUEST_DROP:
@@ -331,6 +336,8 @@ size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapsh
     if (answer.name.kind == DNS_NAME_OUTSIDE) {
         return write_plain(&answer, DNS_REFUSED, out);
     }
+    scratch->asked = (struct dns_asked){
+        .parsed = true, .reverse = answer.name.kind == DNS_NAME_REVERSE, .type = request->type};
     if (answer.name.kind == DNS_NAME_REVERSE) {
         answer.domain = snapshot->domains[0].name;
         answer.domain_bytes = snapshot->domains[0].bytes;

@@ -25,6 +25,13 @@ struct dns_scratch;
 struct dns_scratch *dns_scratch_create(uint64_t seed);
 void dns_scratch_destroy(struct dns_scratch *scratch); /* NULL is allowed */
 
+/* What a question asked for, for metrics. */
+struct dns_asked {
+    bool parsed; /* it was a question about names of ours */
+    bool reverse;
+    uint16_t type;
+};
+
 struct dns_question {
     const uint8_t *request;
     size_t request_bytes;
@@ -38,5 +45,8 @@ struct dns_question {
  * request deserves no reply. */
 size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapshot,
                   const struct dns_question *question, uint8_t *out);
+
+/* What the last dns_answer with this scratch was asked. */
+struct dns_asked dns_scratch_asked(const struct dns_scratch *scratch);
 
 #endif

@@ -77,6 +77,7 @@ struct section {
 
 struct dns_scratch {
     struct rand rand;
+    struct dns_asked asked; /* last */
     struct record answers[LIMIT_DNS_RECORDS];
     struct record additionals[LIMIT_DNS_RECORDS];
     struct record name_servers[LIMIT_DNS_NAME_SERVERS];

@@ -139,6 +139,7 @@ struct dns_server *dns_server_start(const struct dns_server_config *config, stru
     server->config = *config;
     server->config.threads = config->threads == 0 ? THREADS_DEFAULT : config->threads;
     server->config.listen = server->listen;
+    dns_timings_init(&server->timings, config->metrics, config->answers.node_name);
     memset(&server->config.answers, 0, sizeof server->config.answers);
     memcpy(server->listen, config->listen, config->listen_count * sizeof *config->listen);
     server->log = log;

@@ -14,6 +14,7 @@
 #include "base/epoch.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "dns/config.h"
 #include "net/addr.h"
@@ -34,6 +35,7 @@ struct dns_server_config {
      * Until then lookups get SERVFAIL. Any thread; NULL = always. */
     bool (*ready)(void *context);
     void *ready_context;
+    struct metrics *metrics; /* NULL: nothing is recorded */
 };
 
 /* Numbers for metrics, counted since the start. */

@@ -12,10 +12,18 @@
 struct udp_thread;
 struct tcp;
 
+#define DNS_TIMED_TYPES 11 /* those of contract 1.3, and all others as one */
+
+struct dns_timings {
+    struct metric *types[DNS_TIMED_TYPES];
+    struct metric *domain, *ptr;
+};
+
 struct dns_server {
     struct dns_server_config config; /* `listen` with the real ports, `answers` unset */
     struct addr listen[LIMIT_DNS_LISTEN];
     struct log *log;
+    struct dns_timings timings;
     struct dns_snapshot *_Atomic snapshot; /* read inside an epoch section */
     int stop_fd;                           /* an eventfd, readable once the threads have to end */
     struct udp_thread *udp[LIMIT_DNS_THREADS];
@@ -32,6 +40,11 @@ struct dns_source {
 
 void dns_source_enter(struct dns_server *server, struct dns_source *ret_source);
 void dns_source_exit(struct dns_server *server);
+
+/* metrics may be NULL: nothing is recorded then. */
+void dns_timings_init(struct dns_timings *timings, struct metrics *metrics, const char *node_name);
+/* Any thread. */
+void dns_timings_note(const struct dns_timings *timings, const struct dns_asked *asked, double ms);
 
 /* The thread runs at the return; it takes the sockets (one for each address) in any case. */
 struct udp_thread *udp_start(struct dns_server *server, const int *fds, uint64_t seed);

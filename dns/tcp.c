@@ -143,7 +143,11 @@ static size_t answer_message(struct connection *c, const struct dns_source *sour
                                     .view = source->view,
                                     .wall_s = source->wall_s};
     uint8_t *out = tcp->answers + used;
+    uint64_t begun_at_ns = metrics_clock_ns();
     size_t answer = dns_answer(tcp->scratch, source->snapshot, &question, out + LENGTH_BYTES);
+    const struct dns_asked asked = dns_scratch_asked(tcp->scratch);
+    dns_timings_note(&tcp->server->timings, &asked,
+                     metrics_ms_since(begun_at_ns, metrics_clock_ns()));
     c->queries++;
     if (answer == 0) {
         return used;

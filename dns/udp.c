@@ -33,6 +33,7 @@ struct udp_thread {
     struct dns_scratch *scratch;
     struct mmsghdr in[LIMIT_DNS_BATCH], out[LIMIT_DNS_BATCH];
     struct datagram datagrams[LIMIT_DNS_BATCH];
+    struct dns_asked asked[LIMIT_DNS_BATCH];
     uint8_t answers[OUT_BYTES];
 };
 
@@ -81,12 +82,20 @@ static void send_all(struct udp_thread *thread, int fd, unsigned count) {
     }
 }
 
+/* A question's time is its batch's, shared out: the clock is read twice a batch, not a question. */
+static void note_batch(struct udp_thread *thread, unsigned count, double ms) {
+    for (unsigned i = 0; i < count; i++) {
+        dns_timings_note(&thread->server->timings, &thread->asked[i], ms / count);
+    }
+}
+
 static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
     struct dns_server *server = thread->server;
     struct dns_source source;
     unsigned out = 0;
     unsigned silent = 0;
     size_t used = 0;
+    uint64_t begun_at_ns = metrics_clock_ns();
     dns_source_enter(server, &source);
     for (unsigned i = 0; i < count; i++) {
         struct datagram *datagram = &thread->datagrams[i];
@@ -101,6 +110,7 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
                                         .wall_s = source.wall_s};
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);
+        thread->asked[i] = dns_scratch_asked(thread->scratch);
         if (bytes == 0) {
             silent++;
             continue;
@@ -114,6 +124,7 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
     }
     dns_source_exit(server);
     send_all(thread, fd, out);
+    note_batch(thread, count, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
     atomic_fetch_add_explicit(&server->udp_queries, count, memory_order_relaxed);
     if (silent > 0) {
         atomic_fetch_add_explicit(&server->udp_dropped, silent, memory_order_relaxed);

@@ -111,6 +111,7 @@ static struct http_exchange *exchange_of(struct http_wait *wait) {
 
 static void end_wait(struct http_exchange *exchange, enum http_state state) {
     struct http_server *server = exchange->server;
+    http_timings_blocking(server->timings, --server->blocking);
     watches_leave(server->watches, &exchange->wait.waiter);
     loop_timer_stop(server->core, &exchange->wait.timer);
     if (exchange->fd >= 0) {
@@ -166,6 +167,7 @@ static void wait_arrived(struct loop_task *task) {
     struct http_exchange *exchange = CONTAINER_OF(task, struct http_exchange, task);
     struct http_server *server = exchange->server;
     struct http_wait *wait = &exchange->wait;
+    http_timings_blocking(server->timings, ++server->blocking);
     exchange->parked_previous = NULL;
     exchange->parked_next = server->parked_list;
     if (server->parked_list != NULL) {

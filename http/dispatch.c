@@ -144,6 +144,7 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
         answer = http_answer_share(answer);
     } else {
         answer = read_answer(server, route, req, query, view);
+        answer->route = route;
         if (answer->status == 200 && may_cache(route, req)) {
             http_cache_put(cache, question, watched.kind, watched.name, view, known_leader, answer);
         }
@@ -302,6 +303,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     }
     req->authz.token = find_token(exchange, req);
     if (route->local != NULL) {
+        req->accept = http_exchange_header(exchange, "Accept");
         dispatch_local(exchange->server, route, req, res);
         return HTTP_ANSWERED;
     }
@@ -325,7 +327,11 @@ static struct http_answer *find_repeated(struct http_exchange *exchange, const c
         http_cache_find(http_cache_get(server), exchange->uri,
                         catalog_view(server->backend->catalog), has_leader(server));
     epoch_exit(server->backend->epoch);
-    return answer != NULL ? http_answer_share(answer) : NULL;
+    if (answer != NULL) {
+        exchange->route = answer->route;
+        http_answer_share(answer);
+    }
+    return answer;
 }
 
 enum http_verdict http_dispatch(struct http_exchange *exchange, const char *method) {

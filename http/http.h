@@ -26,8 +26,9 @@ struct http_config {
     unsigned threads;               /* a listen address; >= 1 */
     int64_t connections_per_client; /* 0 = no limit; above: 429 */
     int64_t query_wait_default_ms, query_wait_max_ms;
-    bool pretty_always; /* -dev */
-    uint64_t seed;      /* of the jitter of waits */
+    bool pretty_always;      /* -dev */
+    uint64_t seed;           /* of the jitter of waits */
+    struct metrics *metrics; /* NULL: nothing is recorded */
 };
 
 /* All pointers but config are borrowed until the stop; config is copied. Call it on the core's

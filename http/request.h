@@ -29,6 +29,7 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
+    const char *accept; /* the header; NULL = absent */
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;

@@ -213,6 +213,10 @@ static enum MHD_Result send_answer(struct http_exchange *exchange) {
     }
     enum MHD_Result result =
         MHD_queue_response(exchange->connection, (unsigned)exchange->answer->status, response);
+    if (exchange->route != NULL) {
+        http_timings_note(exchange->server->timings, exchange->route, exchange->answer->status,
+                          exchange->begun_at_ns);
+    }
     http_answer_drop(exchange->answer);
     exchange->answer = NULL;
     return result;
@@ -280,6 +284,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     (void)version;
     if (!exchange->started) {
         exchange->started = true;
+        exchange->begun_at_ns = metrics_clock_ns();
         return MHD_YES; /* an answer in this first call would close the connection */
     }
     if (*upload_size > 0) {
@@ -386,6 +391,7 @@ struct http_server *http_server_start(const struct http_config *config,
     server->core = core;
     server->log = log;
     rand_init(&server->rand, config->seed);
+    server->timings = http_timings_create(config->metrics, backend->facts->node_name);
     server->clients = http_clients_create(config->connections_per_client);
     server->daemons = mem_calloc(config->listen_count, sizeof *server->daemons);
     ASSERT(pthread_key_create(&server->cache_key, http_cache_destroy) == 0);
@@ -448,6 +454,7 @@ void http_server_destroy(struct http_server *server) {
     http_hang_ups_close(server);
     pthread_key_delete(server->cache_key);
     http_clients_destroy(server->clients);
+    free(server->timings);
     free(server->daemons);
     free(server);
 }

@@ -15,8 +15,9 @@ struct http_prepared; /* the library's response object */
 struct http_answer {
     _Atomic unsigned references;
     int status;
-    uint64_t index; /* result index of a read, else 0 */
-    uint64_t hash;  /* of the body; 0 until http_answer_hash */
+    uint64_t index;                 /* result index of a read, else 0 */
+    uint64_t hash;                  /* of the body; 0 until http_answer_hash */
+    const struct http_route *route; /* of a kept answer */
     const char *body;
     size_t body_size;
     struct http_prepared *prepared;             /* owns the body */
@@ -62,6 +63,7 @@ struct http_exchange {
     bool refused; /* over the connection limit */
     bool too_large;
     int fd;
+    uint64_t begun_at_ns;
     char *uri; /* as it came, not decoded */
     struct buf body;
     struct arena arena;
@@ -75,6 +77,7 @@ struct http_exchange {
 };
 
 struct http_worker;
+struct http_timings;
 struct http_clients;
 struct http_daemon;
 
@@ -91,9 +94,11 @@ struct http_server {
     pthread_key_t cache_key; /* each HTTP thread's answers */
     _Atomic bool stopping;
     _Atomic size_t parked;
+    struct http_timings *timings;
     /* The core's thread only. */
     struct http_exchange *resume;      /* ready, resumed at the end of the turn */
     struct http_exchange *parked_list; /* all that wait for a change */
+    size_t blocking;                   /* of the parked, blocking queries */
     size_t jobs;                       /* groups that the worker has */
     int hang_up_epoll;
     struct loop_poll *hang_up_poll;
@@ -136,6 +141,17 @@ struct http_answer *http_cache_find(struct http_cache *cache, const char *questi
 void http_cache_put(struct http_cache *cache, const char *question, enum watch_kind kind,
                     const char *name, const struct catalog_view *view, bool known_leader,
                     struct http_answer *answer);
+
+/* ---- timing.c ---- */
+
+/* The caller frees it with free(). */
+struct http_timings *http_timings_create(struct metrics *metrics, const char *node_name);
+/* Any thread: a request to the route has its answer. */
+void http_timings_note(struct http_timings *timings, const struct http_route *route, int status,
+                       uint64_t begun_at_ns);
+
+/* Core's thread: so many blocking queries wait. */
+void http_timings_blocking(struct http_timings *timings, size_t count);
 
 /* ---- blocking.c ---- */
 

@@ -1,0 +1,283 @@
+/* Metrics of the whole agent (contract 5): the clock of their intervals, and the gauges, which are
+ * read off the parts when somebody asks and cost nothing until then. */
+#include <dirent.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/internal.h"
+#include "base/container.h"
+#include "base/mem.h"
+
+#define MODULE "agent"
+
+enum gauge {
+    GAUGE_THREADS,
+    GAUGE_ALLOC_BYTES,
+    GAUGE_SYS_BYTES,
+    GAUGE_HEAP_OBJECTS,
+    GAUGE_MALLOC_COUNT,
+    GAUGE_FREE_COUNT,
+    GAUGE_GC_PAUSE,
+    GAUGE_GC_RUNS,
+    GAUGE_IS_LEADER,
+    GAUGE_HEALTHY,
+    GAUGE_TOLERANCE,
+    GAUGE_APPLIED,
+    GAUGE_LAST_INDEX,
+    GAUGE_CHECKS,
+    GAUGE_CHECKS_RUNNING,
+    GAUGE_CHECKS_WAITING,
+    GAUGE_CHECKS_RUNS,
+    GAUGE_NODES, /* from here on with the datacenter as label */
+    GAUGE_SERVICES,
+    GAUGE_INSTANCES,
+    GAUGE_BILLABLE,
+    GAUGE_SERVERS,
+    GAUGE_CLIENTS,
+    GAUGE_CPU_SECONDS, /* from here on of the process */
+    GAUGE_OPEN_FDS,
+    GAUGE_MAX_FDS,
+    GAUGE_RESIDENT,
+    GAUGE_VIRTUAL,
+    GAUGE_START_TIME,
+    GAUGE_COUNT
+};
+
+static const struct {
+    const char *name, *help;
+} gauges[GAUGE_COUNT] = {
+    [GAUGE_THREADS] = {"runtime.num_goroutines", "Threads of the process."},
+    [GAUGE_ALLOC_BYTES] = {"runtime.alloc_bytes", "Bytes allocated on the heap."},
+    [GAUGE_SYS_BYTES] = {"runtime.sys_bytes", "Bytes of heap from the system."},
+    [GAUGE_HEAP_OBJECTS] = {"runtime.heap_objects", "Not counted by this program: 0."},
+    [GAUGE_MALLOC_COUNT] = {"runtime.malloc_count", "Not counted by this program: 0."},
+    [GAUGE_FREE_COUNT] = {"runtime.free_count", "Not counted by this program: 0."},
+    [GAUGE_GC_PAUSE] = {"runtime.total_gc_pause_ns", "There is no garbage collector: 0."},
+    [GAUGE_GC_RUNS] = {"runtime.total_gc_runs", "There is no garbage collector: 0."},
+    [GAUGE_IS_LEADER] = {"server.isLeader", "Whether this server leads."},
+    [GAUGE_HEALTHY] = {"autopilot.healthy", "Whether all servers are healthy."},
+    [GAUGE_TOLERANCE] = {"autopilot.failure_tolerance", "Voters that may fail."},
+    [GAUGE_APPLIED] = {"raft.applied_index", "Index of the last applied entry."},
+    [GAUGE_LAST_INDEX] = {"raft.last_index", "Index of the last entry."},
+    [GAUGE_CHECKS] = {"checks.total", "Checks that this agent runs."},
+    [GAUGE_CHECKS_RUNNING] = {"checks.running", "Checks under way."},
+    [GAUGE_CHECKS_WAITING] = {"checks.waiting", "Checks that are due and wait for a place."},
+    [GAUGE_CHECKS_RUNS] = {"checks.runs", "Runs of checks since the start."},
+    [GAUGE_NODES] = {"state.nodes", "Nodes of the catalog."},
+    [GAUGE_SERVICES] = {"state.services", "Service names of the catalog."},
+    [GAUGE_INSTANCES] = {"state.service_instances", "Service instances of the catalog."},
+    [GAUGE_BILLABLE] = {"state.billable_service_instances",
+                        "Service instances but servers and proxies."},
+    [GAUGE_SERVERS] = {"members.servers", "Servers of the datacenter."},
+    [GAUGE_CLIENTS] = {"members.clients", "Client agents of the datacenter."},
+    [GAUGE_CPU_SECONDS] = {"process_cpu_seconds_total", "User and system time in seconds."},
+    [GAUGE_OPEN_FDS] = {"process_open_fds", "Open file descriptors."},
+    [GAUGE_MAX_FDS] = {"process_max_fds", "Largest number of open file descriptors."},
+    [GAUGE_RESIDENT] = {"process_resident_memory_bytes", "Resident memory in bytes."},
+    [GAUGE_VIRTUAL] = {"process_virtual_memory_bytes", "Virtual memory in bytes."},
+    [GAUGE_START_TIME] = {"process_start_time_seconds", "Start of the process, Unix time."},
+};
+
+struct telemetry_gauges {
+    struct metric *v[GAUGE_COUNT];
+    double started_at_s; /* Unix time */
+    pthread_mutex_t mutex;
+    uint64_t counted_version; /* of the view that the catalog's gauges are of */
+};
+
+/* ---- the catalog ---- */
+
+struct counts {
+    uint64_t nodes, services, instances, billable;
+    const char *last_name;
+};
+
+static bool count_node(const struct catalog_node *node, void *context) {
+    (void)node;
+    ((struct counts *)context)->nodes++;
+    return true;
+}
+
+static bool count_instance(const struct catalog_instance *instance, void *context) {
+    struct counts *counts = context;
+    const char *name = instance->service->name;
+    counts->services += !str_equal_fold(name, counts->last_name);
+    counts->instances++;
+    counts->billable += strcmp(name, "consul") != 0 && *instance->service->kind == '\0';
+    counts->last_name = name;
+    return true;
+}
+
+static void refresh_catalog(struct agent *agent, struct telemetry_gauges *to) {
+    const struct catalog_view *view = catalog_view(agent->catalog);
+    struct counts counts = {.last_name = ""};
+    pthread_mutex_lock(&to->mutex);
+    if (to->counted_version != view_version(view)) {
+        view_walk_nodes(view, count_node, &counts);
+        view_walk_all_instances(view, count_instance, &counts);
+        metric_set(to->v[GAUGE_NODES], (double)counts.nodes);
+        metric_set(to->v[GAUGE_SERVICES], (double)counts.services);
+        metric_set(to->v[GAUGE_INSTANCES], (double)counts.instances);
+        metric_set(to->v[GAUGE_BILLABLE], (double)counts.billable);
+        to->counted_version = view_version(view);
+    }
+    pthread_mutex_unlock(&to->mutex);
+}
+
+/* ---- the process ---- */
+
+static double count_descriptors(void) {
+    double count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *at;
+    while (dir != NULL && (at = readdir(dir)) != NULL) {
+        count += at->d_name[0] != '.';
+    }
+    if (dir != NULL) {
+        closedir(dir);
+        count--; /* the folder itself */
+    }
+    return count;
+}
+
+static void refresh_process(const struct telemetry_gauges *to) {
+    struct mallinfo2 heap = mallinfo2();
+    struct timespec cpu;
+    struct rlimit limit;
+    unsigned long long pages = 0, resident = 0;
+    long threads = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file != NULL && fscanf(file, "%llu %llu", &pages, &resident) != 2) {
+        pages = resident = 0;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    file = fopen("/proc/self/status", "re");
+    char line[256];
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "Threads: %ld", &threads) == 1) {
+            break;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    double page = (double)sysconf(_SC_PAGESIZE);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    metric_set(to->v[GAUGE_THREADS], (double)threads);
+    metric_set(to->v[GAUGE_ALLOC_BYTES], (double)(heap.uordblks + heap.hblkhd));
+    metric_set(to->v[GAUGE_SYS_BYTES], (double)(heap.arena + heap.hblkhd));
+    metric_set(to->v[GAUGE_CPU_SECONDS], (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9);
+    metric_set(to->v[GAUGE_OPEN_FDS], count_descriptors());
+    metric_set(to->v[GAUGE_RESIDENT], (double)resident * page);
+    metric_set(to->v[GAUGE_VIRTUAL], (double)pages * page);
+    metric_set(to->v[GAUGE_START_TIME], to->started_at_s);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        metric_set(to->v[GAUGE_MAX_FDS], (double)limit.rlim_cur);
+    }
+}
+
+/* ---- all of them ---- */
+
+void telemetry_refresh(void *context) {
+    struct agent *agent = context;
+    struct telemetry_gauges *to = agent->telemetry.gauges;
+    struct group_status status;
+    struct checks_stats checks;
+    group_get_status(agent->group, &status);
+    checks_get_stats(agent->checks, &checks);
+    metric_set(to->v[GAUGE_IS_LEADER], status.leader);
+    metric_set(to->v[GAUGE_HEALTHY], status.leader);
+    metric_set(to->v[GAUGE_APPLIED], (double)status.applied_index);
+    metric_set(to->v[GAUGE_LAST_INDEX], (double)status.last_index);
+    metric_set(to->v[GAUGE_CHECKS], (double)checks.checks);
+    metric_set(to->v[GAUGE_CHECKS_RUNNING], (double)checks.running);
+    metric_set(to->v[GAUGE_CHECKS_WAITING], (double)checks.waiting);
+    metric_set(to->v[GAUGE_CHECKS_RUNS], (double)checks.runs_done);
+    metric_set(to->v[GAUGE_SERVERS], 1);
+    refresh_catalog(agent, to);
+    refresh_process(to);
+}
+
+static int64_t next_tick_ms(struct agent *agent) {
+    return loop_now_ms(agent->loop) + METRICS_INTERVAL_MS - clock_wall_ms() % METRICS_INTERVAL_MS;
+}
+
+static void on_tick(struct loop_timer *timer) {
+    struct agent *agent = CONTAINER_OF(timer, struct agent, telemetry.tick_timer);
+    metrics_tick(agent->telemetry.metrics, clock_wall_ms());
+    loop_timer_start(agent->loop, timer, next_tick_ms(agent));
+}
+
+static void set_filter(struct agent *agent) {
+    const struct config *config = agent->config;
+    for (uint32_t i = 0; i < config->telemetry.prefix_filter.count; i++) {
+        const char *rule = config->telemetry.prefix_filter.v[i];
+        if (*rule == '\0') {
+            log_write(agent->log, LOG_WARN, MODULE,
+                      "Cannot have empty filter rule in prefix_filter");
+        } else if (*rule != '+' && *rule != '-') {
+            log_write(agent->log, LOG_WARN, MODULE,
+                      "Filter rule must begin with either '+' or '-': \"%s\"", rule);
+        }
+    }
+    metrics_set_filter(agent->telemetry.metrics, &config->telemetry.prefix_filter,
+                       config->telemetry.filter_default);
+}
+
+static void add_gauges(struct agent *agent) {
+    struct telemetry *telemetry = &agent->telemetry;
+    const struct str_pair datacenter = {"datacenter", agent->config->datacenter};
+    const struct str_pair version[] = {{"version", CAIRN_API_VERSION}, {"pre_release", ""}};
+    telemetry->gauges = mem_calloc(1, sizeof *telemetry->gauges);
+    telemetry->gauges->started_at_s = (double)clock_wall_ms() / 1000;
+    pthread_mutex_init(&telemetry->gauges->mutex, NULL);
+    for (unsigned i = 0; i < GAUGE_COUNT; i++) {
+        bool labelled = i >= GAUGE_NODES && i < GAUGE_CPU_SECONDS;
+        telemetry->gauges->v[i] =
+            metrics_add(telemetry->metrics, i >= GAUGE_CPU_SECONDS ? METRIC_PROCESS : METRIC_GAUGE,
+                        gauges[i].name, gauges[i].help, &datacenter, labelled ? 1 : 0);
+    }
+    metric_set(metrics_add(telemetry->metrics, METRIC_GAUGE, "version",
+                           "The version, as a label: always 1.", version, 2),
+               1);
+}
+
+void telemetry_create(struct agent *agent) {
+    const struct config *config = agent->config;
+    struct telemetry *telemetry = &agent->telemetry;
+    char host[256] = "";
+    if (config->telemetry.disable_hostname || gethostname(host, sizeof host - 1) != 0) {
+        host[0] = '\0';
+    }
+    telemetry->metrics = metrics_create(config->telemetry.metrics_prefix, host, clock_wall_ms());
+    set_filter(agent);
+    telemetry->catalog_register =
+        metrics_add(telemetry->metrics, METRIC_SAMPLE, "catalog.register",
+                    "A registration in the catalog, until it can be read.", NULL, 0);
+    telemetry->catalog_deregister =
+        metrics_add(telemetry->metrics, METRIC_SAMPLE, "catalog.deregister",
+                    "A removal from the catalog, until it can be read.", NULL, 0);
+    add_gauges(agent);
+    telemetry->tick_timer.run = on_tick;
+    if (agent->loop != NULL) {
+        loop_timer_start(agent->loop, &telemetry->tick_timer, next_tick_ms(agent));
+    }
+}
+
+void telemetry_destroy(struct agent *agent) {
+    struct telemetry *telemetry = &agent->telemetry;
+    if (agent->loop != NULL) {
+        loop_timer_stop(agent->loop, &telemetry->tick_timer);
+    }
+    pthread_mutex_destroy(&telemetry->gauges->mutex);
+    free(telemetry->gauges);
+    metrics_destroy(telemetry->metrics);
+}
