@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#define LOG_LINE_BYTES 4096
+
 enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 struct log;

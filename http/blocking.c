@@ -109,6 +109,26 @@ static struct http_exchange *exchange_of(struct http_wait *wait) {
     return CONTAINER_OF(wait, struct http_exchange, wait);
 }
 
+void http_exchange_link(struct http_exchange **list, struct http_exchange *exchange) {
+    exchange->parked_previous = NULL;
+    exchange->parked_next = *list;
+    if (*list != NULL) {
+        (*list)->parked_previous = exchange;
+    }
+    *list = exchange;
+}
+
+void http_exchange_unlink(struct http_exchange **list, struct http_exchange *exchange) {
+    if (exchange->parked_previous != NULL) {
+        exchange->parked_previous->parked_next = exchange->parked_next;
+    } else {
+        *list = exchange->parked_next;
+    }
+    if (exchange->parked_next != NULL) {
+        exchange->parked_next->parked_previous = exchange->parked_previous;
+    }
+}
+
 static void end_wait(struct http_exchange *exchange, enum http_state state) {
     struct http_server *server = exchange->server;
     http_timings_blocking(server->timings, --server->blocking);
@@ -117,14 +137,7 @@ static void end_wait(struct http_exchange *exchange, enum http_state state) {
     if (exchange->fd >= 0) {
         epoll_ctl(server->hang_up_epoll, EPOLL_CTL_DEL, exchange->fd, NULL);
     }
-    if (exchange->parked_previous != NULL) {
-        exchange->parked_previous->parked_next = exchange->parked_next;
-    } else {
-        server->parked_list = exchange->parked_next;
-    }
-    if (exchange->parked_next != NULL) {
-        exchange->parked_next->parked_previous = exchange->parked_previous;
-    }
+    http_exchange_unlink(&server->parked_list, exchange);
     http_exchange_resume(exchange, state);
 }
 
@@ -168,12 +181,7 @@ static void wait_arrived(struct loop_task *task) {
     struct http_server *server = exchange->server;
     struct http_wait *wait = &exchange->wait;
     http_timings_blocking(server->timings, ++server->blocking);
-    exchange->parked_previous = NULL;
-    exchange->parked_next = server->parked_list;
-    if (server->parked_list != NULL) {
-        server->parked_list->parked_previous = exchange;
-    }
-    server->parked_list = exchange;
+    http_exchange_link(&server->parked_list, exchange);
     struct watch_group *group =
         watches_join(server->watches, wait->kind, wait->name, wait->question, &wait->waiter);
     wait->timer.run = wait_over;
@@ -218,7 +226,12 @@ static void on_hang_up(void *context, int events) {
     int count;
     while ((count = epoll_wait(server->hang_up_epoll, ready, 64, 0)) > 0) {
         for (int i = 0; i < count; i++) {
-            end_wait(ready[i].data.ptr, EXCHANGE_ABORTED);
+            struct http_exchange *exchange = ready[i].data.ptr;
+            if (exchange->stream != NULL) {
+                http_stream_hung_up(exchange);
+            } else {
+                end_wait(exchange, EXCHANGE_ABORTED);
+            }
         }
     }
 }

@@ -276,6 +276,21 @@ static void dispatch_local(struct http_server *server, const struct http_route *
     }
 }
 
+static enum http_verdict dispatch_stream(struct http_exchange *exchange,
+                                         const struct http_request *req,
+                                         struct http_response *res) {
+    struct http_stream_options options;
+    struct err_text text = {"too many monitors of this agent's log"};
+    if (!exchange->route->stream(req, &options, res)) {
+        return HTTP_ANSWERED;
+    }
+    if (!http_stream_open(exchange, &options)) {
+        http_response_error(res, ERR_OVERLOADED, &text);
+        return HTTP_ANSWERED;
+    }
+    return HTTP_STREAM;
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -306,6 +321,9 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         req->accept = http_exchange_header(exchange, "Accept");
         dispatch_local(exchange->server, route, req, res);
         return HTTP_ANSWERED;
+    }
+    if (route->stream != NULL) {
+        return dispatch_stream(exchange, req, res);
     }
     struct backend_call *call = arena_alloc(&exchange->arena, sizeof *call);
     if (!route->call(req, call, res)) {

@@ -17,6 +17,7 @@ http_read_fn handle_catalog_nodes, handle_catalog_services, handle_catalog_servi
 http_read_fn handle_health_node, handle_health_checks, handle_health_state, handle_health_service;
 
 http_local_fn handle_agent_self, handle_agent_version, handle_agent_services, handle_agent_checks;
+http_stream_fn handle_agent_monitor;
 http_local_fn handle_agent_metrics, handle_agent_members, handle_agent_host,
     handle_operator_raft_configuration;
 http_call_fn handle_agent_leave, handle_agent_service_register, handle_agent_service_deregister,

@@ -84,6 +84,15 @@ typedef bool http_call_fn(const struct http_request *req, struct backend_call *c
 /* Answers at once. */
 typedef void http_local_fn(const struct http_request *req, struct http_response *res);
 
+/* An answer that does not end: lines of the log. */
+struct http_stream_options {
+    enum log_level level;
+    bool json;
+};
+/* False: it has set an error answer instead. */
+typedef bool http_stream_fn(const struct http_request *req, struct http_stream_options *ret_options,
+                            struct http_response *res);
+
 struct http_route {
     const char *pattern; /* ends with '/': prefix, rest = path parameter */
     const char *method;  /* the one declared */
@@ -93,6 +102,7 @@ struct http_route {
     http_call_fn *call;
     const char *ok_body; /* of a call */
     http_local_fn *local;
+    http_stream_fn *stream;
     enum filter_rows filter; /* what ?filter= judges; 0: the route does not know it */
     const char *missing;     /* 400 text when rest is empty; NULL: may be empty */
 };

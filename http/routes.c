@@ -76,6 +76,7 @@ static const struct http_route routes[] = {
     {.pattern = "/v1/agent/self", .method = "GET", .local = handle_agent_self},
     {.pattern = "/v1/agent/version", .method = "GET", .local = handle_agent_version},
     {.pattern = "/v1/agent/members", .method = "GET", .local = handle_agent_members},
+    {.pattern = "/v1/agent/monitor", .method = "GET", .stream = handle_agent_monitor},
     {.pattern = "/v1/agent/metrics", .method = "GET", .local = handle_agent_metrics},
     {.pattern = "/v1/agent/host", .method = "GET", .local = handle_agent_host},
     {.pattern = "/v1/agent/services",

@@ -19,6 +19,7 @@
 
 #define THREAD_STACK_BYTES (1024 * 1024)
 #define KEEP_ALIVE_S 30 /* contract 1.1 */
+#define STREAM_BLOCK_BYTES 4096
 
 struct http_daemon {
     struct MHD_Daemon *mhd;
@@ -148,6 +149,7 @@ static struct http_connection *connection_of(struct MHD_Connection *connection) 
 
 static void free_exchange(struct http_exchange *exchange) {
     if (exchange != NULL) {
+        http_stream_close(exchange);
         http_answer_drop(exchange->answer);
         buf_clear(&exchange->body);
         arena_clear(&exchange->arena);
@@ -231,20 +233,66 @@ static enum MHD_Result overloaded(struct http_exchange *exchange) {
     return send_answer(exchange);
 }
 
+/* False: the server stops, or too many are parked; ret_stopping tells which. */
+static bool take_place(struct http_server *server, bool *ret_stopping) {
+    size_t parked = atomic_fetch_add(&server->parked, 1);
+    *ret_stopping = atomic_load(&server->stopping);
+    if (*ret_stopping || parked >= LIMIT_HTTP_PENDING) {
+        atomic_fetch_sub(&server->parked, 1);
+        return false;
+    }
+    return true;
+}
+
+static int descriptor_of(const struct http_exchange *exchange) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info != NULL ? info->connect_fd : -1;
+}
+
+/* What a stream sends next. With nothing to send the connection is the core's until there is. */
+static ssize_t read_stream(void *context, uint64_t position, char *out, size_t size) {
+    struct http_exchange *exchange = context;
+    bool stopping;
+    (void)position;
+    size_t used = http_stream_take(exchange->stream, out, size);
+    if (used > 0) {
+        return (ssize_t)used;
+    }
+    if (exchange->state == EXCHANGE_ABORTED || !take_place(exchange->server, &stopping)) {
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    exchange->state = EXCHANGE_PARKED;
+    MHD_suspend_connection(exchange->connection);
+    http_stream_post(exchange);
+    return 0;
+}
+
+static enum MHD_Result start_stream(struct http_exchange *exchange) {
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, exchange, NULL);
+    ASSERT(response != NULL);
+    add(response, "Content-Type", "text/plain; charset=utf-8");
+    add(response, "Vary", "Accept-Encoding");
+    add(response, "X-Consul-Default-ACL-Policy", "allow");
+    exchange->state = EXCHANGE_STREAMING;
+    exchange->fd = descriptor_of(exchange);
+    enum MHD_Result result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
 /* Suspends first, so that the core may resume at any moment after the hand-over. */
 static enum MHD_Result park(struct http_exchange *exchange, enum http_verdict verdict) {
     struct http_server *server = exchange->server;
-    size_t parked = atomic_fetch_add(&server->parked, 1);
-    if (atomic_load(&server->stopping) || parked >= LIMIT_HTTP_PENDING) {
-        atomic_fetch_sub(&server->parked, 1);
-        return atomic_load(&server->stopping) ? MHD_NO : overloaded(exchange);
+    bool stopping;
+    if (!take_place(server, &stopping)) {
+        return stopping ? MHD_NO : overloaded(exchange);
     }
     exchange->state = EXCHANGE_PARKED;
     MHD_suspend_connection(exchange->connection);
     if (verdict == HTTP_PARK_WAIT) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        exchange->fd = info != NULL ? info->connect_fd : -1;
+        exchange->fd = descriptor_of(exchange);
         http_wait_post(exchange);
     } else {
         exchange->call->done = call_done;
@@ -266,8 +314,11 @@ static enum MHD_Result go_on(struct http_exchange *exchange, const char *method)
     case EXCHANGE_READING:
     case EXCHANGE_TIMED_OUT: {
         enum http_verdict verdict = http_dispatch(exchange, method);
-        return verdict == HTTP_ANSWERED ? send_answer(exchange) : park(exchange, verdict);
+        return verdict == HTTP_ANSWERED ? send_answer(exchange)
+               : verdict == HTTP_STREAM ? start_stream(exchange)
+                                        : park(exchange, verdict);
     }
+    case EXCHANGE_STREAMING:
     case EXCHANGE_PARKED:
         break;
     }
@@ -430,6 +481,7 @@ void http_server_drain(struct http_server *server) {
         }
     }
     http_waits_abort(server);
+    http_streams_abort(server);
 }
 
 bool http_server_drained(const struct http_server *server) {

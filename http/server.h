@@ -50,6 +50,7 @@ enum http_state {
     EXCHANGE_ANSWERED,  /* answer is set */
     EXCHANGE_TIMED_OUT, /* the wait is over: evaluate once more */
     EXCHANGE_CALL_DONE, /* the call has its result */
+    EXCHANGE_STREAMING, /* an answer that does not end goes on */
     EXCHANGE_ABORTED    /* the client hung up, or the server stops */
 };
 
@@ -71,11 +72,13 @@ struct http_exchange {
     const struct http_route *route;
     struct backend_call *call; /* in the arena */
     struct http_wait wait;
+    struct http_stream *stream; /* NULL: the answer ends */
     struct loop_task task;
     struct http_exchange *resume_next;
     struct http_exchange *parked_next, *parked_previous;
 };
 
+struct http_stream;
 struct http_worker;
 struct http_timings;
 struct http_clients;
@@ -99,6 +102,7 @@ struct http_server {
     struct http_exchange *resume;      /* ready, resumed at the end of the turn */
     struct http_exchange *parked_list; /* all that wait for a change */
     size_t blocking;                   /* of the parked, blocking queries */
+    struct http_exchange *stream_list; /* suspended ones that stream */
     size_t jobs;                       /* groups that the worker has */
     int hang_up_epoll;
     struct loop_poll *hang_up_poll;
@@ -118,9 +122,9 @@ const char *http_exchange_header(struct http_exchange *exchange, const char *nam
 
 /* ---- dispatch.c ---- */
 
-enum http_verdict { HTTP_ANSWERED, HTTP_PARK_WAIT, HTTP_PARK_CALL };
+enum http_verdict { HTTP_ANSWERED, HTTP_PARK_WAIT, HTTP_PARK_CALL, HTTP_STREAM };
 
-/* Judges a complete request: sets exchange->answer, or prepares wait or call. */
+/* Judges a complete request: sets exchange->answer, or prepares wait, call or stream. */
 enum http_verdict http_dispatch(struct http_exchange *exchange, const char *method);
 /* The answer of a call that is done. */
 struct http_answer *http_call_answer(struct http_exchange *exchange);
@@ -162,6 +166,24 @@ void http_worker_stop(struct http_worker *worker);
 bool http_hang_ups_open(struct http_server *server, struct err_text *text);
 void http_hang_ups_close(struct http_server *server);
 void http_waits_abort(struct http_server *server);
+
+/* A list of what is parked; core's thread. */
+void http_exchange_link(struct http_exchange **list, struct http_exchange *exchange);
+void http_exchange_unlink(struct http_exchange **list, struct http_exchange *exchange);
+
+/* ---- stream.c ---- */
+
+/* HTTP thread. False: there are too many. Sets exchange->stream. */
+bool http_stream_open(struct http_exchange *exchange, const struct http_stream_options *options);
+/* HTTP thread: what may be sent now; 0: nothing. */
+size_t http_stream_take(struct http_stream *stream, char *out, size_t size);
+/* HTTP thread, after the connection is suspended: hands it to the core until there is more. */
+void http_stream_post(struct http_exchange *exchange);
+/* HTTP thread, at the end of the exchange. */
+void http_stream_close(struct http_exchange *exchange);
+/* Core's thread. */
+void http_stream_hung_up(struct http_exchange *exchange);
+void http_streams_abort(struct http_server *server);
 
 /* ---- clients.c: connections by client address ---- */
 

@@ -1,4 +1,4 @@
-/* Metrics of this agent (contract 10.13). */
+/* Metrics of this agent, and its log (contract 10.12, 10.13). */
 #include <string.h>
 
 #include "http/handlers.h"
@@ -62,4 +62,18 @@ void handle_agent_metrics(const struct http_request *req, struct http_response *
     http_response_json(res, req, &json);
     metrics_write_json(backend->metrics, &json);
     http_response_json_end(res, req);
+}
+
+/* ---- the log ---- */
+
+bool handle_agent_monitor(const struct http_request *req, struct http_stream_options *ret_options,
+                          struct http_response *res) {
+    const char *level = str_or_empty(http_request_param(req, "loglevel"));
+    ret_options->level = LOG_INFO;
+    ret_options->json = http_request_has(req, "logjson");
+    if (*level != '\0' && !log_parse_level(level, &ret_options->level)) {
+        http_response_text(res, 400, "Unknown log level: %s", level);
+        return false;
+    }
+    return true;
 }
