@@ -487,6 +487,10 @@ void agent_destroy(struct agent *agent) {
         return;
     }
     dns_server_stop(agent->dns);
+    /* Before what their threads read: statistics come from group and checks. Nothing is parked any
+     * more, so nobody is owed an answer by those. */
+    http_server_destroy(agent->http);
+    agent->http = NULL;
     checks_destroy(agent->checks);
     if (!files_destroy(agent->files)) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
