@@ -499,8 +499,6 @@ void agent_destroy(struct agent *agent) {
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
-    http_server_destroy(agent->http); /* its threads ask the group */
-    agent->http = NULL;
     if (!group_destroy(agent->group)) {
         _exit(agent->exit_code);
     }
