@@ -81,6 +81,17 @@ enum err definition_parse_service(const char *json, size_t size, struct arena *a
 enum err definition_parse_check(const char *json, size_t size, struct arena *arena,
                                 struct check_definition *ret_check, struct err_text *text);
 
+/* The same in configuration files, under their own names of the keys (contract 2.8): the specs are
+ * for the configuration's decoder, and what it decoded becomes a definition. ERR_INVALID and the
+ * sentence. */
+extern const struct decode_spec definition_file_service_spec;
+extern const struct decode_spec definition_file_check_spec;
+enum err definition_take_file_service(const void *decoded, struct arena *arena,
+                                      struct service_definition *ret_service,
+                                      struct err_text *text);
+enum err definition_take_file_check(const void *decoded, struct check_definition *ret_check,
+                                    struct err_text *text);
+
 /* The same shapes as JSON, such that the parser above gives back what was written. */
 void definition_write_service(struct json *json, const struct service_definition *service);
 void definition_write_check(struct json *json, const struct check_definition *check);
