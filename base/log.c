@@ -9,6 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/log_sinks.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -17,6 +20,9 @@
 struct log {
     int fd;
     _Atomic int level;
+    bool json;
+    struct log_file *file; /* NULL: none */
+    bool syslog;
 };
 
 struct log *log_create(int fd, enum log_level level) {
@@ -27,7 +33,28 @@ struct log *log_create(int fd, enum log_level level) {
 }
 
 void log_destroy(struct log *log) {
-    free(log);
+    if (log != NULL) {
+        log_file_close(log->file);
+        if (log->syslog) {
+            log_syslog_close();
+        }
+        free(log);
+    }
+}
+
+void log_set_json(struct log *log, bool json) {
+    log->json = json;
+}
+
+enum err log_add_file(struct log *log, const struct log_file_config *config,
+                      struct err_text *text) {
+    log->file = log_file_open(config, text);
+    return log->file != NULL ? ERR_OK : ERR_IO;
+}
+
+void log_add_syslog(struct log *log, int facility) {
+    log->syslog = true;
+    log_syslog_open(facility);
 }
 
 void log_set_level(struct log *log, enum log_level level) {
@@ -49,8 +76,95 @@ bool log_parse_level(const char *s, enum log_level *ret_level) {
     return false;
 }
 
+/* ---- lines ---- */
+
+static const char *const level_marks[] = {"[TRACE]", "[DEBUG]", "[INFO] ", "[WARN] ", "[ERROR]"};
+static const char *const level_names[] = {"trace", "debug", "info", "warn", "error"};
+
+/* Where the pairs of `message: key=value key="a value"` begin, NULL when there are none. */
+static const char *find_pairs(const char *message) {
+    for (const char *at = strstr(message, ": "); at != NULL; at = strstr(at + 2, ": ")) {
+        size_t key = strspn(at + 2, "abcdefghijklmnopqrstuvwxyz_0123456789");
+        if (key > 0 && at[2 + key] == '=') {
+            return at + 2;
+        }
+    }
+    return NULL;
+}
+
+/* The next pair, cut out of a copy; the end of it. */
+static char *take_pair(char *at, const char **ret_key, const char **ret_value) {
+    size_t key = strcspn(at, "= ");
+    if (key == 0 || at[key] != '=') {
+        return NULL;
+    }
+    char *value = at + key + 1, *end;
+    at[key] = '\0';
+    if (*value == '"' && (end = strchr(value + 1, '"')) != NULL) {
+        value++;
+    } else {
+        end = value + strcspn(value, " ");
+    }
+    char *next = *end == '\0' ? end : end + 1;
+    *end = '\0';
+    *ret_key = at;
+    *ret_value = value;
+    return next + strspn(next, " ");
+}
+
+static size_t format_json(char line[LINE_BYTES], enum log_level level, const char *module,
+                          char *message, const struct timespec *now, const struct tm *tm) {
+    struct buf out;
+    struct json json;
+    char time[64];
+    const char *pairs = find_pairs(message), *key, *value;
+    size_t used = strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", tm);
+    snprintf(time + used, sizeof time - used, ".%06ldZ", now->tv_nsec / 1000);
+    buf_init(&out, LINE_BYTES - 1);
+    json_init(&json, &out, false);
+    json_object_begin(&json);
+    json_member_str(&json, "@level", level_names[level]);
+    if (pairs != NULL) {
+        message[pairs - message - 2] = '\0';
+    }
+    json_member_str(&json, "@message", message);
+    json_member_str(&json, "@module", module);
+    json_member_str(&json, "@timestamp", time);
+    for (char *at = (char *)(uintptr_t)pairs; at != NULL && *at != '\0';) {
+        at = take_pair(at, &key, &value);
+        if (at != NULL) {
+            json_member_str(&json, key, value);
+        }
+    }
+    json_object_end(&json);
+    used = out.failed ? 0 : out.count;
+    if (used > 0) {
+        memcpy(line, out.data, used);
+    }
+    buf_clear(&out);
+    return used;
+}
+
+static size_t format_text(char line[LINE_BYTES], enum log_level level, const char *module,
+                          const char *message, const struct timespec *now, const struct tm *tm) {
+    size_t used = strftime(line, LINE_BYTES, "%Y-%m-%dT%H:%M:%S", tm);
+    int size = snprintf(line + used, LINE_BYTES - used, ".%03dZ %s %.64s: %s",
+                        (int)(now->tv_nsec / 1000000), level_marks[level], module, message);
+    used += size < 0 ? 0 : (size_t)size;
+    return used > LINE_BYTES - 2 ? LINE_BYTES - 2 : used;
+}
+
+static void write_line(int fd, const char *line, size_t size) {
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(fd, line + done, size - done);
+        if (n < 0 && errno != EINTR) {
+            return;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+}
+
 void log_write(struct log *log, enum log_level level, const char *module, const char *format, ...) {
-    static const char *const marks[] = {"[TRACE]", "[DEBUG]", "[INFO] ", "[WARN] ", "[ERROR]"};
     if (log == NULL || (int)level < atomic_load_explicit(&log->level, memory_order_relaxed)) {
         return;
     }
@@ -58,31 +172,26 @@ void log_write(struct log *log, enum log_level level, const char *module, const 
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
-    char line[LINE_BYTES];
-    size_t used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &tm);
-    used +=
-        (size_t)snprintf(line + used, sizeof line - used,
-                         ".%03dZ %s %.64s: ", (int)(now.tv_nsec / 1000000), marks[level], module);
-    size_t message = used;
+    char message[LINE_BYTES], line[LINE_BYTES];
     va_list args;
     va_start(args, format);
-    int size = vsnprintf(line + used, sizeof line - used - 1, format, args);
+    if (vsnprintf(message, sizeof message, format, args) < 0) {
+        message[0] = '\0';
+    }
     va_end(args);
-    used += size < 0 ? 0 : (size_t)size;
-    if (used > sizeof line - 2) {
-        used = sizeof line - 2;
-    }
-    for (size_t i = message; i < used; i++) {
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f) {
-            line[i] = '?';
+    for (char *at = message; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f) {
+            *at = '?';
         }
     }
+    if (log->syslog) {
+        log_syslog_write((int)level, module, message);
+    }
+    size_t used = log->json ? format_json(line, level, module, message, &now, &tm)
+                            : format_text(line, level, module, message, &now, &tm);
     line[used++] = '\n';
-    for (size_t done = 0; done < used;) {
-        ssize_t n = write(log->fd, line + done, used - done);
-        if (n < 0 && errno != EINTR) {
-            return;
-        }
-        done += n > 0 ? (size_t)n : 0;
+    write_line(log->fd, line, used);
+    if (log->file != NULL) {
+        log_file_write(log->file, line, used, &now);
     }
 }
