@@ -26,6 +26,7 @@ struct entry {
     bool gone;           /* removed here, not yet told */
     bool runner_changed; /* a check's definition was set or removed */
     bool bare;
+    bool of_file;
     bool output_deferred;                /* its output is newer than what the catalog was told */
     uint64_t runner;                     /* generation of the runner */
     struct check_definition *definition; /* of a check that is not gone */
@@ -292,6 +293,7 @@ static void write_check(struct local *local, const struct check_definition *defi
     bind(local, entry);
     entry->gone = false;
     entry->bare = bare;
+    entry->of_file = false;
     runner_changed(local, entry);
 }
 
@@ -365,6 +367,17 @@ const struct check_definition *local_get_definition(const struct local *local, c
     return entry != NULL ? entry->definition : NULL;
 }
 
+void local_mark_of_file(struct local *local, enum local_kind kind, const char *id) {
+    struct entry *entry = get(&local->entries[kind], id);
+    ASSERT(entry != NULL && !entry->gone);
+    entry->of_file = true;
+}
+
+bool local_is_of_file(const struct local *local, enum local_kind kind, const char *id) {
+    const struct entry *entry = get(&local->entries[kind], id);
+    return entry != NULL && !entry->gone && entry->of_file;
+}
+
 bool local_check_is_bare(const struct local *local, const char *id) {
     const struct entry *entry = get(&local->entries[LOCAL_CHECK], id);
     return entry != NULL && entry->bare;
@@ -409,7 +422,8 @@ void local_set_service(struct local *local, const struct service_definition *def
     struct catalog_service service = definition->service;
     service.node = local->node;
     put(local, &local->next.services, service.id, row_copy_service(&service));
-    touch(local, LOCAL_SERVICE, service.id)->gone = false;
+    struct entry *entry = touch(local, LOCAL_SERVICE, service.id);
+    entry->gone = entry->of_file = false;
     if (replace_checks) {
         remove_owned(local, service.id, definition);
     }

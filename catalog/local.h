@@ -19,6 +19,8 @@ struct local *local_create(struct epoch *epoch, const char *node);
 void local_destroy(struct local *local);
 void local_publish(struct local *local);
 
+enum local_kind { LOCAL_SERVICE, LOCAL_CHECK };
+
 /* ---- writer ---- */
 
 /* Adds or replaces a service and the checks of its definition. Known checks keep status and output;
@@ -40,6 +42,11 @@ const struct check_definition *local_get_definition(const struct local *local, c
 /* Whether the check was registered by itself. */
 bool local_check_is_bare(const struct local *local, const char *id);
 
+/* Whether an entry comes from a configuration file; setting it anew takes the mark away. False for
+ * unknown ones. */
+void local_mark_of_file(struct local *local, enum local_kind kind, const char *id);
+bool local_is_of_file(const struct local *local, enum local_kind kind, const char *id);
+
 /* The runner's generation, by which late results of a replaced one are told apart; 0 = none. */
 void local_set_runner(struct local *local, const char *id, uint64_t generation);
 uint64_t local_get_runner(const struct local *local, const char *id);
@@ -60,8 +67,6 @@ void local_walk_changed_checks(const struct local *local,
                                void *context);
 
 /* ---- syncing: each entry is in sync with the catalog or not; removed ones stay until told ---- */
-
-enum local_kind { LOCAL_SERVICE, LOCAL_CHECK };
 
 /* Marks all entries, as when the catalog must be told anew. */
 void local_mark_all_unsynced(struct local *local);
