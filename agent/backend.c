@@ -17,6 +17,7 @@ struct pending {
     struct backend_call *call;
     struct group_proposal proposal; /* of a command */
     struct sync_wait wait;          /* of a registration */
+    struct reload_wait reload;
 };
 
 static void finish(struct pending *pending) {
@@ -39,7 +40,7 @@ static void wait_done(struct sync_wait *wait) {
 
 static void save(struct pending *pending, enum local_kind kind, const char *id) {
     struct agent *agent = pending->agent;
-    if (agent->files != NULL) {
+    if (agent->files != NULL && !local_is_of_file(agent->local, kind, id)) {
         sync_hold(&pending->wait);
         files_save(agent->files, agent->local, kind, id, sync_file_saved, &pending->wait);
     }
@@ -47,9 +48,11 @@ static void save(struct pending *pending, enum local_kind kind, const char *id) 
 
 /* ---- this agent's registrations ---- */
 
-static enum err judge_check(const struct check_definition *check, struct err_text *text) {
+static enum err judge_check(const struct agent *agent, const struct check_definition *check,
+                            struct err_text *text) {
     enum check_kind kind = check_definition_kind(check);
-    if (kind == CHECK_SCRIPT || kind == CHECK_DOCKER) {
+    bool script = kind == CHECK_SCRIPT || kind == CHECK_DOCKER;
+    if (script && !agent->config->enable_script_checks) {
         return err_set(text, ERR_REFUSED,
                        "Scripts are disabled on this agent from remote calls; to enable, configure "
                        "'enable_script_checks' to true");
@@ -62,7 +65,7 @@ static enum err set_service(struct pending *pending) {
     struct backend_call *call = pending->call;
     const struct service_definition *definition = &call->set_service.definition;
     for (uint32_t i = 0; i < definition->check_count; i++) {
-        enum err err = judge_check(&definition->checks[i], &call->text);
+        enum err err = judge_check(agent, &definition->checks[i], &call->text);
         if (err != ERR_OK) {
             return err;
         }
@@ -88,7 +91,7 @@ static enum err remove_service(struct pending *pending) {
 static enum err set_check(struct pending *pending) {
     struct agent *agent = pending->agent;
     struct backend_call *call = pending->call;
-    enum err err = judge_check(&call->set_check, &call->text);
+    enum err err = judge_check(agent, &call->set_check, &call->text);
     if (err == ERR_OK && local_set_check(agent->local, &call->set_check, true) != ERR_OK) {
         err = err_set(&call->text, ERR_NOT_FOUND, "ServiceID \"%.128s\" does not exist",
                       call->set_check.service_id);
@@ -123,6 +126,7 @@ static enum err change_local(struct pending *pending) {
                                   call->update.output, &pending->wait, &call->text);
     case BACKEND_COMMAND:
     case BACKEND_LEAVE:
+    case BACKEND_RELOAD:
         break;
     }
     return ERR_OK;
@@ -131,6 +135,14 @@ static enum err change_local(struct pending *pending) {
 static void save_check(const char *id, const struct check_definition *definition, void *context) {
     (void)definition;
     save(context, LOCAL_CHECK, id);
+}
+
+static void reload_done(struct reload_wait *wait, enum err err, const struct err_text *text) {
+    struct pending *pending =
+        (struct pending *)(void *)((char *)wait - offsetof(struct pending, reload));
+    pending->call->err = err == ERR_OK ? ERR_OK : ERR_REFUSED; /* whatever is wrong, it is a 500 */
+    pending->call->text = *text;
+    sync_release(&pending->wait);
 }
 
 static void run_call(struct loop_task *task) {
@@ -145,6 +157,11 @@ static void run_call(struct loop_task *task) {
         return;
     }
     sync_hold(&pending->wait);
+    if (call->kind == BACKEND_RELOAD) {
+        pending->reload.done = reload_done;
+        reload_start(agent, &pending->reload);
+        return;
+    }
     call->err = change_local(pending);
     if (call->err == ERR_OK) {
         local_walk_changed_checks(agent->local, save_check, pending);
@@ -214,6 +231,7 @@ void backend_init(struct agent *agent) {
         .catalog = agent->catalog,
         .local = agent->local,
         .facts = &agent->facts,
+        .live = agent->backend.live,
         .has_leader = has_leader,
         .had_leader = had_leader,
         .submit = submit,

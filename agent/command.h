@@ -4,6 +4,8 @@
 #define AGENT_COMMAND_H
 
 int command_agent(int argc, char **argv);
+int command_reload(int argc, char **argv);
+int command_validate(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 #endif

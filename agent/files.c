@@ -237,6 +237,10 @@ void files_save(struct files *files, const struct local *local, enum local_kind 
     enqueue(files, FOLDER_CHECKS, id, present ? &out : NULL, done, context);
 }
 
+void files_forget(struct files *files, enum local_kind kind, const char *id) {
+    enqueue(files, kind == LOCAL_SERVICE ? FOLDER_SERVICES : FOLDER_CHECKS, id, NULL, NULL, NULL);
+}
+
 void files_save_state(struct files *files, const char *check_id, const char *status,
                       const char *output, int64_t expires_wall_ms, void (*done)(void *context),
                       void *context) {
@@ -393,12 +397,16 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
     closedir(dir);
 }
 
-void files_load(struct files *files, struct local *local,
-                void (*visit)(const char *check_id, const char *status, const char *output,
-                              int64_t expires_wall_ms, void *context),
-                void *context) {
-    struct loading loading = {.local = local, .visit = visit, .context = context};
-    for (int folder = 0; folder < FOLDER_COUNT; folder++) {
-        load_folder(files, folder, &loading);
-    }
+void files_load(struct files *files, struct local *local) {
+    struct loading loading = {.local = local};
+    load_folder(files, FOLDER_SERVICES, &loading);
+    load_folder(files, FOLDER_CHECKS, &loading);
+}
+
+void files_load_states(struct files *files,
+                       void (*visit)(const char *check_id, const char *status, const char *output,
+                                     int64_t expires_wall_ms, void *context),
+                       void *context) {
+    struct loading loading = {.visit = visit, .context = context};
+    load_folder(files, FOLDER_STATES, &loading);
 }

@@ -18,12 +18,15 @@ struct files *files_create(const char *data_dir, struct loop *loop, struct log *
 void files_destroy(struct files *files);
 
 /* Puts what the files hold into `local`; a file that does not parse is skipped with a log line.
- * visit gets the kept state of TTL checks: the Unix time at which each expires. Before the loop
- * runs. */
-void files_load(struct files *files, struct local *local,
-                void (*visit)(const char *check_id, const char *status, const char *output,
-                              int64_t expires_wall_ms, void *context),
-                void *context);
+ * Before the loop runs. */
+void files_load(struct files *files, struct local *local);
+/* visit gets the kept state of TTL checks: the Unix time at which each expires. */
+void files_load_states(struct files *files,
+                       void (*visit)(const char *check_id, const char *status, const char *output,
+                                     int64_t expires_wall_ms, void *context),
+                       void *context);
+/* Queues the removal of an entry's file, whatever `local` has; the state of a check stays. */
+void files_forget(struct files *files, enum local_kind kind, const char *id);
 
 /* Queues the present state of an entry: written if `local` has it, removed if not. done (may be
  * NULL) runs on the loop when the file is there; a failure is logged and does not stop anything. */

@@ -13,8 +13,28 @@
 #include "http/http.h"
 #include "net/loop.h"
 
+struct reading;
+
+/* A reload that somebody waits for. */
+struct reload_wait {
+    struct reload_wait *next;
+    void (*done)(struct reload_wait *wait, enum err err, const struct err_text *text);
+};
+
+/* The configuration of the last reload. */
+struct live_config {
+    struct arena arena;
+    struct config config;
+};
+
 struct agent {
-    const struct config *config;
+    const struct config *config; /* of the start */
+    const struct config *live;   /* what a reload may change is read here */
+    const struct config_source *source;
+    struct live_config *live_owner; /* NULL until the first reload */
+    struct reading *reading;        /* a reload under way */
+    struct reload_wait *reload_waits;
+    bool reload_wanted; /* once that one is done */
     struct log *log;
     struct arena arena; /* texts that live as long as the agent */
     struct loop *loop;
@@ -45,6 +65,33 @@ struct agent {
 /* ---- backend.c ---- */
 
 void backend_init(struct agent *agent);
+
+/* ---- describe.c ---- */
+
+void describe_start(struct agent *agent);
+/* The node, and what /v1/agent/self tells of it; texts of the node live in the arena. */
+void describe_live(struct agent *agent, const struct config *live, struct arena *arena);
+
+/* ---- definitions.c: services and checks of the configuration files ---- */
+
+/* Whether each check's service exists. */
+enum err definitions_judge(const struct agent *agent, const struct config *config,
+                           struct err_text *text);
+/* Makes what comes from files be what the configuration has, and nothing else. */
+void definitions_apply(struct agent *agent, const struct config *config);
+
+/* ---- reload.c ---- */
+
+/* Reads the configuration anew and takes it over. wait may be NULL; done runs on the core's thread
+ * once all of it is in place. ERR_INVALID, ...: nothing has changed. */
+void reload_start(struct agent *agent, struct reload_wait *wait);
+/* Waits for one that is under way, and drops it. */
+void reload_stop(struct agent *agent);
+void reload_clear(struct agent *agent);
+
+/* ---- agent.c ---- */
+
+void dns_reload(struct agent *agent, const struct config *live);
 
 /* ---- runners.c: between local checks and the check engine ---- */
 

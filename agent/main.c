@@ -9,6 +9,8 @@ static const struct command {
     const char *synopsis;
 } commands[] = {
     {"agent", command_agent, "Runs an agent"},
+    {"reload", command_reload, "Makes the agent read its configuration anew"},
+    {"validate", command_validate, "Judges configuration files and folders"},
     {"version", command_version, "Prints the version"},
 };
 

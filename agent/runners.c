@@ -7,6 +7,22 @@
 
 #define MODULE "agent"
 
+/* What is kept of a check's output. */
+static const char *kept_output(const struct agent *agent, const char *output) {
+    return agent->live->discard_check_output ? "" : output;
+}
+
+/* With the agent's bound on output, which a check's own can only lower. */
+static struct check_definition limited(const struct agent *agent,
+                                       const struct check_definition *definition) {
+    struct check_definition out = *definition;
+    int64_t max = agent->config->check_output_max_size;
+    if (out.output_bytes_max == 0 || out.output_bytes_max > max) {
+        out.output_bytes_max = max;
+    }
+    return out;
+}
+
 struct result_task {
     struct loop_task task; /* first */
     struct agent *agent;
@@ -33,7 +49,8 @@ static void result_arrived(struct loop_task *task) {
             log_write(agent->log, LOG_DEBUG, MODULE, "Check status updated: check=%s status=%s",
                       result->id, result->status);
         }
-        local_update_check(agent->local, result->id, result->status, result->output);
+        local_update_check(agent->local, result->id, result->status,
+                           kept_output(agent, result->output));
         agent->local_changed = true;
         sync_run(agent->sync, NULL);
     }
@@ -71,7 +88,8 @@ void runners_keep_state(const char *check_id, const char *status, const char *ou
     local_update_check(agent->local, check_id, status_literal(status), output);
     struct checks_resume resume = {
         .status = status, .output = output, .ttl_expires_wall_ms = expires_wall_ms};
-    local_set_runner(agent->local, check_id, checks_set(agent->checks, definition, &resume));
+    struct check_definition run = limited(agent, definition);
+    local_set_runner(agent->local, check_id, checks_set(agent->checks, &run, &resume));
 }
 
 static void follow_check(const char *id, const struct check_definition *definition, void *context) {
@@ -95,7 +113,8 @@ static void follow_check(const char *id, const struct check_definition *definiti
     const struct catalog_check *check = local_get_check(local_next_view(agent->local), id);
     /* The engine itself keeps the note of a TTL check that it replaces. */
     struct checks_resume resume = {.status = check->status, .output = ttl ? "" : check->output};
-    local_set_runner(agent->local, id, checks_set(agent->checks, definition, &resume));
+    struct check_definition run = limited(agent, definition);
+    local_set_runner(agent->local, id, checks_set(agent->checks, &run, &resume));
 }
 
 void runners_follow(struct agent *agent) {
@@ -115,7 +134,8 @@ enum err runners_update_ttl(struct agent *agent, const char *id, const char *sta
     if (check_definition_kind(definition) != CHECK_TTL) {
         return err_set(text, ERR_REFUSED, "CheckID \"%.128s\" does not have associated TTL", id);
     }
-    char *note = checks_format_note(output, definition->output_bytes_max);
+    output = kept_output(agent, output);
+    char *note = checks_format_note(output, limited(agent, definition).output_bytes_max);
     int64_t expires_wall_ms = clock_wall_ms() + definition->ttl_ns / DURATION_MS;
     local_update_check(agent->local, id, status, note);
     local_set_runner(agent->local, id, checks_update_ttl(agent->checks, id, status, output));

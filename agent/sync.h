@@ -21,6 +21,7 @@ struct sync_config {
     const struct backend_facts *facts;
     const struct catalog_node *node; /* this agent's, as it registers it */
     uint16_t server_port;
+    int64_t output_ms; /* how long an output alone waits, half to one and a half; 0 = not at all */
     uint64_t seed;
 };
 
@@ -44,6 +45,8 @@ void sync_file_saved(void *wait);
 void sync_run(struct sync *sync, struct sync_wait *wait);
 /* Compares everything, as after a start, and soon when the leader has changed. */
 void sync_full(struct sync *sync);
+/* The node itself has changed. */
+void sync_node(struct sync *sync, struct sync_wait *wait);
 /* This server became the leader: registers itself, then compares everything. */
 void sync_lead(struct sync *sync);
 

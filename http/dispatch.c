@@ -248,8 +248,8 @@ static bool judge_route(const struct http_route *route, const char *method,
                         const struct http_request *req, struct http_response *res) {
     if (strcmp(method, route->method) != 0) {
         bool options = strcmp(method, "OPTIONS") == 0;
-        http_response_text(res, options ? 200 : 405, options ? "" : "method %s not allowed",
-                           method);
+        http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
+                           options ? "" : method, options ? "" : " not allowed");
         http_response_header(res, "Allow", arena_format(req->arena, "OPTIONS,%s", route->method));
         return false;
     }
@@ -275,6 +275,21 @@ static void dispatch_local(struct http_server *server, const struct http_route *
     }
 }
 
+static bool is_write(const char *method) {
+    return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 &&
+           strcmp(method, "OPTIONS") != 0;
+}
+
+static bool is_blocked(const struct http_server *server, const char *path) {
+    const struct str_list *blocked = &server->config.block_endpoints;
+    for (uint32_t i = 0; i < blocked->count; i++) {
+        if (str_starts_with(path, blocked->v[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -295,6 +310,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (tenancy != NULL) {
         http_response_text(res, 400, "Invalid header: \"%s\" - %s are a Consul Enterprise feature",
                            tenancy->header, tenancy->feature);
+        return HTTP_ANSWERED;
+    }
+    if (is_write(method) && !http_exchange_may_write(exchange)) {
+        http_response_text(res, 403, "Access is restricted");
         return HTTP_ANSWERED;
     }
     if (route->read != NULL) {
@@ -354,6 +373,8 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
             http_response_text(&res, 400, "%s", "");
         } else if ((clean = http_path_clean(req.path, req.arena)) != NULL) {
             redirect_to(&req, exchange->uri, clean, &res);
+        } else if (is_blocked(exchange->server, req.path)) {
+            http_response_text(&res, 403, "Endpoint is blocked by agent configuration");
         } else {
             verdict = dispatch_route(exchange, method, &req, &res);
         }

@@ -128,13 +128,14 @@ static void put_member(struct json *json, const struct backend *backend) {
 
 void handle_agent_self(const struct http_request *req, struct http_response *res) {
     const struct backend *backend = req->backend;
+    const struct backend_live *live = backend->live;
     struct json json;
     http_response_json(res, req, &json);
     json_object_begin(&json);
     json_key(&json, "Config");
     json_raw(&json, backend->facts->config_json);
     json_key(&json, "DebugConfig");
-    json_raw(&json, backend->facts->debug_config_json);
+    json_raw(&json, live->debug_config_json);
     json_key(&json, "Coord");
     json_null(&json);
     json_key(&json, "Member");
@@ -145,7 +146,7 @@ void handle_agent_self(const struct http_request *req, struct http_response *res
     put_raft_stats(&json, backend);
     put_runtime_stats(&json);
     json_object_end(&json);
-    json_member_map(&json, "Meta", &backend->facts->node_meta);
+    json_member_map(&json, "Meta", &live->node_meta);
     json_object_end(&json);
     http_response_json_end(res, req);
 }
@@ -213,6 +214,14 @@ bool handle_agent_leave(const struct http_request *req, struct backend_call *cal
     (void)req;
     (void)res;
     call->kind = BACKEND_LEAVE;
+    return true;
+}
+
+bool handle_agent_reload(const struct http_request *req, struct backend_call *call,
+                         struct http_response *res) {
+    (void)req;
+    (void)res;
+    call->kind = BACKEND_RELOAD;
     return true;
 }
 

@@ -83,6 +83,7 @@ static const struct http_route routes[] = {
      .method = "GET",
      .local = handle_agent_checks,
      .filter = FILTER_CHECKS},
+    {.pattern = "/v1/agent/reload", .method = "PUT", .call = handle_agent_reload, .ok_body = ""},
     {.pattern = "/v1/agent/leave", .method = "PUT", .call = handle_agent_leave, .ok_body = ""},
     {.pattern = "/v1/agent/service/register",
      .method = "PUT",
