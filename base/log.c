@@ -16,6 +16,7 @@
 #include "base/str.h"
 
 #define LINE_BYTES 4096
+#define JSON_LINE_BYTES (7 * LINE_BYTES) /* a byte may become six */
 
 struct log {
     int fd;
@@ -112,7 +113,7 @@ static char *take_pair(char *at, const char **ret_key, const char **ret_value) {
     return next + strspn(next, " ");
 }
 
-static size_t format_json(char line[LINE_BYTES], enum log_level level, const char *module,
+static size_t format_json(char line[JSON_LINE_BYTES], enum log_level level, const char *module,
                           char *message, const struct timespec *now, const struct tm *tm) {
     struct buf out;
     struct json json;
@@ -120,7 +121,7 @@ static size_t format_json(char line[LINE_BYTES], enum log_level level, const cha
     const char *pairs = find_pairs(message), *key, *value;
     size_t used = strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", tm);
     snprintf(time + used, sizeof time - used, ".%06ldZ", now->tv_nsec / 1000);
-    buf_init(&out, LINE_BYTES - 1);
+    buf_init(&out, JSON_LINE_BYTES - 1);
     json_init(&json, &out, false);
     json_object_begin(&json);
     json_member_str(&json, "@level", level_names[level]);
@@ -172,7 +173,7 @@ void log_write(struct log *log, enum log_level level, const char *module, const 
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
-    char message[LINE_BYTES], line[LINE_BYTES];
+    char message[LINE_BYTES], line[JSON_LINE_BYTES];
     va_list args;
     va_start(args, format);
     if (vsnprintf(message, sizeof message, format, args) < 0) {
