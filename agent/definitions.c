@@ -37,6 +37,28 @@ static bool defines_check(const struct config *config, const char *id) {
     return false;
 }
 
+static enum err judge_kind(const struct check_definition *check, struct err_text *text) {
+    enum err err = checks_supports(check_definition_kind(check), text);
+    if (err != ERR_OK) {
+        err_prefix(text, "Failed to register check \"%.128s\"", check->id);
+    }
+    return err;
+}
+
+static enum err judge_kinds(const struct config *config, struct err_text *text) {
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; err == ERR_OK && i < config->service_count; i++) {
+        const struct service_definition *service = &config->services[i];
+        for (uint32_t j = 0; err == ERR_OK && j < service->check_count; j++) {
+            err = judge_kind(&service->checks[j], text);
+        }
+    }
+    for (uint32_t i = 0; err == ERR_OK && i < config->check_count; i++) {
+        err = judge_kind(&config->checks[i], text);
+    }
+    return err;
+}
+
 enum err definitions_judge(const struct agent *agent, const struct config *config,
                            struct err_text *text) {
     for (uint32_t i = 0; i < config->check_count; i++) {
@@ -50,7 +72,7 @@ enum err definitions_judge(const struct agent *agent, const struct config *confi
                            config->checks[i].id, id);
         }
     }
-    return ERR_OK;
+    return judge_kinds(config, text);
 }
 
 /* ---- what has not changed is left alone, so that its runner keeps its place ---- */

@@ -74,7 +74,7 @@ void describe_live(struct agent *agent, const struct config *live, struct arena 
 
 /* ---- definitions.c: services and checks of the configuration files ---- */
 
-/* Whether each check's service exists. */
+/* Whether each check's service exists, and its kind is offered. */
 enum err definitions_judge(const struct agent *agent, const struct config *config,
                            struct err_text *text);
 /* Makes what comes from files be what the configuration has, and nothing else. */

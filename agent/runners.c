@@ -23,6 +23,14 @@ static struct check_definition limited(const struct agent *agent,
     return out;
 }
 
+/* Unless an output alone may wait, the catalog is told of it at once. */
+static void update(struct agent *agent, const char *id, const char *status, const char *output) {
+    local_update_check(agent->local, id, status, output);
+    if (agent->config->check_update_interval_ns == 0) {
+        local_mark_unsynced(agent->local, LOCAL_CHECK, id);
+    }
+}
+
 struct result_task {
     struct loop_task task; /* first */
     struct agent *agent;
@@ -49,8 +57,7 @@ static void result_arrived(struct loop_task *task) {
             log_write(agent->log, LOG_DEBUG, MODULE, "Check status updated: check=%s status=%s",
                       result->id, result->status);
         }
-        local_update_check(agent->local, result->id, result->status,
-                           kept_output(agent, result->output));
+        update(agent, result->id, result->status, kept_output(agent, result->output));
         agent->local_changed = true;
         sync_run(agent->sync, NULL);
     }
@@ -137,7 +144,7 @@ enum err runners_update_ttl(struct agent *agent, const char *id, const char *sta
     output = kept_output(agent, output);
     char *note = checks_format_note(output, limited(agent, definition).output_bytes_max);
     int64_t expires_wall_ms = clock_wall_ms() + definition->ttl_ns / DURATION_MS;
-    local_update_check(agent->local, id, status, note);
+    update(agent, id, status, note);
     local_set_runner(agent->local, id, checks_update_ttl(agent->checks, id, status, output));
     if (agent->files != NULL) {
         sync_hold(wait);

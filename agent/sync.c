@@ -254,9 +254,6 @@ static void compare_remote(struct run *run) {
 
 void sync_run(struct sync *sync, struct sync_wait *wait) {
     sync_hold(wait);
-    if (sync->config.output_ms == 0) {
-        local_mark_outputs_unsynced(sync->config.local);
-    }
     if (group_has_leader(sync->config.group)) {
         struct run run = {.sync = sync, .wait = wait};
         epoch_enter(sync->config.epoch);

@@ -21,7 +21,8 @@ struct sync_config {
     const struct backend_facts *facts;
     const struct catalog_node *node; /* this agent's, as it registers it */
     uint16_t server_port;
-    int64_t output_ms; /* how long an output alone waits, half to one and a half; 0 = not at all */
+    int64_t output_ms; /* how long an output alone waits, half to one and a half; 0: the caller
+                        * marks it unsynced itself */
     uint64_t seed;
 };
 
