@@ -64,8 +64,11 @@ static bool has_field(const struct decode_field *fields, size_t count, const cha
 
 /* The object of all keys that begin with prefix; its depth is that of the table. */
 static struct decode_spec build_spec(struct arena *arena, const char *prefix) {
-    size_t prefix_size = strlen(prefix), count = 0;
-    struct decode_field *fields = arena_alloc(arena, config_key_count * sizeof *fields);
+    size_t prefix_size = strlen(prefix), count = 0, most = 0;
+    for (size_t i = 0; i < config_key_count; i++) {
+        most += strncmp(config_keys[i].path, prefix, prefix_size) == 0;
+    }
+    struct decode_field *fields = arena_alloc(arena, most * sizeof *fields);
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         if (strncmp(key->path, prefix, prefix_size) != 0) {
