@@ -1,0 +1,335 @@
+/* The helper process itself: one thread, one poll. */
+#include "checks/helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "checks/tail.h"
+
+#define READ_BYTES (64 * 1024)
+#define DESCRIPTORS 1024 /* what a plain process has; some programs close all that they may have   \
+                          */
+#define LAST_MS 700      /* for the killed to die, before the process itself ends */
+
+struct script {
+    struct script *next;
+    uint64_t run;
+    pid_t pid;
+    int pipe; /* its output; -1 = closed */
+    int64_t deadline_ms;
+    bool timed_out, killed;
+    struct tail tail;
+};
+
+struct process {
+    int signals;
+    struct script *scripts;
+    struct buf in;
+};
+
+/* ---- frames ---- */
+
+/* Blocks: the engine always reads. A failure means that it is gone, which poll tells. */
+static void send_bytes(const void *data, size_t size) {
+    const char *at = data;
+    while (size > 0) {
+        ssize_t n = send(HELPER_FD, at, size, MSG_NOSIGNAL);
+        if (n < 0 && errno != EINTR) {
+            return;
+        }
+        at += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+}
+
+static void send_frame(enum helper_frame_kind kind, uint64_t run, const void *head,
+                       size_t head_bytes, const void *data, size_t size) {
+    struct helper_frame frame = {
+        .kind = (uint32_t)kind, .bytes = (uint32_t)(head_bytes + size), .run = run};
+    send_bytes(&frame, sizeof frame);
+    send_bytes(head, head_bytes);
+    send_bytes(data, size);
+}
+
+/* ---- scripts ---- */
+
+static int spawn(char **arguments, int out, pid_t *ret_pid) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                              POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    int number = posix_spawnp(ret_pid, arguments[0], &actions, &attributes, arguments, environ);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return number;
+}
+
+static int launch(struct script *script, char **arguments) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return errno;
+    }
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    int number = spawn(arguments, ends[1], &script->pid);
+    close(ends[1]);
+    script->pipe = ends[0];
+    return number;
+}
+
+static void free_script(struct script *script) {
+    if (script->pipe >= 0) {
+        close(script->pipe);
+    }
+    tail_clear(&script->tail);
+    free(script);
+}
+
+static void start(struct process *process, uint64_t run, const char *data, size_t size) {
+    struct helper_order order;
+    if (size < sizeof order) {
+        return;
+    }
+    memcpy(&order, data, sizeof order);
+    char **arguments = mem_calloc(order.argument_count + 1, sizeof *arguments);
+    const char *at = data + sizeof order, *end = data + size;
+    for (uint32_t i = 0; i < order.argument_count && at < end; i++, at += strlen(at) + 1) {
+        arguments[i] = (char *)(uintptr_t)at;
+    }
+    struct script *script = mem_calloc(1, sizeof *script);
+    script->run = run;
+    script->pipe = -1;
+    script->deadline_ms = clock_monotonic_ms() + order.timeout_ms;
+    tail_init(&script->tail, order.output_bytes_max);
+    int number = launch(script, arguments);
+    free(arguments);
+    if (number != 0) {
+        struct helper_report report = {.end = HELPER_NOT_LAUNCHED, .code = number};
+        send_frame(HELPER_DONE, run, &report, sizeof report, NULL, 0);
+        free_script(script);
+        return;
+    }
+    send_frame(HELPER_STARTED, run, &script->pid, sizeof script->pid, NULL, 0);
+    script->next = process->scripts;
+    process->scripts = script;
+}
+
+static void read_output(struct script *script) {
+    char block[READ_BYTES];
+    while (script->pipe >= 0) {
+        ssize_t n = read(script->pipe, block, sizeof block);
+        if (n > 0) {
+            tail_append(&script->tail, block, (size_t)n);
+        } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+            close(script->pipe);
+            script->pipe = -1;
+        } else if (errno == EAGAIN) {
+            return;
+        }
+    }
+}
+
+static void end(struct script *script, const siginfo_t *info) {
+    read_output(script);
+    struct helper_report report = {.end = script->timed_out             ? HELPER_TIMED_OUT
+                                          : info->si_code == CLD_EXITED ? HELPER_EXITED
+                                                                        : HELPER_SIGNALLED,
+                                   .code = info->si_status,
+                                   .output_bytes = script->tail.total};
+    if (!script->killed) {
+        send_frame(HELPER_DONE, script->run, &report, sizeof report, script->tail.data,
+                   script->tail.count);
+    }
+    free_script(script);
+}
+
+/* Leaders of groups, and what they left behind. A leader is looked at before it is reaped: until
+ * then nobody else can have its group's number, so the rest of the group can be killed. */
+static void reap(struct process *process) {
+    for (;;) {
+        siginfo_t info = {.si_pid = 0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) {
+            return;
+        }
+        struct script **at = &process->scripts;
+        while (*at != NULL && (*at)->pid != info.si_pid) {
+            at = &(*at)->next;
+        }
+        struct script *script = *at;
+        if (script != NULL) {
+            kill(-script->pid, SIGKILL);
+        }
+        waitpid(info.si_pid, NULL, 0);
+        if (script != NULL) {
+            *at = script->next;
+            end(script, &info);
+        }
+    }
+}
+
+static void kill_overdue(struct process *process, int64_t now_ms) {
+    for (struct script *script = process->scripts; script != NULL; script = script->next) {
+        if (script->deadline_ms <= now_ms && !script->timed_out) {
+            script->timed_out = true;
+            kill(-script->pid, SIGKILL);
+        }
+    }
+}
+
+static void kill_run(struct process *process, uint64_t run) {
+    for (struct script *script = process->scripts; script != NULL; script = script->next) {
+        if (script->run == run) {
+            script->killed = true;
+            kill(-script->pid, SIGKILL);
+        }
+    }
+}
+
+/* ---- the loop ---- */
+
+static bool read_frames(struct process *process) {
+    for (;;) {
+        char *to = buf_reserve(&process->in, READ_BYTES);
+        ssize_t n = to != NULL ? recv(HELPER_FD, to, READ_BYTES, MSG_DONTWAIT) : 0;
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            break;
+        }
+        if (n <= 0) {
+            return false;
+        }
+        process->in.count += (size_t)n;
+    }
+    size_t used = 0;
+    struct helper_frame frame;
+    while (process->in.count - used >= sizeof frame) {
+        memcpy(&frame, process->in.data + used, sizeof frame);
+        if (process->in.count - used - sizeof frame < frame.bytes) {
+            break;
+        }
+        const char *data = process->in.data + used + sizeof frame;
+        if (frame.kind == HELPER_RUN) {
+            start(process, frame.run, data, frame.bytes);
+        } else if (frame.kind == HELPER_KILL) {
+            kill_run(process, frame.run);
+        }
+        used += sizeof frame + frame.bytes;
+    }
+    if (used > 0) {
+        memmove(process->in.data, process->in.data + used, process->in.count - used);
+        process->in.count -= used;
+    }
+    return true;
+}
+
+/* False: the engine is gone. */
+static bool turn(struct process *process) {
+    struct pollfd fds[2 + LIMIT_CHECK_SCRIPT_RUNS * 2];
+    size_t count = 2, fds_max = sizeof fds / sizeof fds[0];
+    int64_t now_ms = clock_monotonic_ms(), next_ms = INT64_MAX;
+    fds[0] = (struct pollfd){.fd = HELPER_FD, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = process->signals, .events = POLLIN};
+    for (struct script *script = process->scripts; script != NULL; script = script->next) {
+        if (script->pipe >= 0 && count < fds_max) {
+            fds[count++] = (struct pollfd){.fd = script->pipe, .events = POLLIN};
+        }
+        if (!script->timed_out && script->deadline_ms < next_ms) {
+            next_ms = script->deadline_ms;
+        }
+    }
+    int64_t wait_ms = next_ms == INT64_MAX ? -1 : next_ms > now_ms ? next_ms - now_ms : 0;
+    poll(fds, (nfds_t)count, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
+    for (struct script *script = process->scripts; script != NULL; script = script->next) {
+        read_output(script);
+    }
+    struct signalfd_siginfo info;
+    while (read(process->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+    }
+    kill_overdue(process, clock_monotonic_ms());
+    reap(process);
+    return (fds[0].revents == 0) || read_frames(process);
+}
+
+static void kill_all(struct process *process) {
+    const struct itimerval last = {.it_value = {.tv_usec = LAST_MS * 1000}};
+    struct script *script;
+    /* A process that cannot die (a hung disk) must not keep this one. */
+    setitimer(ITIMER_REAL, &last, NULL);
+    for (script = process->scripts; script != NULL; script = script->next) {
+        kill(-script->pid, SIGKILL);
+        waitpid(script->pid, NULL, 0);
+    }
+    while (waitpid(-1, NULL, WNOHANG) > 0) {
+    }
+    while ((script = process->scripts) != NULL) {
+        process->scripts = script->next;
+        free_script(script);
+    }
+}
+
+static void lower_limits(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > DESCRIPTORS) {
+        limit.rlim_cur = DESCRIPTORS;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    /* A check that crashes every ten seconds must not fill the disk. */
+    if (getrlimit(RLIMIT_CORE, &limit) == 0) {
+        limit.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &limit);
+    }
+}
+
+int checks_helper_main(void) {
+    struct process process = {.signals = -1};
+    sigset_t all;
+    /* All but SIGALRM: a stop of the service's processes by signal reaches the agent, which then
+     * closes the socket. */
+    sigfillset(&all);
+    sigdelset(&all, SIGALRM);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    prctl(PR_SET_NAME, CHECKS_HELPER_COMMAND);
+    if (fcntl(HELPER_FD, F_SETFD, FD_CLOEXEC) != 0 ||
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
+        return 1; /* not started by the engine */
+    }
+    closefrom(HELPER_FD + 1);
+    lower_limits();
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    process.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (process.signals < 0) {
+        return 1;
+    }
+    buf_init(&process.in, (size_t)LIMIT_CHECK_FRAME_BYTES * 2);
+    while (turn(&process)) {
+    }
+    kill_all(&process);
+    close(process.signals);
+    buf_clear(&process.in);
+    return 0;
+}
