@@ -225,6 +225,7 @@ static void give_up(struct loop_timer *timer) {
 
 static void published(void *context) {
     struct agent *agent = context;
+    alias_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
@@ -345,6 +346,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
             return false;
         }
         files_load(agent->files, agent->local, runners_keep_state, agent);
+        runners_judge_loaded(agent);
     }
     local_publish(agent->local);
     return true;
@@ -466,6 +468,9 @@ void agent_destroy(struct agent *agent) {
     }
     http_server_destroy(agent->http); /* its threads ask the group */
     agent->http = NULL;
+    if (agent->loop != NULL) {
+        alias_clear(agent);
+    }
     group_destroy(agent->group);
     sync_destroy(agent->sync);
     local_destroy(agent->local);

@@ -22,6 +22,9 @@ struct config {
     struct str_map node_meta;
     int64_t http_port, dns_port, server_port, serf_lan_port, serf_wan_port;
     int64_t http_max_conns_per_client;
+    bool enable_script_checks, enable_local_script_checks, discard_check_output;
+    bool http_writes_limited; /* http_config.allow_write_http_from is not empty */
+    int64_t check_output_max_size;
     int64_t default_query_time_ns, max_query_time_ns;
     struct config_dns {
         bool allow_stale, only_passing, enable_truncate, disable_compression, node_meta_txt;
@@ -29,6 +32,8 @@ struct config {
         struct str_map service_ttl; /* name or prefix* -> duration text */
         int64_t soa_refresh_s, soa_retry_s, soa_expire_s, soa_min_ttl_s;
     } dns;
+
+    struct str_list http_allow_write_from;
 
     /* Derived. */
     enum log_level level;

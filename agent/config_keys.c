@@ -59,6 +59,12 @@ static const struct decode_spec limits_spec = {"limits", sizeof(struct config), 
                                                COUNT(limits_fields), false};
 static const struct decode_spec dns_spec = {"dns_config", sizeof(struct config), dns_fields,
                                             COUNT(dns_fields), false};
+static const struct decode_field http_fields[] = {
+    KEY(http_allow_write_from, "allow_write_http_from", DECODE_STR_LIST),
+};
+
+static const struct decode_spec http_spec = {"http_config", sizeof(struct config), http_fields,
+                                             COUNT(http_fields), false};
 static const struct decode_field top_fields[] = {
     KEY(server, "server", DECODE_BOOL),
     KEY(bootstrap, "bootstrap", DECODE_BOOL),
@@ -74,10 +80,15 @@ static const struct decode_field top_fields[] = {
     KEY(domain, "domain", DECODE_STR),
     KEY(alt_domain, "alt_domain", DECODE_STR),
     KEY(log_level, "log_level", DECODE_STR),
+    KEY(enable_script_checks, "enable_script_checks", DECODE_BOOL),
+    KEY(enable_local_script_checks, "enable_local_script_checks", DECODE_BOOL),
+    KEY(discard_check_output, "discard_check_output", DECODE_BOOL),
+    KEY(check_output_max_size, "check_output_max_size", DECODE_INT),
     KEY(default_query_time_ns, "default_query_time", DECODE_DURATION),
     KEY(max_query_time_ns, "max_query_time", DECODE_DURATION),
     {.name = "addresses", .kind = DECODE_INLINE, .spec = &addresses_spec},
     {.name = "ports", .kind = DECODE_INLINE, .spec = &ports_spec},
+    {.name = "http_config", .kind = DECODE_INLINE, .spec = &http_spec},
     {.name = "dns_config", .kind = DECODE_INLINE, .spec = &dns_spec},
     {.name = "limits", .kind = DECODE_INLINE, .spec = &limits_spec},
 };
@@ -252,6 +263,30 @@ static enum err judge_dns(struct config *c, struct arena *arena, struct err_text
     return ERR_OK;
 }
 
+/* Who may write is not judged request by request yet, so only a list that no request can be outside
+ * of is taken. */
+static enum err judge_checks(struct config *c, struct err_text *text) {
+    c->http_writes_limited = c->http_allow_write_from.count > 0;
+    bool all = false, loopback = true;
+    for (uint32_t i = 0; i < c->http_allow_write_from.count; i++) {
+        all = all || strcmp(c->http_allow_write_from.v[i], "127.0.0.0/8") == 0;
+    }
+    for (unsigned i = 0; i < c->http_listen_count; i++) {
+        loopback = loopback && addr_is_loopback(&c->http_listen[i]) &&
+                   c->http_listen[i].any.sa_family == AF_INET;
+    }
+    if (c->http_writes_limited && !(all && loopback)) {
+        return err_set(
+            text, ERR_UNSUPPORTED,
+            "http_config.allow_write_http_from: this version takes \"127.0.0.0/8\" only, "
+            "with HTTP on such an address");
+    }
+    if (c->check_output_max_size < 1) {
+        return err_set(text, ERR_INVALID, "check_output_max_size must be positive");
+    }
+    return ERR_OK;
+}
+
 enum err config_judge(struct config *config, struct arena *arena, struct err_text *text) {
     enum err err = judge_role(config, text);
     if (err == ERR_OK) {
@@ -259,6 +294,9 @@ enum err config_judge(struct config *config, struct arena *arena, struct err_tex
     }
     if (err == ERR_OK) {
         err = judge_addresses(config, arena, text);
+    }
+    if (err == ERR_OK) {
+        err = judge_checks(config, text);
     }
     return err == ERR_OK ? judge_dns(config, arena, text) : err;
 }

@@ -208,9 +208,17 @@ static void write_service(struct buf *out, const struct catalog_service *service
 static void write_check(struct buf *out, const struct local *local, const char *id) {
     struct json json;
     json_init(&json, out, false);
+    const struct check_definition *definition = local_get_definition(local, id);
     json_object_begin(&json);
+    if (definition->maintenance) {
+        json_member_str(&json, "MaintenanceOf", definition->service_id); /* "" = of the node */
+        json_member_str(&json, "Reason", definition->notes);
+        json_member_str(&json, "Token", definition->token);
+        json_object_end(&json);
+        return;
+    }
     json_key(&json, "Check");
-    definition_write_check(&json, local_get_definition(local, id));
+    definition_write_check(&json, definition);
     json_member_bool(&json, "Bare", local_check_is_bare(local, id));
     json_object_end(&json);
 }
@@ -274,15 +282,19 @@ static const struct decode_spec state_spec = {"state", sizeof(struct state_file)
 struct check_file {
     const char *check; /* JSON text */
     bool bare;
+    const char *maintenance_of, *reason, *token; /* instead: maintenance mode */
 };
 
 static const struct decode_field check_file_fields[] = {
     DECODE_FIELD(struct check_file, check, "Check", DECODE_RAW),
     DECODE_FIELD(struct check_file, bare, "Bare", DECODE_BOOL),
+    DECODE_FIELD(struct check_file, maintenance_of, "MaintenanceOf", DECODE_STR),
+    DECODE_FIELD(struct check_file, reason, "Reason", DECODE_STR),
+    DECODE_FIELD(struct check_file, token, "Token", DECODE_STR),
 };
 
 static const struct decode_spec check_file_spec = {"check", sizeof(struct check_file),
-                                                   check_file_fields, 2, false};
+                                                   check_file_fields, 5, false};
 
 struct loading {
     struct local *local;
@@ -308,10 +320,13 @@ static enum err load_check(const struct loading *loading, const char *json, size
     struct check_definition check;
     enum err err =
         decode_json(&check_file_spec, DECODE_BODY, json, size, loading->arena, &file, text);
-    if (err == ERR_OK && file.check == NULL) {
+    if (err == ERR_OK && file.maintenance_of != NULL) {
+        check = definition_make_maintenance(file.maintenance_of, str_or_empty(file.reason),
+                                            loading->arena);
+        check.token = str_or_empty(file.token);
+    } else if (err == ERR_OK && file.check == NULL) {
         err = err_set(text, ERR_INVALID, "no member Check");
-    }
-    if (err == ERR_OK) {
+    } else if (err == ERR_OK) {
         err = definition_parse_check(file.check, strlen(file.check), loading->arena, &check, text);
     }
     if (err == ERR_OK && local_set_check(loading->local, &check, file.bare) != ERR_OK) {
