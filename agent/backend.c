@@ -59,6 +59,7 @@ static enum err set_service(struct pending *pending) {
         }
     }
     local_set_service(agent->local, definition, call->set_service.replace_checks);
+    alias_note(agent, definition->service.id);
     save(pending, LOCAL_SERVICE, definition->service.id);
     return ERR_OK;
 }
@@ -76,6 +77,7 @@ static enum err remove_service(struct pending *pending) {
     if (local_remove_service(agent->local, call->id) != ERR_OK) {
         return unknown_service(call, call->id);
     }
+    alias_note(agent, call->id);
     save(pending, LOCAL_SERVICE, call->id);
     return ERR_OK;
 }

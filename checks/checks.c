@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "checks/helper.h"
 #include "checks/internal.h"
+#include "checks/tls.h"
 #include "checks/transfer.h"
 
 #define BUCKETS_MIN 16
@@ -179,6 +180,7 @@ static void run_stop(struct loop_task *task) {
     }
     transfers_destroy(checks->transfers);
     checks->transfers = NULL;
+    tls_destroy(checks->tls);
     helper_destroy(checks->helper);
     checks->helper = NULL;
     loop_stop(checks->loop);

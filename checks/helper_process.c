@@ -21,9 +21,10 @@
 #include "checks/tail.h"
 
 #define READ_BYTES (64 * 1024)
-#define DESCRIPTORS 1024 /* what a plain process has; some programs close all that they may have   \
-                          */
-#define LAST_MS 700      /* for the killed to die, before the process itself ends */
+#define DESCRIPTORS                                                                                \
+    1024            /* what a plain process has; some programs close all that they may have        \
+                     */
+#define LAST_MS 700 /* for the killed to die, before the process itself ends */
 
 struct script {
     struct script *next;

@@ -96,6 +96,7 @@ struct checks {
     uint32_t count;
     struct lane lanes[LANE_COUNT];
     struct transfers *transfers; /* NULL before the first check that needs it */
+    void *tls;                   /* the same, see tls.h */
     struct helper *helper;       /* NULL before the first script runs, and after it has died */
     _Atomic uint64_t generation;
     _Atomic uint64_t stat_checks, stat_running, stat_waiting, stat_done;

@@ -1,12 +1,14 @@
 /* HTTP/2 ping checks (contract 11.1): the connection preface, SETTINGS and PING of RFC 9113;
  * passing when the PING is acknowledged. libcurl resolves, connects and does TLS; the four frames
  * are ours, because a request to a path could be answered by anything. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "checks/tls.h"
 #include "checks/transfer.h"
 
 #define FRAME_HEAD_BYTES 9
@@ -29,8 +31,9 @@ struct ping_run {
     struct loop_poll *poll;
     int fd; /* our descriptor of the socket, -1 = not yet connected */
     struct check *check;
-    struct curl_slist *connect_to;
-    size_t sent; /* of the opening */
+    struct tls_stream *tls; /* NULL without it */
+    bool secured;           /* its handshake is over */
+    size_t sent;            /* of the opening */
     struct buf in;
 };
 
@@ -45,13 +48,13 @@ static void free_run(struct ping_run *run) {
     if (run->poll != NULL) {
         loop_poll_destroy(run->poll);
     }
+    tls_stream_destroy(run->tls);
     if (run->fd >= 0) {
         close(run->fd);
     }
     if (run->transfer.easy != NULL) {
         transfer_close(&run->transfer);
     }
-    curl_slist_free_all(run->connect_to);
     buf_clear(&run->in);
     free(run);
 }
@@ -122,53 +125,124 @@ static enum outcome take_frames(struct buf *in) {
     return MORE;
 }
 
-static CURLcode send_opening(struct ping_run *run) {
-    CURLcode code = CURLE_OK;
-    while (run->sent < sizeof opening - 1 && code == CURLE_OK) {
+/* ---- the stream ---- */
+
+static enum tls_result of_errno(void) {
+    return errno == EAGAIN || errno == EINTR ? TLS_WANT_READ : TLS_FAILED;
+}
+
+static enum tls_result send_some(struct ping_run *run, const char *data, size_t size,
+                                 size_t *ret_size) {
+    if (run->tls != NULL) {
+        return tls_stream_send(run->tls, data, size, ret_size);
+    }
+    ssize_t n = send(run->fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    *ret_size = n > 0 ? (size_t)n : 0;
+    return n >= 0 ? TLS_OK : of_errno() == TLS_FAILED ? TLS_FAILED : TLS_WANT_WRITE;
+}
+
+static enum tls_result recv_some(struct ping_run *run, char *data, size_t size, size_t *ret_size) {
+    if (run->tls != NULL) {
+        return tls_stream_recv(run->tls, data, size, ret_size);
+    }
+    ssize_t n = recv(run->fd, data, size, MSG_DONTWAIT);
+    *ret_size = n > 0 ? (size_t)n : 0;
+    return n > 0 ? TLS_OK : n == 0 ? TLS_END : of_errno();
+}
+
+static enum tls_result send_opening(struct ping_run *run) {
+    enum tls_result result = TLS_OK;
+    while (run->sent < sizeof opening - 1 && result == TLS_OK) {
         size_t n = 0;
-        code = curl_easy_send(run->transfer.easy, opening + run->sent,
-                              sizeof opening - 1 - run->sent, &n);
+        result = send_some(run, opening + run->sent, sizeof opening - 1 - run->sent, &n);
         run->sent += n;
     }
-    return code;
+    return result;
+}
+
+/* Reads until something is decided or nothing is left. */
+static enum tls_result recv_frames(struct ping_run *run, enum outcome *ret_outcome) {
+    enum tls_result result = TLS_OK;
+    *ret_outcome = MORE;
+    while (result == TLS_OK && *ret_outcome == MORE) {
+        size_t n = 0;
+        char *to = buf_reserve(&run->in, 4096);
+        result = to != NULL ? recv_some(run, to, 4096, &n) : TLS_FAILED;
+        run->in.count += n;
+        *ret_outcome = take_frames(&run->in);
+    }
+    return result;
+}
+
+static void rest(struct ping_run *run, enum tls_result want) {
+    loop_poll_set(run->poll, want == TLS_WANT_WRITE ? LOOP_WRITABLE : LOOP_READABLE);
 }
 
 static void on_ready(void *context, int events) {
     struct ping_run *run = context;
+    const char *reason;
+    enum outcome outcome;
     (void)events;
-    CURLcode code = send_opening(run);
-    enum outcome outcome = MORE;
-    size_t n = 1;
-    while (outcome == MORE && (code == CURLE_OK || code == CURLE_AGAIN)) {
-        char *to = buf_reserve(&run->in, 4096);
-        code = to != NULL ? curl_easy_recv(run->transfer.easy, to, 4096, &n) : CURLE_RECV_ERROR;
-        if (code != CURLE_OK || n == 0) {
-            break;
+    if (run->tls != NULL && !run->secured) {
+        enum tls_result shaken = tls_stream_handshake(run->tls, &reason);
+        if (shaken == TLS_FAILED || shaken == TLS_END) {
+            fail_dial(run, CURLE_OK, reason);
+            return;
         }
-        run->in.count += n;
-        outcome = take_frames(&run->in);
+        if (shaken != TLS_OK) {
+            rest(run, shaken);
+            return;
+        }
+        run->secured = true;
     }
+    enum tls_result result = send_opening(run);
+    if (result == TLS_WANT_READ || result == TLS_WANT_WRITE) {
+        rest(run, result);
+        return;
+    }
+    result = recv_frames(run, &outcome);
     if (outcome == ACKNOWLEDGED) {
         end(run, HEALTH_PASSING, "HTTP2 ping was successful");
     } else if (outcome == GONE_AWAY) {
         fail_ping(run, "the peer goes away");
     } else if (outcome == NOT_HTTP2) {
         fail_ping(run, "the peer does not speak HTTP/2");
-    } else if (code == CURLE_OK) {
-        fail_ping(run, "unexpected EOF");
-    } else if (code != CURLE_AGAIN) {
-        fail_ping(run, "connection lost");
+    } else if (result == TLS_WANT_READ || result == TLS_WANT_WRITE) {
+        rest(run, result);
     } else {
-        loop_poll_set(run->poll,
-                      LOOP_READABLE | (run->sent < sizeof opening - 1 ? LOOP_WRITABLE : 0));
+        fail_ping(run, result == TLS_END ? "unexpected EOF" : "connection lost");
     }
+}
+
+/* The TLS server name, else the host of the target. */
+static void find_name(const struct check_spec *spec, char name[TARGET_HOST_BYTES]) {
+    const char *address = spec_first(spec), *wanted = spec_next(spec, address);
+    char host[TARGET_HOST_BYTES];
+    uint16_t port;
+    ASSERT(target_split(address, host, &port));
+    size_t size = strlen(host);
+    bool bracketed = host[0] == '[' && size > 2 && host[size - 1] == ']';
+    if (bracketed) {
+        host[size - 1] = '\0';
+    }
+    snprintf(name, TARGET_HOST_BYTES, "%s", *wanted != '\0' ? wanted : host + bracketed);
 }
 
 static void on_connected(struct transfer *transfer, CURLcode code) {
     struct ping_run *run = (struct ping_run *)transfer;
+    const struct check_spec *spec = run->check->spec;
+    char name[TARGET_HOST_BYTES];
     if (code != CURLE_OK || (run->fd = transfer_dup_socket(transfer)) < 0) {
         fail_dial(run, code, code == CURLE_OK ? "the connection is gone" : NULL);
         return;
+    }
+    if (spec->use_tls) {
+        find_name(spec, name);
+        run->tls = tls_stream_create(run->check->checks, run->fd, name, !spec->tls_skip_verify);
+        if (run->tls == NULL) {
+            fail_dial(run, code, "TLS does not start");
+            return;
+        }
     }
     run->poll = loop_poll_create(run->check->checks->loop, run->fd, on_ready, run);
     on_ready(run, LOOP_WRITABLE);
@@ -178,7 +252,7 @@ static void start(struct checks *checks, struct check *check) {
     const struct check_spec *spec = check->spec;
     const char *address = spec_first(spec);
     struct transfers *transfers = transfers_get(checks);
-    char ignored[TARGET_HOST_BYTES], *host = NULL;
+    char ignored[TARGET_HOST_BYTES];
     uint16_t port;
     struct buf url;
     struct ping_run *run = mem_calloc(1, sizeof *run);
@@ -196,15 +270,10 @@ static void start(struct checks *checks, struct check *check) {
     transfer_open(transfers, &run->transfer, spec->timeout_ms);
     transfer_connect_only(&run->transfer);
     buf_init(&url, strlen(address) + 32);
-    buf_append_format(&url, "%s://%s/", spec->use_tls ? "https" : "http", address);
+    buf_append_format(&url, "http://%s/", address);
     buf_append_byte(&url, '\0');
-    transfer_set_url(&run->transfer, url.data, spec_next(spec, address), &run->connect_to, &host);
-    free(host);
+    curl_easy_setopt(run->transfer.easy, CURLOPT_URL, url.data);
     buf_clear(&url);
-    /* Offers h2 by ALPN. */
-    curl_easy_setopt(run->transfer.easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    curl_easy_setopt(run->transfer.easy, CURLOPT_SSL_VERIFYPEER, spec->tls_skip_verify ? 0L : 1L);
-    curl_easy_setopt(run->transfer.easy, CURLOPT_SSL_VERIFYHOST, spec->tls_skip_verify ? 0L : 2L);
     check->run = run;
     loop_timer_start(checks->loop, &run->timeout, loop_now_ms(checks->loop) + spec->timeout_ms);
     transfer_start(&run->transfer);
