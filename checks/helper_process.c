@@ -21,10 +21,16 @@
 #include "checks/tail.h"
 
 #define READ_BYTES (64 * 1024)
-#define DESCRIPTORS                                                                                \
-    1024            /* what a plain process has; some programs close all that they may have        \
-                     */
-#define LAST_MS 700 /* for the killed to die, before the process itself ends */
+/* Reads of one script in a turn: one that never stops writing must not stop time. */
+#define READS_MAX 16
+/* For the killed to die, before their end is told all the same. */
+#define GRACE_MS 1000
+/* The same before this process itself ends. */
+#define LAST_MS 700
+/* With those that a hung disk keeps from dying. */
+#define SCRIPTS_MAX (4 * LIMIT_CHECK_SCRIPT_RUNS)
+/* What a plain process may have; some programs close all that they may have. */
+#define DESCRIPTORS 1024
 
 struct script {
     struct script *next;
@@ -32,13 +38,15 @@ struct script {
     pid_t pid;
     int pipe; /* its output; -1 = closed */
     int64_t deadline_ms;
-    bool timed_out, killed;
+    bool timed_out;
+    bool settled; /* nobody waits for its end: it was told, or the engine has killed it */
     struct tail tail;
 };
 
 struct process {
     int signals;
     struct script *scripts;
+    unsigned script_count;
     struct buf in;
 };
 
@@ -126,7 +134,7 @@ static void start(struct process *process, uint64_t run, const char *data, size_
     script->pipe = -1;
     script->deadline_ms = clock_monotonic_ms() + order.timeout_ms;
     tail_init(&script->tail, order.output_bytes_max);
-    int number = launch(script, arguments);
+    int number = process->script_count < SCRIPTS_MAX ? launch(script, arguments) : EAGAIN;
     free(arguments);
     if (number != 0) {
         struct helper_report report = {.end = HELPER_NOT_LAUNCHED, .code = number};
@@ -137,11 +145,12 @@ static void start(struct process *process, uint64_t run, const char *data, size_
     send_frame(HELPER_STARTED, run, &script->pid, sizeof script->pid, NULL, 0);
     script->next = process->scripts;
     process->scripts = script;
+    process->script_count++;
 }
 
 static void read_output(struct script *script) {
     char block[READ_BYTES];
-    while (script->pipe >= 0) {
+    for (int i = 0; i < READS_MAX && script->pipe >= 0; i++) {
         ssize_t n = read(script->pipe, block, sizeof block);
         if (n > 0) {
             tail_append(&script->tail, block, (size_t)n);
@@ -154,17 +163,23 @@ static void read_output(struct script *script) {
     }
 }
 
-static void end(struct script *script, const siginfo_t *info) {
-    read_output(script);
-    struct helper_report report = {.end = script->timed_out             ? HELPER_TIMED_OUT
-                                          : info->si_code == CLD_EXITED ? HELPER_EXITED
-                                                                        : HELPER_SIGNALLED,
-                                   .code = info->si_status,
-                                   .output_bytes = script->tail.total};
-    if (!script->killed) {
+static void settle(struct script *script, enum helper_end how, int code) {
+    struct helper_report report = {
+        .end = (int32_t)how, .code = code, .output_bytes = script->tail.total};
+    if (!script->settled) {
+        script->settled = true;
         send_frame(HELPER_DONE, script->run, &report, sizeof report, script->tail.data,
                    script->tail.count);
     }
+}
+
+static void end(struct script *script, const siginfo_t *info) {
+    read_output(script);
+    settle(script,
+           script->timed_out             ? HELPER_TIMED_OUT
+           : info->si_code == CLD_EXITED ? HELPER_EXITED
+                                         : HELPER_SIGNALLED,
+           info->si_status);
     free_script(script);
 }
 
@@ -187,6 +202,7 @@ static void reap(struct process *process) {
         waitpid(info.si_pid, NULL, 0);
         if (script != NULL) {
             *at = script->next;
+            process->script_count--;
             end(script, &info);
         }
     }
@@ -194,8 +210,14 @@ static void reap(struct process *process) {
 
 static void kill_overdue(struct process *process, int64_t now_ms) {
     for (struct script *script = process->scripts; script != NULL; script = script->next) {
-        if (script->deadline_ms <= now_ms && !script->timed_out) {
+        if (script->settled || script->deadline_ms > now_ms) {
+            continue;
+        }
+        if (script->timed_out) {
+            settle(script, HELPER_TIMED_OUT, 0);
+        } else {
             script->timed_out = true;
+            script->deadline_ms = now_ms + GRACE_MS;
             kill(-script->pid, SIGKILL);
         }
     }
@@ -204,7 +226,7 @@ static void kill_overdue(struct process *process, int64_t now_ms) {
 static void kill_run(struct process *process, uint64_t run) {
     for (struct script *script = process->scripts; script != NULL; script = script->next) {
         if (script->run == run) {
-            script->killed = true;
+            script->settled = true;
             kill(-script->pid, SIGKILL);
         }
     }
@@ -257,7 +279,7 @@ static bool turn(struct process *process) {
         if (script->pipe >= 0 && count < fds_max) {
             fds[count++] = (struct pollfd){.fd = script->pipe, .events = POLLIN};
         }
-        if (!script->timed_out && script->deadline_ms < next_ms) {
+        if (!script->settled && script->deadline_ms < next_ms) {
             next_ms = script->deadline_ms;
         }
     }

@@ -236,12 +236,13 @@ def processes():
             pass
 
 
-def count_scripts(agent, marker):
-    """Of the agent's scripts: processes, and zombies below the agent and its helper."""
+def find_scripts(agent, marker):
+    """How many processes are scripts of the agent, and the pids of zombies below the agent and its
+    helper: a moment of that is what every process has between its end and its parent's look."""
     all_ = list(processes())
     family = {agent.process.pid} | {p for p, parent, _, _ in all_ if parent == agent.process.pid}
     return (sum(marker in line for _, _, _, line in all_),
-            sum(state == "Z" and parent in family for _, parent, state, _ in all_))
+            {pid for pid, parent, state, _ in all_ if state == "Z" and parent in family})
 
 
 def http_checks(args):
@@ -277,7 +278,7 @@ def http_checks(args):
           f"{', '.join(f'{s:.1f}' for s in shares)} % of a core (flat), latest by "
           f"{', '.join(f'{(g - interval * 1000) / 1000:.2f}' for g in gaps)} s (at most 1), "
           f"{', '.join(f'{m:.1f}' for m in memory)} MiB anonymous above idle (at most 40), "
-          f"zombies: {count_scripts(agent, 'no-script')[1]} (none)")
+          f"{len(find_scripts(agent, 'no-script')[1])} zombies (none)")
     agent.close()
     target.close()
 
@@ -294,11 +295,12 @@ def script_checks(args):
             "ScriptArgs": ["/bin/sh", "-c", f"sleep {marker} & sleep {marker}"]})
     writer.finish()
     begin, cpu = time.monotonic(), agent.cpu_seconds()
-    most = zombies = timed_out = 0
+    most = timed_out = 0
+    before, stayed = set(), set()
     while timed_out < count:
         time.sleep(0.2)
-        alive, dead = count_scripts(agent, marker)
-        most, zombies = max(most, alive), max(zombies, dead)
+        alive, dead = find_scripts(agent, marker)
+        most, stayed, before = max(most, alive), stayed | (before & dead), dead
         timed_out = agent.get("/v1/agent/checks")[1].count(b"Timed out (1s) running check")
     took = time.monotonic() - begin
     share = (agent.cpu_seconds() - cpu) / took * 100
@@ -306,19 +308,20 @@ def script_checks(args):
         writer.put(f"/v1/agent/check/deregister/script%20{i}", {})
     writer.finish()
     begin = time.monotonic()
-    while count_scripts(agent, marker)[0] > 0 and time.monotonic() - begin < 10:
+    while find_scripts(agent, marker)[0] > 0 and time.monotonic() - begin < 10:
         time.sleep(0.01)
     gone = time.monotonic() - begin
-    left, dead = count_scripts(agent, marker)
+    left, dead = find_scripts(agent, marker)
     print(f"{count} script checks that time out after 1 s: all told after {took:.1f} s, at most "
           f"{most} processes of theirs at once, {share:.1f} % of a core in the agent; once "
-          f"deregistered, after {gone:.2f} s: {left} processes, {max(zombies, dead)} zombies "
-          f"seen (none)")
+          f"deregistered, after {gone:.2f} s: {left} processes, {len(stayed | dead)} zombies "
+          f"that stayed for 0.2 s (none)")
     agent.close()
 
 
 def checks(args):
     http_checks(args)
+    sys.stdout.flush()
     script_checks(args)
 
 

@@ -230,6 +230,25 @@ static void test_timeout_without_output(void **state) {
                         "Timed out (50ms) running check");
 }
 
+/* One that never stops writing, and one whose child does after leaving the group. */
+static void test_endless_output(void **state) {
+    struct fixture *fixture = *state;
+    struct path path = path_in(fixture, "pid");
+    struct check_definition def = shell("a", "exec yes", "sh");
+    def.timeout_ns = 100 * DURATION_MS;
+    def.output_bytes_max = 4;
+    checks_set(fixture->bench.checks, &def, NULL);
+    struct told told = recorder_wait(&fixture->bench.recorder, "a", 1);
+    checks_remove(fixture->bench.checks, "a");
+    assert_true(strncmp(told.output, "Timed out (100ms) running check\n\nCaptured 4 of ", 47) == 0);
+    def = shell("b", "setsid yes & echo $! >$0", path.text);
+    checks_set(fixture->bench.checks, &def, NULL);
+    assert_string_equal(recorder_wait(&fixture->bench.recorder, "b", 1).status, "passing");
+    checks_remove(fixture->bench.checks, "b");
+    pid_t endless = read_pid(&path);
+    assert_true(wait_until(is_gone, &endless)); /* its pipe has broken */
+}
+
 /* A script that ends takes what is left of its group along, and does not wait for it. */
 static void test_end_kills_the_rest(void **state) {
     struct fixture *fixture = *state;
@@ -355,6 +374,7 @@ int main(int argc, char **argv) {
         CASE(test_surroundings),
         CASE(test_timeout_kills_the_group),
         CASE(test_timeout_without_output),
+        CASE(test_endless_output),
         CASE(test_end_kills_the_rest),
         CASE(test_orphans_are_reaped),
         CASE(test_removal_kills),
