@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/internal.h"
+#include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -94,8 +95,7 @@ void alias_published(struct agent *agent) {
 }
 
 static void on_timer(struct loop_timer *timer) {
-    struct agent *agent =
-        (struct agent *)(void *)((char *)timer - offsetof(struct agent, alias_timer));
+    struct agent *agent = CONTAINER_OF(timer, struct agent, alias_timer);
     alias_note_all(agent);
     if (agent->aliases != NULL) {
         loop_timer_start(agent->loop, timer, loop_now_ms(agent->loop) + AGAIN_MS);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/internal.h"
+#include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
 
@@ -170,8 +171,7 @@ static void reap_service(const struct check_definition *definition, void *contex
 }
 
 static void reap(struct loop_timer *timer) {
-    struct agent *agent =
-        (struct agent *)(void *)((char *)timer - offsetof(struct agent, reap_timer));
+    struct agent *agent = CONTAINER_OF(timer, struct agent, reap_timer);
     int64_t now_ms = loop_now_ms(agent->loop);
     local_walk_overdue(agent->local, now_ms, REAP_LEAST_NS, reap_service, agent);
     loop_timer_start(agent->loop, timer, now_ms + REAP_MS);

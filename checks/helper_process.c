@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -44,7 +43,7 @@ struct script {
 };
 
 struct process {
-    int signals;
+    int signals, null;
     struct script *scripts;
     unsigned script_count;
     struct buf in;
@@ -76,35 +75,42 @@ static void send_frame(enum helper_frame_kind kind, uint64_t run, const void *he
 
 /* ---- scripts ---- */
 
-static int spawn(char **arguments, int out, pid_t *ret_pid) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
+/* By vfork and not posix_spawn, which cannot ask for PR_SET_PDEATHSIG: should this process be
+ * killed, its scripts die with it, though nobody has been told of them yet. The child shares our
+ * memory until it execs, so it may do no more than this. */
+static int spawn(char **arguments, int null, int out, pid_t *ret_pid) {
+    volatile int failure = 0;
+    const pid_t self = getpid();
+    sigset_t none;
     sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                              POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    int number = posix_spawnp(ret_pid, arguments[0], &actions, &attributes, arguments, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return number;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == self && setpgid(0, 0) == 0 &&
+            dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+            dup2(out, STDERR_FILENO) >= 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
+            execvp(arguments[0], arguments);
+        }
+        failure = errno;
+        _exit(127);
+    }
+    if (pid < 0) {
+        return errno;
+    }
+    if (failure != 0) {
+        waitpid(pid, NULL, 0);
+        return failure;
+    }
+    *ret_pid = pid;
+    return 0;
 }
 
-static int launch(struct script *script, char **arguments) {
+static int launch(struct script *script, char **arguments, int null) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return errno;
     }
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    int number = spawn(arguments, ends[1], &script->pid);
+    int number = spawn(arguments, null, ends[1], &script->pid);
     close(ends[1]);
     script->pipe = ends[0];
     return number;
@@ -134,7 +140,8 @@ static void start(struct process *process, uint64_t run, const char *data, size_
     script->pipe = -1;
     script->deadline_ms = clock_monotonic_ms() + order.timeout_ms;
     tail_init(&script->tail, order.output_bytes_max);
-    int number = process->script_count < SCRIPTS_MAX ? launch(script, arguments) : EAGAIN;
+    int number =
+        process->script_count < SCRIPTS_MAX ? launch(script, arguments, process->null) : EAGAIN;
     free(arguments);
     if (number != 0) {
         struct helper_report report = {.end = HELPER_NOT_LAUNCHED, .code = number};
@@ -327,7 +334,7 @@ static void lower_limits(void) {
 }
 
 int checks_helper_main(void) {
-    struct process process = {.signals = -1};
+    struct process process = {.signals = -1, .null = -1};
     sigset_t all;
     /* All but SIGALRM: a stop of the service's processes by signal reaches the agent, which then
      * closes the socket. */
@@ -345,7 +352,8 @@ int checks_helper_main(void) {
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     process.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (process.signals < 0) {
+    process.null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (process.signals < 0 || process.null < 0) {
         return 1;
     }
     buf_init(&process.in, (size_t)LIMIT_CHECK_FRAME_BYTES * 2);
@@ -353,6 +361,7 @@ int checks_helper_main(void) {
     }
     kill_all(&process);
     close(process.signals);
+    close(process.null);
     buf_clear(&process.in);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/container.h"
 #include "base/mem.h"
 #include "checks/tls.h"
 #include "checks/transfer.h"
@@ -93,8 +94,7 @@ static void fail_dial(struct ping_run *run, CURLcode code, const char *reason) {
 }
 
 static void on_timeout(struct loop_timer *timer) {
-    fail_ping((struct ping_run *)(void *)((char *)timer - offsetof(struct ping_run, timeout)),
-              "context deadline exceeded");
+    fail_ping(CONTAINER_OF(timer, struct ping_run, timeout), "context deadline exceeded");
 }
 
 enum outcome { MORE, ACKNOWLEDGED, GONE_AWAY, NOT_HTTP2 };

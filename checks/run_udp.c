@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/container.h"
 #include "base/mem.h"
 #include "checks/transfer.h"
 
@@ -77,7 +78,7 @@ static void on_ready(void *context, int events) {
 }
 
 static void on_timeout(struct loop_timer *timer) {
-    succeed((struct udp_run *)(void *)((char *)timer - offsetof(struct udp_run, timeout)));
+    succeed(CONTAINER_OF(timer, struct udp_run, timeout));
 }
 
 /* fd is connected. */
