@@ -75,33 +75,41 @@ static void send_frame(enum helper_frame_kind kind, uint64_t run, const void *he
 
 /* ---- scripts ---- */
 
-/* By vfork and not posix_spawn, which cannot ask for PR_SET_PDEATHSIG: should this process be
- * killed, its scripts die with it, though nobody has been told of them yet. The child shares our
- * memory until it execs, so it may do no more than this. */
-static int spawn(char **arguments, int null, int out, pid_t *ret_pid) {
-    volatile int failure = 0;
-    const pid_t self = getpid();
+/* Never returns. The memory may be the parent's, so it may do no more than this. */
+static _Noreturn void become(char **arguments, int null, int out, int report, pid_t parent) {
     sigset_t none;
     sigemptyset(&none);
-    pid_t pid = vfork();
-    if (pid == 0) {
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == self && setpgid(0, 0) == 0 &&
-            dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
-            dup2(out, STDERR_FILENO) >= 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
-            execvp(arguments[0], arguments);
-        }
-        failure = errno;
-        _exit(127);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && setpgid(0, 0) == 0 &&
+        dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+        dup2(out, STDERR_FILENO) >= 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
+        execvp(arguments[0], arguments);
     }
-    if (pid < 0) {
+    int failure = errno;
+    (void)!write(report, &failure, sizeof failure);
+    _exit(127);
+}
+
+/* By vfork and not posix_spawn, which cannot ask for PR_SET_PDEATHSIG: should this process be
+ * killed, its scripts die with it, though nobody has been told of them yet. */
+static int spawn(char **arguments, int null, int out, pid_t *ret_pid) {
+    int report[2], failure = 0;
+    if (pipe2(report, O_CLOEXEC) != 0) {
         return errno;
     }
-    if (failure != 0) {
-        waitpid(pid, NULL, 0);
-        return failure;
+    const pid_t self = getpid();
+    pid_t pid = vfork();
+    if (pid == 0) {
+        become(arguments, null, out, report[1], self);
     }
+    int number = pid < 0 ? errno : 0;
+    close(report[1]);
+    if (pid > 0 && read(report[0], &failure, sizeof failure) == (ssize_t)sizeof failure) {
+        waitpid(pid, NULL, 0);
+        number = failure;
+    }
+    close(report[0]);
     *ret_pid = pid;
-    return 0;
+    return number;
 }
 
 static int launch(struct script *script, char **arguments, int null) {
