@@ -96,6 +96,7 @@ static void give_up(struct loop_timer *timer) {
 
 static void published(void *context) {
     struct agent *agent = context;
+    alias_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
@@ -223,13 +224,15 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         if (agent->files == NULL) {
             return false;
         }
-        files_load(agent->files, agent->local);
+        files_load_services(agent->files, agent->local);
     }
     if (definitions_judge(agent, config, text) != ERR_OK) {
         return false;
     }
     definitions_apply(agent, config);
     if (agent->files != NULL) {
+        files_load_checks(agent->files, agent->local);
+        runners_judge_loaded(agent);
         files_load_states(agent->files, runners_keep_state, agent);
     }
     local_publish(agent->local);
@@ -420,6 +423,9 @@ void agent_destroy(struct agent *agent) {
     }
     http_server_destroy(agent->http); /* its threads ask the group */
     agent->http = NULL;
+    if (agent->loop != NULL) {
+        alias_clear(agent);
+    }
     group_destroy(agent->group);
     sync_destroy(agent->sync);
     local_destroy(agent->local);

@@ -95,6 +95,9 @@ enum err config_load(const struct config_source *source, struct arena *arena,
 enum err config_load_files(char **paths, int count, const char *format, struct arena *arena,
                            struct config *ret_config, const char **ret_error);
 
+/* Whether checks of the agent's own files may run scripts. */
+bool config_allows_local_scripts(const struct config *config);
+
 /* One line a flag, for the help text. */
 void config_print_flags(void);
 

@@ -418,11 +418,13 @@ static bool runs_script(const struct check_definition *check) {
     return kind == CHECK_SCRIPT || kind == CHECK_DOCKER;
 }
 
+bool config_allows_local_scripts(const struct config *config) {
+    return config->enable_local_script_checks != 0 ? config->enable_local_script_checks > 0
+                                                   : config->enable_script_checks;
+}
+
 static enum err judge_script(struct config_load *load, const struct check_definition *check) {
-    const struct config *c = &load->config;
-    bool allowed = c->enable_local_script_checks != 0 ? c->enable_local_script_checks > 0
-                                                      : c->enable_script_checks;
-    return runs_script(check) && !allowed
+    return runs_script(check) && !config_allows_local_scripts(&load->config)
                ? config_fail(load,
                              "Failed to register check \"%s\": Scripts are disabled on this agent; "
                              "to enable, configure 'enable_script_checks' or "

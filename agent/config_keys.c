@@ -149,7 +149,7 @@ const struct config_key config_keys[] = {
          "bytes kept of a check's output"),
     LIVE("discard_check_output", BOOL, discard_check_output, "false", "keeps no output of checks"),
     USED("enable_script_checks", BOOL, enable_script_checks, "false",
-         "allows script checks from everywhere"),
+         "allows script checks; over HTTP only with http_config.allow_write_http_from"),
     USED("enable_local_script_checks", BOOL_SET, enable_local_script_checks, "",
          "allows them in files; default: enable_script_checks"),
     SLOT("enable_agent_tls_for_checks", BOOL, LATER, "false", ""),

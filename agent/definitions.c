@@ -37,24 +37,26 @@ static bool defines_check(const struct config *config, const char *id) {
     return false;
 }
 
-static enum err judge_kind(const struct check_definition *check, struct err_text *text) {
-    enum err err = checks_supports(check_definition_kind(check), text);
+static enum err judge_kind(const struct agent *agent, const struct check_definition *check,
+                           struct err_text *text) {
+    enum err err = runners_judge(agent, check, false, text);
     if (err != ERR_OK) {
         err_prefix(text, "Failed to register check \"%.128s\"", check->id);
     }
     return err;
 }
 
-static enum err judge_kinds(const struct config *config, struct err_text *text) {
+static enum err judge_kinds(const struct agent *agent, const struct config *config,
+                            struct err_text *text) {
     enum err err = ERR_OK;
     for (uint32_t i = 0; err == ERR_OK && i < config->service_count; i++) {
         const struct service_definition *service = &config->services[i];
         for (uint32_t j = 0; err == ERR_OK && j < service->check_count; j++) {
-            err = judge_kind(&service->checks[j], text);
+            err = judge_kind(agent, &service->checks[j], text);
         }
     }
     for (uint32_t i = 0; err == ERR_OK && i < config->check_count; i++) {
-        err = judge_kind(&config->checks[i], text);
+        err = judge_kind(agent, &config->checks[i], text);
     }
     return err;
 }
@@ -72,7 +74,7 @@ enum err definitions_judge(const struct agent *agent, const struct config *confi
                            config->checks[i].id, id);
         }
     }
-    return judge_kinds(config, text);
+    return judge_kinds(agent, config, text);
 }
 
 /* ---- what has not changed is left alone, so that its runner keeps its place ---- */
@@ -124,11 +126,18 @@ static void mark(struct agent *agent, enum local_kind kind, const char *id) {
     }
 }
 
+/* For aliases, and for who waits for the service. */
+static void note_service(struct agent *agent, const char *id) {
+    alias_note(agent, id);
+    watches_mark(agent->watches, WATCH_LOCAL_SERVICE, id);
+}
+
 static void set_service(struct agent *agent, const struct service_definition *service) {
     if (service_is_there(agent, service)) {
         return;
     }
     local_set_service(agent->local, service, false);
+    note_service(agent, service->service.id);
     mark(agent, LOCAL_SERVICE, service->service.id);
     for (uint32_t i = 0; i < service->check_count; i++) {
         mark(agent, LOCAL_CHECK, service->checks[i].id);
@@ -181,23 +190,18 @@ static bool sweep_check(const struct catalog_check *check, void *context) {
     return true;
 }
 
-static void remove_check(struct agent *agent, const char *id) {
-    if (local_remove_check(agent->local, id) == ERR_OK && agent->files != NULL) {
-        files_save(agent->files, agent->local, LOCAL_CHECK, id, NULL, NULL);
-    }
-}
-
 static void sweep(struct agent *agent, const struct config *config) {
     struct sweep all = {.agent = agent, .config = config};
     const struct local_view *view = local_next_view(agent->local);
     local_walk_checks(view, sweep_check, &all);
     local_walk_services(view, sweep_service, &all);
     for (size_t i = 0; i < all.check_count; i++) {
-        remove_check(agent, all.checks[i]);
+        local_remove_check(agent->local, all.checks[i]);
         free(all.checks[i]);
     }
     for (size_t i = 0; i < all.service_count; i++) {
         local_remove_service(agent->local, all.services[i]);
+        note_service(agent, all.services[i]);
         free(all.services[i]);
     }
     free(all.checks);

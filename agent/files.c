@@ -208,9 +208,17 @@ static void write_service(struct buf *out, const struct catalog_service *service
 static void write_check(struct buf *out, const struct local *local, const char *id) {
     struct json json;
     json_init(&json, out, false);
+    const struct check_definition *definition = local_get_definition(local, id);
     json_object_begin(&json);
+    if (definition->maintenance) {
+        json_member_str(&json, "MaintenanceOf", definition->service_id); /* "" = of the node */
+        json_member_str(&json, "Reason", definition->notes);
+        json_member_str(&json, "Token", definition->token);
+        json_object_end(&json);
+        return;
+    }
     json_key(&json, "Check");
-    definition_write_check(&json, local_get_definition(local, id));
+    definition_write_check(&json, definition);
     json_member_bool(&json, "Bare", local_check_is_bare(local, id));
     json_object_end(&json);
 }
@@ -278,15 +286,19 @@ static const struct decode_spec state_spec = {"state", sizeof(struct state_file)
 struct check_file {
     const char *check; /* JSON text */
     bool bare;
+    const char *maintenance_of, *reason, *token; /* instead: maintenance mode */
 };
 
 static const struct decode_field check_file_fields[] = {
     DECODE_FIELD(struct check_file, check, "Check", DECODE_RAW),
     DECODE_FIELD(struct check_file, bare, "Bare", DECODE_BOOL),
+    DECODE_FIELD(struct check_file, maintenance_of, "MaintenanceOf", DECODE_STR),
+    DECODE_FIELD(struct check_file, reason, "Reason", DECODE_STR),
+    DECODE_FIELD(struct check_file, token, "Token", DECODE_STR),
 };
 
 static const struct decode_spec check_file_spec = {"check", sizeof(struct check_file),
-                                                   check_file_fields, 2, false};
+                                                   check_file_fields, 5, false};
 
 struct loading {
     struct local *local;
@@ -312,13 +324,19 @@ static enum err load_check(const struct loading *loading, const char *json, size
     struct check_definition check;
     enum err err =
         decode_json(&check_file_spec, DECODE_BODY, json, size, loading->arena, &file, text);
-    if (err == ERR_OK && file.check == NULL) {
+    if (err == ERR_OK && file.maintenance_of != NULL) {
+        check = definition_make_maintenance(file.maintenance_of, str_or_empty(file.reason),
+                                            loading->arena);
+        check.token = str_or_empty(file.token);
+    } else if (err == ERR_OK && file.check == NULL) {
         err = err_set(text, ERR_INVALID, "no member Check");
-    }
-    if (err == ERR_OK) {
+    } else if (err == ERR_OK) {
         err = definition_parse_check(file.check, strlen(file.check), loading->arena, &check, text);
     }
-    if (err == ERR_OK && local_set_check(loading->local, &check, file.bare) != ERR_OK) {
+    if (err != ERR_OK || local_is_of_file(loading->local, LOCAL_CHECK, check.id)) {
+        return err;
+    }
+    if (local_set_check(loading->local, &check, file.bare) != ERR_OK) {
         err = err_set(text, ERR_NOT_FOUND, "its service is gone");
     }
     return err;
@@ -397,9 +415,13 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
     closedir(dir);
 }
 
-void files_load(struct files *files, struct local *local) {
+void files_load_services(struct files *files, struct local *local) {
     struct loading loading = {.local = local};
     load_folder(files, FOLDER_SERVICES, &loading);
+}
+
+void files_load_checks(struct files *files, struct local *local) {
+    struct loading loading = {.local = local};
     load_folder(files, FOLDER_CHECKS, &loading);
 }
 

@@ -18,8 +18,10 @@ struct files *files_create(const char *data_dir, struct loop *loop, struct log *
 void files_destroy(struct files *files);
 
 /* Puts what the files hold into `local`; a file that does not parse is skipped with a log line.
- * Before the loop runs. */
-void files_load(struct files *files, struct local *local);
+ * Before the loop runs. Checks come once the services of the configuration are there too: a kept
+ * check may be of one of those. What the configuration defines is left alone. */
+void files_load_services(struct files *files, struct local *local);
+void files_load_checks(struct files *files, struct local *local);
 /* visit gets the kept state of TTL checks: the Unix time at which each expires. */
 void files_load_states(struct files *files,
                        void (*visit)(const char *check_id, const char *status, const char *output,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/command.h"
+#include "checks/checks.h"
 
 static const struct command {
     const char *name;
@@ -33,6 +34,9 @@ int main(int argc, char **argv) {
     if (argc < 2) {
         usage(stderr);
         return 127;
+    }
+    if (strcmp(argv[1], CHECKS_HELPER_COMMAND) == 0) { /* for the agent alone, so not listed */
+        return checks_helper_main();
     }
     if (is_one_of(argv[1], "-h", "-help", "--help")) {
         usage(stdout);

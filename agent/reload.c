@@ -62,6 +62,15 @@ static void take_live(struct agent *agent, struct reading *reading) {
     }
 }
 
+/* Those that the API gave to a service of a file went with it. */
+static void forget_removed(const char *id, const struct check_definition *definition,
+                           void *context) {
+    struct agent *agent = context;
+    if (definition == NULL && agent->files != NULL) {
+        files_forget(agent->files, LOCAL_CHECK, id);
+    }
+}
+
 static void apply(struct agent *agent, struct reading *reading) {
     const struct config *config = &reading->config;
     log_warnings(agent, config);
@@ -72,8 +81,10 @@ static void apply(struct agent *agent, struct reading *reading) {
     http_server_set_connections_per_client(agent->http, config->http.max_conns_per_client);
     definitions_apply(agent, config);
     take_live(agent, reading);
+    local_walk_changed_checks(agent->local, forget_removed, agent);
     runners_follow(agent);
     local_publish(agent->local);
+    http_server_wake(agent->http);
     sync_run(agent->sync, &reading->told);
 }
 

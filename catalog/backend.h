@@ -16,8 +16,9 @@ enum backend_call_kind {
     BACKEND_SET_CHECK,
     BACKEND_REMOVE_CHECK,
     BACKEND_UPDATE_CHECK, /* of a TTL check */
-    BACKEND_LEAVE,        /* the agent leaves and stops */
-    BACKEND_RELOAD        /* the agent reads its configuration anew */
+    BACKEND_SET_MAINTENANCE,
+    BACKEND_LEAVE, /* the agent leaves and stops */
+    BACKEND_RELOAD /* the agent reads its configuration anew */
 };
 
 /* One asynchronous request to the core. The caller owns it and all it points to until done runs. */
@@ -34,6 +35,11 @@ struct backend_call {
         struct {
             const char *id, *status, *output;
         } update;
+        struct {
+            const char *service_id; /* "" = the node */
+            bool enable;
+            const char *reason, *token;
+        } maintenance;
     };
     enum err err;         /* result: ERR_OK, ERR_NOT_FOUND, ERR_REFUSED, ERR_NO_LEADER, ... */
     struct err_text text; /* the contract's sentence when it failed */

@@ -22,6 +22,7 @@ static const char *const kind_names[] = {
     [CHECK_SCRIPT] = "script",
     [CHECK_H2PING] = "h2ping",
     [CHECK_OS_SERVICE] = "os_service",
+    [CHECK_MAINTENANCE] = "maintenance",
 };
 
 const char *check_kind_name(enum check_kind kind) {
@@ -29,6 +30,9 @@ const char *check_kind_name(enum check_kind kind) {
 }
 
 enum check_kind check_definition_kind(const struct check_definition *c) {
+    if (c->maintenance) {
+        return CHECK_MAINTENANCE;
+    }
     return *c->grpc != '\0'                                      ? CHECK_GRPC
            : *c->http != '\0'                                    ? CHECK_HTTP
            : c->ttl_ns != 0                                      ? CHECK_TTL

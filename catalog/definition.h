@@ -22,7 +22,8 @@ enum check_kind {
     CHECK_DOCKER,
     CHECK_SCRIPT,
     CHECK_H2PING,
-    CHECK_OS_SERVICE
+    CHECK_OS_SERVICE,
+    CHECK_MAINTENANCE /* the agent's own: critical for as long as it is there */
 };
 
 /* The contract's Type string: "http", "ttl", ...; "" for CHECK_NONE. */
@@ -54,10 +55,17 @@ struct check_definition {
     const char *tls_server_name;
     bool tls_skip_verify;
 
+    bool maintenance;
+
     int64_t interval_ns, timeout_ns, ttl_ns, deregister_critical_after_ns; /* 0 = unset */
     int64_t success_before_passing, failures_before_warning, failures_before_critical;
     int64_t output_bytes_max; /* 0 = unset */
 };
+
+/* The check of maintenance mode (contract 10.6) of a service, "" = the node. reason "" = the
+ * contract's default. Its strings are in the arena or borrowed. */
+struct check_definition definition_make_maintenance(const char *service_id, const char *reason,
+                                                    struct arena *arena);
 
 /* By the contract's precedence when several types are set. */
 enum check_kind check_definition_kind(const struct check_definition *check);

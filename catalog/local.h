@@ -37,6 +37,15 @@ enum err local_remove_check(struct local *local, const char *id);
 enum err local_update_check(struct local *local, const char *id, const char *status,
                             const char *output);
 
+/* The clock of DeregisterCriticalServiceAfter (contract 11.5): starts at a check's first critical
+ * result, stops at any other and when the check is set anew. */
+void local_note_result(struct local *local, const char *id, bool critical, int64_t now_ms);
+/* Visits the checks whose clock has run for as long as their definition says, at least least_ns.
+ * visit must not change anything. */
+void local_walk_overdue(const struct local *local, int64_t now_ms, int64_t least_ns,
+                        void (*visit)(const struct check_definition *definition, void *context),
+                        void *context);
+
 /* The definition of a check, valid until it is set or removed; NULL. */
 const struct check_definition *local_get_definition(const struct local *local, const char *id);
 /* Whether the check was registered by itself. */
@@ -107,5 +116,11 @@ void local_walk_services(const struct local_view *view,
 void local_walk_checks(const struct local_view *view,
                        bool (*visit)(const struct catalog_check *check, void *context),
                        void *context);
+/* The checks that are bound to a service; of "", those that are bound to none. */
+void local_walk_service_checks(const struct local_view *view, const char *service_id,
+                               bool (*visit)(const struct catalog_check *check, void *context),
+                               void *context);
+/* Tells one published version from another. */
+uint64_t local_view_version(const struct local_view *view);
 
 #endif

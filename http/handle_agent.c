@@ -175,7 +175,7 @@ static bool put_service(const struct catalog_service *service, void *context) {
     struct members *members = context;
     if (filter_keeps(members->req->filter, service)) {
         json_key(&members->json, service->id);
-        encode_agent_service(&members->json, service, members->dc);
+        encode_agent_service(&members->json, service, members->dc, NULL);
     }
     return true;
 }

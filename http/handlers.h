@@ -18,5 +18,8 @@ http_call_fn handle_agent_leave, handle_agent_reload, handle_agent_service_regis
     handle_agent_service_deregister, handle_agent_check_register, handle_agent_check_deregister,
     handle_agent_check_pass, handle_agent_check_warn, handle_agent_check_fail,
     handle_agent_check_update;
+http_local_fn handle_agent_service, handle_agent_health_by_id, handle_agent_health_by_name,
+    handle_agent_token;
+http_call_fn handle_agent_maintenance, handle_agent_service_maintenance;
 
 #endif

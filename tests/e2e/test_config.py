@@ -118,6 +118,47 @@ class Definitions(ConfigTest):
         self.assertEqual(list(agent.get("/v1/agent/services").json), ["other"])
         agent.stop()
 
+    def test_what_the_api_gives_to_a_service_of_a_file(self):
+        agent = self.new_agent(hcl=WEB).start()
+        agent.must_put("/v1/agent/check/register",
+                       {"Name": "api", "TTL": "1h", "Status": "passing", "ServiceID": "web"})
+        agent.must_put("/v1/agent/service/maintenance/web?enable=true&reason=moving")
+        mine = {"alive": "critical", "api": "passing", "_service_maintenance:web": "critical"}
+        eventually(lambda: self.checks(agent, "web") == mine, "the catalog knows them")
+        agent.stop()
+        agent.start()
+        eventually(lambda: self.checks(agent, "web") == mine, "they are kept")
+        self.write("")
+        self.reload(agent)
+        self.assertEqual(agent.get("/v1/agent/checks").json, {})
+        agent.stop()
+        self.write(WEB)
+        agent.start()
+        eventually(lambda: self.checks(agent, "web") == {"alive": "critical"},
+                   "they went with their service")
+        agent.stop()
+
+    def test_scripts_of_files_alone(self):
+        script = {"name": "script", "args": ["/bin/true"], "interval": "1s"}
+        agent = self.new_agent({"enable_local_script_checks": True}, hcl="check " + json.dumps(
+            script).replace('":', '" =')).start()
+        eventually(lambda: agent.get("/v1/agent/checks").json["script"]["Status"] == "passing",
+                   "the script runs")
+        reply = agent.put("/v1/agent/check/register",
+                          {"Name": "other", "Args": ["/bin/true"], "Interval": "1s"})
+        self.assertEqual(reply.status, 500)
+        agent.stop()
+
+    def test_scripts_of_the_api_alone(self):
+        agent = self.new_agent({
+            "enable_script_checks": True, "enable_local_script_checks": False,
+            "http_config": {"allow_write_http_from": ["127.0.0.0/8"]}}).start()
+        agent.must_put("/v1/agent/check/register",
+                       {"Name": "script", "Args": ["/bin/true"], "Interval": "1s"})
+        eventually(lambda: agent.get("/v1/agent/checks").json["script"]["Status"] == "passing",
+                   "the script runs")
+        agent.stop()
+
 
 class Reload(ConfigTest):
     def test_services_come_change_and_go(self):
@@ -138,6 +179,24 @@ class Reload(ConfigTest):
         self.assertEqual(agent.get("/v1/catalog/service/web").json, [])
         self.assertEqual(self.checks(agent, "new"), {})
         self.assertEqual(sorted(agent.get("/v1/agent/services").json), ["api-made", "new"])
+        agent.stop()
+
+    def test_an_alias_and_a_watch_hear_of_it(self):
+        agent = self.new_agent(hcl=WEB + 'check { id = "of" name = "of" alias_service = "web" }')
+        agent.start()
+        agent.must_put("/v1/agent/check/pass/alive")
+        alias = lambda: agent.get("/v1/agent/checks").json["of"]["Status"]
+        eventually(lambda: alias() == "passing", "the alias follows")
+        was = agent.get("/v1/agent/service/web").json["ContentHash"]
+        with agent.client() as client:
+            client.send("GET", "/v1/agent/service/web?wait=10m&hash=" + was)
+            self.write(WEB.replace("80", "81") + 'check { id = "of" name = "of" '
+                       'alias_service = "web" }')
+            self.reload(agent)
+            self.assertEqual(client.receive().json["Port"], 81)
+        self.write('check { id = "of" name = "of" alias_service = "web" }')
+        self.reload(agent)
+        eventually(lambda: alias() == "critical", "the service is gone")
         agent.stop()
 
     def test_without_a_change_nothing_is_told(self):
