@@ -318,6 +318,16 @@ class Reads(EndpointTest):
 
 
 class CatalogWrites(EndpointTest):
+    def test_weights_that_are_none(self):
+        """The Go client sends zeros for weights that its caller did not give."""
+        for weights in ({"Passing": 0, "Warning": 0}, {"Passing": 1, "Warning": -1}, {}):
+            self.put_ok("/v1/catalog/register", {
+                "Node": "lax", "Address": "192.0.2.1",
+                "Service": {"Service": "weighed", "Weights": weights}}, "true")
+            row, = self.agent.get("/v1/catalog/service/weighed").json
+            self.assertEqual(row["ServiceWeights"], {"Passing": 1, "Warning": 1})
+        self.forget("lax")
+
     def test_decoding(self):
         path = "/v1/catalog/register"
         failed = "Request decode failed: "
