@@ -250,6 +250,9 @@ class Reads(EndpointTest):
         server = "%s:%d" % (self.agent.ip, self.agent.server_port)
         self.assertEqual(self.agent.get("/v1/status/leader").body, json.dumps(server).encode())
         self.assertEqual(self.agent.get("/v1/status/peers").json, [server])
+        for path in ("/v1/status/leader", "/v1/status/peers"):
+            self.assertEqual(self.agent.get(path + "?dc=DC1").status, 200)
+            self.refuses(500, "No path to datacenter", "GET", path + "?dc=elsewhere")
 
     def test_agent_self(self):
         got = self.agent.get("/v1/agent/self").json
