@@ -18,4 +18,6 @@ http_call_fn handle_agent_leave, handle_agent_service_register, handle_agent_ser
     handle_agent_check_register, handle_agent_check_deregister, handle_agent_check_pass,
     handle_agent_check_warn, handle_agent_check_fail, handle_agent_check_update;
 
+http_read_fn handle_mesh_list;
+
 #endif

@@ -246,6 +246,17 @@ class Reads(EndpointTest):
         self.refuses(400, "Invalid value for ?passing", "GET",
                      "/v1/health/service/db?passing=maybe")
 
+    def test_nothing_of_a_mesh(self):
+        for path in ("/v1/catalog/connect/", "/v1/health/connect/", "/v1/health/ingress/",
+                     "/v1/catalog/gateway-services/"):
+            for service in ("db", "nothing"):
+                reply = self.agent.get(path + service)
+                self.assertEqual((reply.status, reply.body), (200, b"[]"))
+                self.assertGreater(reply.index, 0)
+                self.assertEqual(reply.headers["X-Consul-KnownLeader"], "true")
+            self.refuses(400, "Missing %s name" % ("gateway" if "gateway" in path else "service"),
+                         "GET", path)
+
     def test_status(self):
         server = "%s:%d" % (self.agent.ip, self.agent.server_port)
         self.assertEqual(self.agent.get("/v1/status/leader").body, json.dumps(server).encode())
