@@ -22,4 +22,6 @@ http_local_fn handle_agent_service, handle_agent_health_by_id, handle_agent_heal
     handle_agent_token;
 http_call_fn handle_agent_maintenance, handle_agent_service_maintenance;
 
+http_read_fn handle_mesh_list;
+
 #endif

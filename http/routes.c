@@ -139,6 +139,27 @@ static const struct http_route routes[] = {
      .method = "PUT",
      .call = handle_agent_check_update,
      .ok_body = ""},
+    /* what only a mesh has */
+    {.pattern = "/v1/catalog/connect/",
+     .method = "GET",
+     .read = handle_mesh_list,
+     .watch = WATCH_SERVICE,
+     .missing = "Missing service name"},
+    {.pattern = "/v1/catalog/gateway-services/",
+     .method = "GET",
+     .read = handle_mesh_list,
+     .watch = WATCH_SERVICE,
+     .missing = "Missing gateway name"},
+    {.pattern = "/v1/health/connect/",
+     .method = "GET",
+     .read = handle_mesh_list,
+     .watch = WATCH_SERVICE,
+     .missing = "Missing service name"},
+    {.pattern = "/v1/health/ingress/",
+     .method = "GET",
+     .read = handle_mesh_list,
+     .watch = WATCH_SERVICE,
+     .missing = "Missing service name"},
 };
 
 const struct http_route *http_routes(size_t *ret_count) {
