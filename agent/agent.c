@@ -106,7 +106,7 @@ static void leader_changed(void *context, bool leader) {
     struct agent *agent = context;
     if (leader) {
         runners_adopt(agent);
-        sync_lead(agent->sync);
+        sync_full(agent->sync);
     }
 }
 
@@ -197,6 +197,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
 
 static bool start_state(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
+    unsigned unreadable = 0;
     if (!start_group(agent, text)) {
         return false;
     }
@@ -224,16 +225,22 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         if (agent->files == NULL) {
             return false;
         }
-        files_load_services(agent->files, agent->local);
+        unreadable = files_load_services(agent->files, agent->local);
     }
     if (definitions_judge(agent, config, text) != ERR_OK) {
         return false;
     }
     definitions_apply(agent, config);
     if (agent->files != NULL) {
-        files_load_checks(agent->files, agent->local);
+        unreadable += files_load_checks(agent->files, agent->local);
         runners_judge_loaded(agent);
-        files_load_states(agent->files, runners_keep_state, agent);
+        unreadable += files_load_states(agent->files, runners_keep_state, agent);
+    }
+    if (unreadable > 0) {
+        log_write(agent->log, LOG_ERROR, MODULE,
+                  "registrations of this agent can't be read: what the catalog has of them stays; "
+                  "register them again and restart");
+        sync_keep_unknown(agent->sync);
     }
     local_publish(agent->local);
     return true;

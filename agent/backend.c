@@ -35,6 +35,15 @@ static void command_done(struct group_proposal *proposal, enum err err,
     finish(pending);
 }
 
+static void file_saved(void *context, enum err err, const struct err_text *text) {
+    struct pending *pending = context;
+    if (err != ERR_OK && pending->call->err == ERR_OK) {
+        pending->call->err = err;
+        pending->call->text = *text;
+    }
+    sync_release(&pending->wait);
+}
+
 static void wait_done(struct sync_wait *wait) {
     finish(CONTAINER_OF(wait, struct pending, wait));
 }
@@ -43,7 +52,7 @@ static void save(struct pending *pending, enum local_kind kind, const char *id) 
     struct agent *agent = pending->agent;
     if (agent->files != NULL && !local_is_of_file(agent->local, kind, id)) {
         sync_hold(&pending->wait);
-        files_save(agent->files, agent->local, kind, id, sync_file_saved, &pending->wait);
+        files_save(agent->files, agent->local, kind, id, file_saved, pending);
     }
 }
 
@@ -223,9 +232,6 @@ static void submit(void *context, struct backend_call *call) {
         struct buf out;
         buf_init(&out, LIMIT_ENTRY_BYTES);
         codec_encode_command(&call->command, &out);
-        if (out.failed) {
-            buf_clear(&out);
-        }
         pending->proposal.data = (uint8_t *)buf_take(&out, &pending->proposal.size);
         pending->task.run = run_command;
     }

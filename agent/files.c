@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/container.h"
+#include "base/crc32c.h"
 #include "base/decode.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -22,6 +23,8 @@
 #define MODULE "agent"
 #define PATH_BYTES 4096
 #define FILE_BYTES_MAX LIMIT_HTTP_BODY_BYTES
+#define SEAL_FORMAT "cairn 1 crc32c %08x\n"
+#define SEAL_BYTES 24
 
 enum folder { FOLDER_SERVICES, FOLDER_CHECKS, FOLDER_STATES, FOLDER_COUNT };
 
@@ -34,8 +37,11 @@ struct job {
     char *path;
     char *content; /* NULL: remove the file */
     size_t size;
-    void (*done)(void *context);
+    enum folder folder;
+    files_done_fn *done;
     void *context;
+    enum err err;
+    struct err_text text;
 };
 
 struct files {
@@ -70,30 +76,49 @@ static enum err write_file(const char *path, const char *content, size_t size,
         }
         done += n > 0 ? (size_t)n : 0;
     }
+    enum err err = ERR_OK;
+    if (fdatasync(fd) != 0) {
+        err = err_set_errno(text, errno, "cannot sync %.300s", path);
+    }
     close(fd);
-    return rename(temporary, path) == 0
-               ? ERR_OK
-               : err_set_errno(text, errno, "cannot rename to %.300s", path);
+    if (err == ERR_OK && rename(temporary, path) != 0) {
+        err = err_set_errno(text, errno, "cannot rename to %.300s", path);
+    }
+    return err;
 }
 
 static void job_back(struct loop_task *task) {
     struct job *job = CONTAINER_OF(task, struct job, task);
-    job->done(job->context);
+    job->done(job->context, job->err, &job->text);
     free(job);
 }
 
-static void run_job(struct files *files, struct job *job) {
-    struct err_text text = {""};
-    if (job->content == NULL) {
-        if (unlink(job->path) != 0 && errno != ENOENT) {
-            err_set_errno(&text, errno, "cannot remove %.300s", job->path);
-        }
-    } else {
-        write_file(job->path, job->content, job->size, &text);
+static void run_job(struct job *job) {
+    if (job->content != NULL) {
+        job->err = write_file(job->path, job->content, job->size, &job->text);
+    } else if (unlink(job->path) != 0 && errno != ENOENT) {
+        job->err = err_set_errno(&job->text, errno, "cannot remove %.300s", job->path);
     }
-    if (text.s[0] != '\0') {
+}
+
+static enum err sync_folder(const struct files *files, enum folder folder, struct err_text *text) {
+    char path[PATH_BYTES + 16];
+    snprintf(path, sizeof path, "%s/%s", files->data_dir, folder_names[folder]);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum err err = ERR_OK;
+    if (fd < 0 || fsync(fd) != 0) {
+        err = err_set_errno(text, errno, "cannot sync %.300s", path);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return err;
+}
+
+static void end_job(struct files *files, struct job *job) {
+    if (job->err != ERR_OK) {
         log_write(files->log, LOG_ERROR, MODULE, "failed to keep a registration: error=\"%s\"",
-                  text.s);
+                  job->text.s);
     }
     free(job->path);
     free(job->content);
@@ -102,6 +127,31 @@ static void run_job(struct files *files, struct job *job) {
         loop_post(job->loop, &job->task);
     } else {
         free(job);
+    }
+}
+
+/* All that waited: each file is synced, then each folder once, then all are answered. */
+static void run_jobs(struct files *files, struct job *first) {
+    bool changed[FOLDER_COUNT] = {false};
+    enum err folder_err[FOLDER_COUNT] = {ERR_OK};
+    struct err_text folder_text[FOLDER_COUNT];
+    for (struct job *job = first; job != NULL; job = job->next) {
+        run_job(job);
+        changed[job->folder] = true;
+    }
+    for (int folder = 0; folder < FOLDER_COUNT; folder++) {
+        if (changed[folder]) {
+            folder_err[folder] = sync_folder(files, folder, &folder_text[folder]);
+        }
+    }
+    while (first != NULL) {
+        struct job *job = first;
+        first = job->next;
+        if (job->err == ERR_OK && folder_err[job->folder] != ERR_OK) {
+            job->err = folder_err[job->folder];
+            job->text = folder_text[job->folder];
+        }
+        end_job(files, job);
     }
 }
 
@@ -120,11 +170,7 @@ static void *write_files(void *context) {
         files->first = NULL;
         files->last = &files->first;
         pthread_mutex_unlock(&files->mutex);
-        while (job != NULL) {
-            struct job *next = job->next;
-            run_job(files, job);
-            job = next;
-        }
+        run_jobs(files, job);
         pthread_mutex_lock(&files->mutex);
     }
     pthread_mutex_unlock(&files->mutex);
@@ -141,14 +187,37 @@ static void file_path(const struct files *files, enum folder folder, const char 
     }
 }
 
+/* A line with a checksum before the JSON: a flipped bit must not become somebody's port. */
+static char *seal(struct buf *json, size_t *ret_size) {
+    struct buf out;
+    buf_init(&out, FILE_BYTES_MAX + SEAL_BYTES);
+    buf_append_format(&out, SEAL_FORMAT, crc32c(0, json->data, json->count));
+    buf_append(&out, json->data, json->count);
+    buf_clear(json);
+    return buf_take(&out, ret_size);
+}
+
+/* The JSON behind a right seal; NULL. */
+static const char *unseal(const struct buf *content, size_t *ret_size) {
+    char line[SEAL_BYTES + 1];
+    if (content->count <= SEAL_BYTES) {
+        return NULL;
+    }
+    const char *json = content->data + SEAL_BYTES;
+    *ret_size = content->count - SEAL_BYTES;
+    snprintf(line, sizeof line, SEAL_FORMAT, crc32c(0, json, *ret_size));
+    return memcmp(line, content->data, SEAL_BYTES) == 0 ? json : NULL;
+}
+
 static void enqueue(struct files *files, enum folder folder, const char *id, struct buf *content,
-                    void (*done)(void *context), void *context) {
+                    files_done_fn *done, void *context) {
     char path[PATH_BYTES];
     struct job *job = mem_calloc(1, sizeof *job);
     file_path(files, folder, id, path);
     job->loop = files->loop;
+    job->folder = folder;
     job->path = mem_strdup(path);
-    job->content = content != NULL ? buf_take(content, &job->size) : NULL;
+    job->content = content != NULL ? seal(content, &job->size) : NULL;
     job->done = done;
     job->context = context;
     pthread_mutex_lock(&files->mutex);
@@ -224,7 +293,7 @@ static void write_check(struct buf *out, const struct local *local, const char *
 }
 
 void files_save(struct files *files, const struct local *local, enum local_kind kind,
-                const char *id, void (*done)(void *context), void *context) {
+                const char *id, files_done_fn *done, void *context) {
     const struct local_view *view = local_next_view(local);
     struct buf out;
     buf_init(&out, FILE_BYTES_MAX);
@@ -250,7 +319,7 @@ void files_forget(struct files *files, enum local_kind kind, const char *id) {
 }
 
 void files_save_state(struct files *files, const char *check_id, const char *status,
-                      const char *output, int64_t expires_wall_ms, void (*done)(void *context),
+                      const char *output, int64_t expires_wall_ms, files_done_fn *done,
                       void *context) {
     struct buf out;
     struct json json;
@@ -306,6 +375,7 @@ struct loading {
     void (*visit)(const char *check_id, const char *status, const char *output,
                   int64_t expires_wall_ms, void *context);
     void *context;
+    unsigned unreadable;
 };
 
 static enum err load_service(const struct loading *loading, const char *json, size_t size,
@@ -359,7 +429,9 @@ static enum err (*const loaders[FOLDER_COUNT])(const struct loading *loading, co
 static enum err read_file(int folder_fd, const char *name, struct buf *out, struct err_text *text) {
     int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        return err_set_errno(text, errno, "cannot read it");
+        int number = errno;
+        enum err err = err_set_errno(text, number, "cannot read it");
+        return number == ENOENT ? ERR_NOT_FOUND : err;
     }
     ssize_t n;
     do {
@@ -389,25 +461,31 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
             continue; /* folders, and what a crash left of a half-written file */
         }
         struct err_text text = {""};
+        buf_reset(&content);
+        size_t size = 0;
+        enum err err = read_file(dirfd(dir), at->d_name, &content, &text);
+        if (err == ERR_NOT_FOUND) {
+            continue; /* forgotten since the folder was listed: a file defines it now */
+        }
         struct arena arena;
         arena_init(&arena);
         loading->arena = &arena;
-        buf_reset(&content);
-        enum err err = read_file(dirfd(dir), at->d_name, &content, &text);
         if (err == ERR_OK) {
-            err = loaders[folder](loading, content.data != NULL ? content.data : "", content.count,
-                                  &text);
+            const char *json = unseal(&content, &size);
+            err = json != NULL ? loaders[folder](loading, json, size, &text)
+                               : err_set(&text, ERR_CORRUPT, "its checksum is wrong");
         }
         if (err == ERR_NOT_FOUND && folder == FOLDER_CHECKS) {
             /* The agent was ended between the two files of a deregistration. Left there, the check
              * would come back with the next service of that id. */
             unlinkat(dirfd(dir), at->d_name, 0);
+        } else if (err != ERR_OK) {
+            loading->unreadable++;
         }
         if (err != ERR_OK) {
-            log_write(files->log, LOG_WARN, MODULE,
-                      "skipping a kept registration: path=%s/%s "
-                      "error=\"%s\"",
-                      path, at->d_name, text.s);
+            log_write(files->log, LOG_ERROR, MODULE,
+                      "skipping a kept registration: path=%s/%s error=\"%s\"", path, at->d_name,
+                      text.s);
         }
         arena_clear(&arena);
     }
@@ -415,20 +493,23 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
     closedir(dir);
 }
 
-void files_load_services(struct files *files, struct local *local) {
-    struct loading loading = {.local = local};
-    load_folder(files, FOLDER_SERVICES, &loading);
+static unsigned load(struct files *files, enum folder folder, struct loading loading) {
+    load_folder(files, folder, &loading);
+    return loading.unreadable;
 }
 
-void files_load_checks(struct files *files, struct local *local) {
-    struct loading loading = {.local = local};
-    load_folder(files, FOLDER_CHECKS, &loading);
+unsigned files_load_services(struct files *files, struct local *local) {
+    return load(files, FOLDER_SERVICES, (struct loading){.local = local});
 }
 
-void files_load_states(struct files *files,
-                       void (*visit)(const char *check_id, const char *status, const char *output,
-                                     int64_t expires_wall_ms, void *context),
-                       void *context) {
-    struct loading loading = {.visit = visit, .context = context};
-    load_folder(files, FOLDER_STATES, &loading);
+unsigned files_load_checks(struct files *files, struct local *local) {
+    return load(files, FOLDER_CHECKS, (struct loading){.local = local});
+}
+
+unsigned files_load_states(struct files *files,
+                           void (*visit)(const char *check_id, const char *status,
+                                         const char *output, int64_t expires_wall_ms,
+                                         void *context),
+                           void *context) {
+    return load(files, FOLDER_STATES, (struct loading){.visit = visit, .context = context});
 }

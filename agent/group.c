@@ -101,7 +101,7 @@ void group_propose(struct group *group, struct group_proposal *proposal) {
         err = err_set(&text, ERR_CLOSED, "the agent is stopping");
     } else if (group->disk_failed) {
         err = err_set(&text, ERR_NO_LEADER, "No cluster leader");
-    } else if (proposal->size > LIMIT_ENTRY_BYTES) {
+    } else if (proposal->data == NULL || proposal->size > LIMIT_ENTRY_BYTES) {
         err = err_set(&text, ERR_TOO_LARGE, "the request is larger than a log entry may be");
     } else if (group->waiting_count >= LIMIT_PROPOSALS_PENDING) {
         err = err_set(&text, ERR_OVERLOADED, "too many writes are waiting");

@@ -43,14 +43,14 @@ struct uuid group_node(const struct group *group);
  * malloc and the group's from group_propose on, because the log thread may outlive the answer. */
 struct group_proposal {
     struct group_proposal *next;
-    uint8_t *data;
+    uint8_t *data; /* NULL: the command did not fit into an entry; answered ERR_TOO_LARGE */
     size_t size;
     uint64_t index;        /* of its entry, once it is appended */
     enum err result;       /* of its apply, until the view that shows it is published */
     struct err_text *text; /* NULL: nothing to say; the group's */
     /* ERR_OK: applied. ERR_REFUSED: applied, and the catalog said no. ERR_NO_LEADER and
-     * ERR_OVERLOADED, ERR_NO_SPACE: surely not appended. ERR_IO, ERR_TIMEOUT, ERR_CLOSED: outcome
-     * unknown. */
+     * ERR_OVERLOADED, ERR_NO_SPACE, ERR_TOO_LARGE: surely not appended. ERR_IO, ERR_TIMEOUT,
+     * ERR_CLOSED: outcome unknown. */
     void (*done)(struct group_proposal *proposal, enum err err, const struct err_text *text);
 };
 

@@ -249,6 +249,13 @@ void runners_follow(struct agent *agent) {
     alias_settle(agent);
 }
 
+/* The state is a help after a restart: the update counts without it. */
+static void state_saved(void *context, enum err err, const struct err_text *text) {
+    (void)err;
+    (void)text;
+    sync_release(context);
+}
+
 enum err runners_update_ttl(struct agent *agent, const char *id, const char *status,
                             const char *output, struct sync_wait *wait, struct err_text *text) {
     const struct check_definition *definition = local_get_definition(agent->local, id);
@@ -268,7 +275,7 @@ enum err runners_update_ttl(struct agent *agent, const char *id, const char *sta
     local_set_runner(agent->local, id, checks_update_ttl(agent->checks, id, status, output));
     if (agent->files != NULL) {
         sync_hold(wait);
-        files_save_state(agent->files, id, status, note, expires_wall_ms, sync_file_saved, wait);
+        files_save_state(agent->files, id, status, note, expires_wall_ms, state_saved, wait);
     }
     free(note);
     return ERR_OK;

@@ -18,6 +18,7 @@ struct sync {
     struct rand rand;
     struct loop_timer full_timer, output_timer, retry_timer;
     bool full_wanted;
+    bool keep_unknown;
 };
 
 /* What one proposal tells, so that its answer can be noted. */
@@ -48,10 +49,6 @@ void sync_release(struct sync_wait *wait) {
     }
 }
 
-void sync_file_saved(void *wait) {
-    sync_release(wait);
-}
-
 static int64_t after(struct sync *sync, int64_t base_ms, int64_t spread_ms) {
     return loop_now_ms(sync->config.loop) + base_ms +
            (int64_t)rand_below(&sync->rand, (uint64_t)spread_ms);
@@ -74,6 +71,9 @@ static void telling_done(struct group_proposal *proposal, enum err err,
         local_end_sync(sync->config.local, told->kind, told->id, told->generation, err == ERR_OK);
         if (err == ERR_OK) {
             log_told(sync, telling, told);
+        }
+        if (err == ERR_OK && telling->gone) {
+            local_mark_twins_unsynced(sync->config.local, told->kind, told->id);
         }
         free(told->id);
     }
@@ -148,8 +148,14 @@ static void gather(struct run *run, enum local_kind kind, const char *id, uint64
         run->checks = mem_realloc(run->checks, run->capacity * sizeof *run->checks);
     }
     if (kind == LOCAL_CHECK) {
-        run->checks[run->check_count++] =
-            *local_get_check(local_next_view(run->sync->config.local), id);
+        /* Apply takes the node, and of a bound check name and tags, from their own rows. */
+        struct catalog_check check = *local_get_check(local_next_view(run->sync->config.local), id);
+        check.node = "";
+        if (*check.service_id != '\0') {
+            check.service_name = "";
+            check.service_tags = (struct str_list){0};
+        }
+        run->checks[run->check_count++] = check;
     }
     run->told[run->told_count++] = (struct told){kind, generation, mem_strdup(id)};
     local_begin_sync(run->sync->config.local, kind, id);
@@ -190,8 +196,11 @@ static void note_in_sync(struct run *run, enum local_kind kind, const char *id,
 
 static void gather_check(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                          void *context) {
+    struct run *run = context;
     (void)gone; /* checks that are gone are bound to nothing */
-    gather(context, kind, id, generation);
+    if (run->check_count < LIMIT_CHECKS_PER_REQUEST) { /* others are told alone */
+        gather(run, kind, id, generation);
+    }
 }
 
 static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_t generation,
@@ -245,9 +254,83 @@ static bool judge_remote_check(const struct catalog_check *check, void *context)
 }
 
 static void compare_remote(struct run *run) {
+    if (run->sync->keep_unknown) {
+        return;
+    }
     const char *node = run->sync->config.facts->node_name;
     view_walk_node_services(run->view, node, judge_remote_service, run);
     view_walk_node_checks(run->view, node, judge_remote_check, run);
+}
+
+/* ---- the leader itself ---- */
+
+/* What a leader registers for itself: its node, the service consul, serfHealth (contract 7.5). */
+struct self {
+    struct str_pair meta[7];
+    struct catalog_service service;
+    struct catalog_check check;
+};
+
+static void describe_self(const struct sync *sync, struct self *self) {
+    const struct backend_facts *facts = sync->config.facts;
+    const struct str_pair meta[] = {
+        {"non_voter", "false"},         {"raft_version", "3"},      {"read_replica", "false"},
+        {"serf_protocol_current", "2"}, {"serf_protocol_max", "5"}, {"serf_protocol_min", "1"},
+        {"version", facts->version},
+    };
+    memcpy(self->meta, meta, sizeof meta);
+    self->service =
+        (struct catalog_service){.node = "",
+                                 .id = "consul",
+                                 .name = "consul",
+                                 .address = "",
+                                 .port = sync->config.server_port,
+                                 .socket_path = "",
+                                 .meta = {self->meta, sizeof meta / sizeof meta[0], true},
+                                 .weight_passing = 1,
+                                 .weight_warning = 1,
+                                 .kind = "",
+                                 .region = "",
+                                 .zone = "",
+                                 .proxy = "",
+                                 .connect = ""};
+    self->check = (struct catalog_check){.node = "",
+                                         .id = "serfHealth",
+                                         .name = "Serf Health Status",
+                                         .status = "passing",
+                                         .notes = "",
+                                         .output = "Agent alive and reachable",
+                                         .service_id = "",
+                                         .service_name = "",
+                                         .type = "",
+                                         .interval = "",
+                                         .timeout = "",
+                                         .definition = ""};
+}
+
+/* Somebody may have deregistered or overwritten them: each full comparison puts them right. */
+static void compare_self(struct sync *sync, const struct catalog_view *view) {
+    const char *name = sync->config.facts->node_name;
+    struct self self;
+    describe_self(sync, &self);
+    const struct catalog_node *node = view_get_node(view, name);
+    const struct catalog_service *service = view_get_service(view, name, "consul");
+    const struct catalog_check *check = view_get_check(view, name, "serfHealth");
+    bool own_service = local_knows(sync->config.local, LOCAL_SERVICE, "consul");
+    bool own_check = local_knows(sync->config.local, LOCAL_CHECK, "serfHealth");
+    if (node != NULL && row_equal_node(node, sync->config.node) &&
+        (own_service || (service != NULL && row_equal_service(service, &self.service))) &&
+        (own_check || (check != NULL && row_equal_check(check, &self.check)))) {
+        return;
+    }
+    struct catalog_command command = {.kind = COMMAND_REGISTER,
+                                      .reg = {.node = *sync->config.node,
+                                              .service = own_service ? NULL : &self.service,
+                                              .checks = &self.check,
+                                              .check_count = own_check ? 0 : 1}};
+    struct telling *telling = mem_calloc(1, sizeof *telling);
+    propose(sync, telling, &command);
+    log_write(sync->config.log, LOG_INFO, MODULE, "Synced node info");
 }
 
 /* ---- runs ---- */
@@ -261,6 +344,7 @@ void sync_run(struct sync *sync, struct sync_wait *wait) {
         if (sync->full_wanted) {
             sync->full_wanted = false;
             local_mark_all_unsynced(sync->config.local);
+            compare_self(sync, run.view);
             compare_remote(&run);
         }
         local_walk_unsynced(sync->config.local, LOCAL_SERVICE, judge_entry, &run);
@@ -272,54 +356,14 @@ void sync_run(struct sync *sync, struct sync_wait *wait) {
     sync_release(wait);
 }
 
+void sync_keep_unknown(struct sync *sync) {
+    sync->keep_unknown = true;
+}
+
 void sync_full(struct sync *sync) {
     sync->full_wanted = true;
     loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, FULL_MS, FULL_MS));
     sync_run(sync, NULL);
-}
-
-/* A leader registers itself: its node, the service consul, serfHealth (contract 7.5). */
-void sync_lead(struct sync *sync) {
-    const struct backend_facts *facts = sync->config.facts;
-    struct str_pair meta[] = {
-        {"non_voter", "false"},         {"raft_version", "3"},      {"read_replica", "false"},
-        {"serf_protocol_current", "2"}, {"serf_protocol_max", "5"}, {"serf_protocol_min", "1"},
-        {"version", facts->version},
-    };
-    struct catalog_service service = {.node = facts->node_name,
-                                      .id = "consul",
-                                      .name = "consul",
-                                      .address = "",
-                                      .port = sync->config.server_port,
-                                      .socket_path = "",
-                                      .meta = {meta, sizeof meta / sizeof meta[0], true},
-                                      .weight_passing = 1,
-                                      .weight_warning = 1,
-                                      .kind = "",
-                                      .region = "",
-                                      .zone = "",
-                                      .proxy = "",
-                                      .connect = ""};
-    struct catalog_check check = {.node = facts->node_name,
-                                  .id = "serfHealth",
-                                  .name = "Serf Health Status",
-                                  .status = "passing",
-                                  .notes = "",
-                                  .output = "Agent alive and reachable",
-                                  .service_id = "",
-                                  .service_name = "",
-                                  .type = "",
-                                  .interval = "",
-                                  .timeout = "",
-                                  .definition = ""};
-    struct catalog_command command = {
-        .kind = COMMAND_REGISTER,
-        .reg = {
-            .node = *sync->config.node, .service = &service, .checks = &check, .check_count = 1}};
-    struct telling *telling = mem_calloc(1, sizeof *telling);
-    propose(sync, telling, &command);
-    log_write(sync->config.log, LOG_INFO, MODULE, "Synced node info");
-    sync_full(sync);
 }
 
 void sync_node(struct sync *sync, struct sync_wait *wait) {

@@ -39,16 +39,16 @@ struct sync_wait {
 
 void sync_hold(struct sync_wait *wait);
 void sync_release(struct sync_wait *wait);
-/* The same as a callback of files_save. */
-void sync_file_saved(void *wait);
 
 /* Tells the catalog what is out of sync. wait may be NULL. Failures are logged and tried again. */
 void sync_run(struct sync *sync, struct sync_wait *wait);
-/* Compares everything, as after a start, and soon when the leader has changed. */
+/* Registrations of this agent are in files that can't be read: what the catalog has and this agent
+ * does not know is then left alone. */
+void sync_keep_unknown(struct sync *sync);
+/* Compares everything, once this server leads: what it registers for itself, its registrations, and
+ * what the catalog has beyond them. */
 void sync_full(struct sync *sync);
 /* The node itself has changed. */
 void sync_node(struct sync *sync, struct sync_wait *wait);
-/* This server became the leader: registers itself, then compares everything. */
-void sync_lead(struct sync *sync);
 
 #endif

@@ -7,6 +7,7 @@
 #define LIMIT_HTTP_BODY_BYTES (8 * 1024 * 1024)     /* request body of any endpoint but KV */
 #define LIMIT_HTTP_ANSWER_BYTES (256 * 1024 * 1024) /* one answer's body */
 #define LIMIT_HTTP_CONNECTIONS_PER_CLIENT 200      /* default of limits.http_max_conns_per_client */
+#define LIMIT_HTTP_REFUSED_IDLE_S 5                /* a silent connection over that limit ends */
 #define LIMIT_HTTP_PENDING 100000                  /* requests parked at one agent: above 429 */
 #define LIMIT_HTTP_CACHE_BYTES (2 * 1024 * 1024)   /* answers kept by one HTTP thread */
 #define LIMIT_HTTP_CACHE_ANSWER_BYTES (256 * 1024) /* larger answers are not kept */
@@ -33,8 +34,10 @@
 #define LIMIT_META_PAIRS 64
 #define LIMIT_META_KEY_BYTES 128
 #define LIMIT_META_VALUE_BYTES 512
-#define LIMIT_TREE_KEY_BYTES 2048 /* composed key of an index */
-#define LIMIT_NAME_BYTES 512      /* node name, service name, instance or check id */
+#define LIMIT_TAGS_BYTES (64 * 1024)  /* all tags of a service: each check repeats them */
+#define LIMIT_CHECKS_PER_REQUEST 4096 /* of one registration */
+#define LIMIT_TREE_KEY_BYTES 2048     /* composed key of an index */
+#define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
 
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
@@ -51,7 +54,10 @@
 #define LIMIT_CHECK_OUTPUT_BYTES 4096
 #define LIMIT_CHECK_BODY_BYTES (64 * 1024) /* bytes of a check's reply that are read */
 #define LIMIT_CHECK_REDIRECTS 10
-#define LIMIT_CHECK_RUNS 512       /* at once; the others wait their turn */
+#define LIMIT_CHECK_DEFINITION_BYTES (1024 * 1024)  /* of all texts, headers with each value */
+#define LIMIT_CHECK_TIMEOUT_MAX_MS (10 * 60 * 1000) /* longer ones are lowered: places are shared  \
+                                                     */
+#define LIMIT_CHECK_RUNS 512                        /* at once; the others wait their turn */
 #define LIMIT_CHECK_SCRIPT_RUNS 64 /* processes of scripts, apart from the others */
 #define LIMIT_CHECK_UDP_RUNS 4096  /* a socket each that mostly waits */
 #define LIMIT_CHECK_SCRIPT_TIMEOUT_DEFAULT_MS (30 * 1000)
@@ -82,7 +88,7 @@
 #define LIMIT_EPOCH_THREADS 128
 
 _Static_assert(LIMIT_ENTRY_BYTES + 4096 <= LIMIT_LOG_SEGMENT_MAX_BYTES, "an entry fits a segment");
-_Static_assert(2 * LIMIT_HTTP_BODY_BYTES <= LIMIT_ENTRY_BYTES, "a request body fits an entry");
+_Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_ENTRY_BYTES, "most request bodies fit an entry");
 _Static_assert(3 * LIMIT_NAME_BYTES + 3 <= LIMIT_TREE_KEY_BYTES, "three names make a key");
 _Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arrives is read");
 _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");

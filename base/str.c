@@ -26,6 +26,14 @@ bool str_map_equal(const struct str_map *a, const struct str_map *b) {
     return true;
 }
 
+size_t str_list_bytes(const struct str_list *list) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        bytes += strlen(list->v[i]) + 1;
+    }
+    return bytes;
+}
+
 const char *str_map_get(const struct str_map *map, const char *key) {
     for (uint32_t i = 0; i < map->count; i++) {
         if (strcmp(map->v[i].key, key) == 0) {

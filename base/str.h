@@ -26,6 +26,8 @@ struct str_map {
 
 bool str_list_equal(const struct str_list *a, const struct str_list *b);
 bool str_map_equal(const struct str_map *a, const struct str_map *b);
+/* Of all strings, with a byte for each one's end. */
+size_t str_list_bytes(const struct str_list *list);
 /* The value, or NULL. */
 const char *str_map_get(const struct str_map *map, const char *key);
 

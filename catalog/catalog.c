@@ -212,16 +212,19 @@ static void check_keys(const struct catalog_check *check, struct key *key, struc
     key_add(bound, check->id);
 }
 
+static void refresh_service(struct catalog *catalog, const char *node, const char *service_id) {
+    const struct catalog_service *service = view_get_service(&catalog->next, node, service_id);
+    if (service != NULL) {
+        rebuild_and_touch(service, catalog);
+    }
+}
+
 /* The instances that show a check, after its row was set or removed. */
 static void refresh_check_owner(struct catalog *catalog, const struct catalog_check *check) {
     if (*check->service_id == '\0') {
         rebuild_node(catalog, check->node);
-        return;
-    }
-    const struct catalog_service *service =
-        view_get_service(&catalog->next, check->node, check->service_id);
-    if (service != NULL) {
-        rebuild_and_touch(service, catalog);
+    } else {
+        refresh_service(catalog, check->node, check->service_id);
     }
 }
 
@@ -243,7 +246,35 @@ static void remove_check(struct catalog *catalog, const struct catalog_check *ro
     free(copy);
 }
 
-static void set_check(struct catalog *catalog, const struct catalog_check *check) {
+/* Instances to build anew once all checks of a command are set: each only once, because each build
+ * costs as much as the instance has checks. */
+struct refresh {
+    bool node;              /* all instances of the node */
+    const char *service_id; /* one that the last checks belong to; a row's, or NULL */
+};
+
+static void refresh_later(struct catalog *catalog, struct refresh *refresh, const char *node,
+                          const char *service_id) {
+    if (*service_id == '\0') {
+        refresh->node = true;
+    } else if (refresh->service_id == NULL || !str_equal_fold(refresh->service_id, service_id)) {
+        if (refresh->service_id != NULL) {
+            refresh_service(catalog, node, refresh->service_id);
+        }
+        refresh->service_id = view_get_service(&catalog->next, node, service_id)->id;
+    }
+}
+
+static void refresh_now(struct catalog *catalog, const struct refresh *refresh, const char *node) {
+    if (refresh->node) {
+        rebuild_node(catalog, node);
+    } else if (refresh->service_id != NULL) {
+        refresh_service(catalog, node, refresh->service_id);
+    }
+}
+
+static void set_check(struct catalog *catalog, const struct catalog_check *check,
+                      struct refresh *refresh) {
     const struct catalog_check *old = view_get_check(&catalog->next, check->node, check->id);
     if (old != NULL && row_equal_check(old, check)) {
         return;
@@ -251,12 +282,8 @@ static void set_check(struct catalog *catalog, const struct catalog_check *check
     struct catalog_check *row = row_copy_check(check);
     row->modify_index = now(catalog);
     row->create_index = old != NULL ? old->create_index : now(catalog);
-    struct catalog_check *moved_from = NULL;
     if (old != NULL) {
-        if (!str_equal_fold(old->service_id, row->service_id)) {
-            moved_from = row_copy_check(old);
-        }
-        remove_check_row(catalog, old);
+        remove_check_row(catalog, old); /* retired, so still readable here */
     }
     struct key key, bound;
     check_keys(row, &key, &bound);
@@ -265,11 +292,10 @@ static void set_check(struct catalog *catalog, const struct catalog_check *check
     catalog->next.indexes.row_hash += row_hash_check(row);
     touch_checks_table(catalog);
     touch_node(catalog, row->node);
-    refresh_check_owner(catalog, row);
-    if (moved_from != NULL) {
-        refresh_check_owner(catalog, moved_from);
-        free(moved_from);
+    if (old != NULL && !str_equal_fold(old->service_id, row->service_id)) {
+        refresh_later(catalog, refresh, row->node, old->service_id);
     }
+    refresh_later(catalog, refresh, row->node, row->service_id);
 }
 
 /* ---- services ---- */
@@ -483,6 +509,10 @@ static enum err apply_register(struct catalog *catalog, const struct catalog_reg
     if (!names_fit(reg)) {
         return err_set(text, ERR_REFUSED, "a name or ID is longer than %d bytes", LIMIT_NAME_BYTES);
     }
+    if (reg->check_count > LIMIT_CHECKS_PER_REQUEST) {
+        return err_set(text, ERR_REFUSED, "more than %d checks in one registration",
+                       LIMIT_CHECKS_PER_REQUEST);
+    }
     const struct catalog_node *known = view_get_node(&catalog->next, reg->node.name);
     bool write_node = known == NULL || !reg->skip_node_update;
     const struct catalog_node *renamed = NULL;
@@ -504,6 +534,7 @@ static enum err apply_register(struct catalog *catalog, const struct catalog_reg
         service.node = view_get_node(&catalog->next, reg->node.name)->name;
         set_service(catalog, &service);
     }
+    struct refresh refresh = {0};
     for (uint32_t i = 0; i < reg->check_count; i++) {
         struct catalog_check check = reg->checks[i];
         check.node = view_get_node(&catalog->next, reg->node.name)->name;
@@ -514,8 +545,9 @@ static enum err apply_register(struct catalog *catalog, const struct catalog_reg
             check.service_name = service->name;
             check.service_tags = service->tags;
         }
-        set_check(catalog, &check);
+        set_check(catalog, &check, &refresh);
     }
+    refresh_now(catalog, &refresh, reg->node.name);
     return ERR_OK;
 }
 

@@ -181,6 +181,23 @@ static bool known_status(const char *status) {
            strcmp(status, "critical") == 0;
 }
 
+/* Of all texts; a header's name counts with each of its values, as it is sent. */
+static size_t definition_bytes(const struct check_definition *c) {
+    struct check_definition copy = *c;
+    const char **all[CHECK_STRINGS];
+    size_t bytes = 0;
+    list_strings(&copy, all);
+    for (size_t i = 0; i < CHECK_STRINGS; i++) {
+        bytes += strlen(*all[i]);
+    }
+    for (uint32_t i = 0; i < c->header.count; i++) {
+        const struct str_list_pair *pair = &c->header.v[i];
+        bytes += strlen(pair->key) * (pair->values.count + 1u);
+        bytes += str_list_bytes(&pair->values);
+    }
+    return bytes + str_list_bytes(&c->script_args);
+}
+
 enum err check_definition_validate(struct check_definition *c, struct err_text *text) {
     bool active = *c->grpc != '\0' || *c->http != '\0' || *c->tcp != '\0' || *c->udp != '\0' ||
                   *c->h2ping != '\0' || *c->os_service != '\0' || c->script_args.count > 0 ||
@@ -204,6 +221,14 @@ enum err check_definition_validate(struct check_definition *c, struct err_text *
     }
     if (wrong != NULL) {
         return err_set(text, ERR_INVALID, "%s", wrong);
+    }
+    if (definition_bytes(c) > LIMIT_CHECK_DEFINITION_BYTES) {
+        return err_set(text, ERR_INVALID, "a definition is limited to %d bytes",
+                       LIMIT_CHECK_DEFINITION_BYTES);
+    }
+    int64_t most_ns = LIMIT_CHECK_TIMEOUT_MAX_MS * DURATION_MS;
+    if (c->timeout_ns > most_ns) {
+        c->timeout_ns = most_ns;
     }
     int64_t least_ns = LIMIT_CHECK_INTERVAL_MIN_MS * DURATION_MS;
     if (active && c->interval_ns < least_ns) {
@@ -489,6 +514,9 @@ static enum err judge_agent_service(const struct service_input *in,
         return err_set(text, ERR_INVALID, "Service name and ID are limited to %d bytes",
                        LIMIT_NAME_BYTES);
     }
+    if (str_list_bytes(&service->tags) > LIMIT_TAGS_BYTES) {
+        return err_set(text, ERR_INVALID, "Tags are limited to %d bytes", LIMIT_TAGS_BYTES);
+    }
     if (definition_any_address(service->address)) {
         return err_set(text, ERR_INVALID, "Invalid service address");
     }
@@ -528,6 +556,10 @@ static enum err take_checks(const struct service_input *in, struct arena *arena,
     const struct check_definition *listed = in->checks.v;
     bool single = in->check != NULL && !empty_check(in->check);
     uint32_t count = in->checks.count + single;
+    if (count > LIMIT_CHECKS_PER_REQUEST) {
+        return err_set(text, ERR_INVALID, "Invalid check: more than %d in one registration",
+                       LIMIT_CHECKS_PER_REQUEST);
+    }
     out->checks = arena_alloc(arena, (count ? count : 1) * sizeof *out->checks);
     out->check_count = count;
     for (uint32_t i = 0; i < count; i++) {

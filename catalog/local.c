@@ -570,6 +570,26 @@ void local_mark_all_unsynced(struct local *local) {
     }
 }
 
+struct twins {
+    struct local *local;
+    enum local_kind kind;
+    const char *id;
+};
+
+static bool unsync_twin(void *value, void *context) {
+    struct entry *entry = value;
+    const struct twins *twins = context;
+    if (str_equal_fold(entry->id, twins->id) && strcmp(entry->id, twins->id) != 0) {
+        join_ring(twins->local, twins->kind, entry);
+    }
+    return true;
+}
+
+void local_mark_twins_unsynced(struct local *local, enum local_kind kind, const char *id) {
+    struct twins twins = {local, kind, id};
+    tree_walk(&local->entries[kind], NULL, 0, unsync_twin, &twins);
+}
+
 static bool unsync_output(void *value, void *context) {
     struct entry *entry = value;
     if (entry->output_deferred) {

@@ -80,6 +80,9 @@ void local_walk_changed_checks(const struct local *local,
 /* Marks all entries, as when the catalog must be told anew. */
 void local_mark_all_unsynced(struct local *local);
 void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id);
+/* Marks the entries whose ids differ from this one in letter case only: in the catalog, where case
+ * does not count, they share its row. */
+void local_mark_twins_unsynced(struct local *local, enum local_kind kind, const char *id);
 /* Marks the checks whose output alone has changed. */
 void local_mark_outputs_unsynced(struct local *local);
 /* Visits the entries of a kind that are out of sync and that no attempt is under way for. gone: it

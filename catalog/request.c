@@ -1,6 +1,7 @@
 /* The requests of the catalog endpoints (contract 8.1, 8.2, 7.3). */
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/uuid.h"
 #include "catalog/definition_parts.h"
 
@@ -144,6 +145,9 @@ static enum err take_node_service(const struct register_input *in, struct arena 
     if (*str_or_empty(from->peer) != '\0') {
         return refuse(text, "cannot register requests with PeerName in them");
     }
+    if (str_list_bytes(&service->tags) > LIMIT_TAGS_BYTES) {
+        return err_set(text, ERR_INVALID, "Tags are limited to %d bytes", LIMIT_TAGS_BYTES);
+    }
     if (definition_any_address(service->address)) {
         return refuse(text, "Invalid service address");
     }
@@ -182,22 +186,26 @@ static enum err take_health_check(const struct register_input *in, const struct 
     if (*str_or_empty(from->peer) != '\0') {
         return refuse(text, "cannot register requests with PeerName in them");
     }
+    if (str_list_bytes(&from->service_tags) > LIMIT_TAGS_BYTES) {
+        return err_set(text, ERR_INVALID, "Tags are limited to %d bytes", LIMIT_TAGS_BYTES);
+    }
     struct check_definition definition = {0};
     if (from->definition != NULL) {
         definition = *from->definition;
     }
     definition_fill_strings(&definition);
     const char *status = str_or_empty(from->status);
+    bool bound = *str_or_empty(from->service_id) != '\0';
     *out = (struct catalog_check){
-        .node = node,
+        .node = "", /* apply takes it from the node, and name and tags from the service */
         .id = id,
         .name = name,
         .status = *status != '\0' ? status : "critical",
         .notes = str_or_empty(from->notes),
         .output = str_or_empty(from->output),
         .service_id = str_or_empty(from->service_id),
-        .service_name = str_or_empty(from->service_name),
-        .service_tags = from->service_tags,
+        .service_name = bound ? "" : str_or_empty(from->service_name),
+        .service_tags = bound ? (struct str_list){0} : from->service_tags,
         .type = *str_or_empty(from->type) != '\0'
                     ? from->type
                     : check_kind_name(check_definition_kind(&definition)),
@@ -237,6 +245,10 @@ enum err definition_parse_register(const char *json, size_t size, struct arena *
         .skip_node_update = in.skip_node_update,
         .check_count = in.checks.count + (in.check != NULL),
     };
+    if (out.check_count > LIMIT_CHECKS_PER_REQUEST) {
+        return err_set(text, ERR_INVALID, "more than %d checks in one registration",
+                       LIMIT_CHECKS_PER_REQUEST);
+    }
     err = take_node_service(&in, arena, &out, text);
     struct catalog_check *checks = arena_alloc(arena, (out.check_count + 1) * sizeof *checks);
     const struct check_input *listed = in.checks.v;

@@ -79,7 +79,7 @@ enum err http_query_parse(const struct http_request *req, int64_t wait_default_m
         return err_set(text, ERR_INVALID, "Invalid index");
     }
     if (wait_ns > 0) {
-        query.wait_ms = (wait_ns + DURATION_MS - 1) / DURATION_MS;
+        query.wait_ms = wait_ns / DURATION_MS + (wait_ns % DURATION_MS != 0);
     }
     if (query.wait_ms > wait_max_ms) {
         query.wait_ms = wait_max_ms;

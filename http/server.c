@@ -141,10 +141,38 @@ uint64_t http_answer_hash(struct http_answer *answer) {
 
 /* ---- exchanges ---- */
 
+/* A connection of the library. It remembers its exchange, because the library does not tell the end
+ * of a request that it refuses before the handler has seen it. */
+struct http_connection {
+    bool refused; /* over the limit of its client */
+    struct http_exchange *exchange;
+};
+
+static struct http_connection *connection_of(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+static void free_exchange(struct http_exchange *exchange) {
+    if (exchange != NULL) {
+        http_answer_drop(exchange->answer);
+        buf_clear(&exchange->body);
+        arena_clear(&exchange->arena);
+        free(exchange->uri);
+        free(exchange);
+    }
+}
+
 static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection) {
+    struct http_connection *owner = connection_of(connection);
     struct http_exchange *exchange = mem_calloc(1, sizeof *exchange);
+    ASSERT(owner != NULL);
+    free_exchange(owner->exchange);
+    owner->exchange = exchange;
     exchange->server = context;
     exchange->connection = connection;
+    exchange->refused = owner->refused;
     exchange->uri = mem_strdup(uri);
     exchange->fd = -1;
     buf_init(&exchange->body, LIMIT_HTTP_BODY_BYTES);
@@ -154,17 +182,15 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
 
 static void on_completed(void *context, struct MHD_Connection *connection, void **con_cls,
                          enum MHD_RequestTerminationCode code) {
-    struct http_exchange *exchange = *con_cls;
+    struct http_connection *owner = connection_of(connection);
     (void)context;
-    (void)connection;
     (void)code;
-    if (exchange != NULL) {
-        http_answer_drop(exchange->answer);
-        buf_clear(&exchange->body);
-        arena_clear(&exchange->arena);
-        free(exchange->uri);
-        free(exchange);
+    if (*con_cls != NULL) {
+        free_exchange(*con_cls);
         *con_cls = NULL;
+        if (owner != NULL) {
+            owner->exchange = NULL;
+        }
     }
 }
 
@@ -270,13 +296,11 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   size_t *upload_size, void **con_cls) {
     struct http_exchange *exchange = *con_cls;
     (void)context;
+    (void)connection;
     (void)url;
     (void)version;
     if (!exchange->started) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         exchange->started = true;
-        exchange->refused = info != NULL && info->socket_context != NULL;
         return MHD_YES; /* an answer in this first call would close the connection */
     }
     if (*upload_size > 0) {
@@ -293,21 +317,29 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     return go_on(exchange, method);
 }
 
-/* The socket context marks connections over the limit; their first request is answered 429. */
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code) {
     struct http_server *server = context;
+    struct http_connection *owner = *socket_context;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    if (info == NULL || info->client_addr == NULL) {
+    const struct sockaddr *address = info != NULL ? info->client_addr : NULL;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        owner = mem_calloc(1, sizeof *owner);
+        owner->refused = address != NULL && !http_clients_opened(server->clients, address);
+        *socket_context = owner;
+        if (owner->refused) { /* its first request is answered 429; without one it ends soon */
+            MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                      (unsigned)LIMIT_HTTP_REFUSED_IDLE_S);
+        }
         return;
     }
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        bool within = http_clients_opened(server->clients, info->client_addr);
-        *socket_context = within ? NULL : server;
-    } else {
-        http_clients_closed(server->clients, info->client_addr);
+    if (address != NULL) {
+        http_clients_closed(server->clients, address);
     }
+    free_exchange(owner->exchange);
+    free(owner);
+    *socket_context = NULL;
 }
 
 /* ---- life ---- */

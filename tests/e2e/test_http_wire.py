@@ -188,8 +188,9 @@ class Wire(AgentTest):
     # ---- bodies ----
 
     def registration(self, name, filler=0):
-        return json.dumps({"Node": "bodies", "Address": "192.0.2.9",
-                           "Service": {"Service": name, "Tags": ["x" * filler]}}).encode()
+        return json.dumps({"Node": "bodies", "Address": "192.0.2.9", "Service": {"Service": name},
+                           "Check": {"Name": name, "ServiceID": name,
+                                     "Output": "x" * filler}}).encode()
 
     def registered(self, name):
         return len(self.agent.get("/v1/catalog/service/" + name).json) == 1
@@ -233,9 +234,41 @@ class Wire(AgentTest):
     def test_one_mebibyte_body(self):
         self.assertEqual(self.agent.put("/v1/catalog/register",
                                         self.registration("big", 1 << 20)).status, 200)
-        self.assertEqual(len(self.agent.get("/v1/catalog/service/big").json[0]["ServiceTags"][0]),
-                         1 << 20)
+        self.assertEqual(len(self.agent.get("/v1/health/checks/big").json[0]["Output"]), 1 << 20)
         self.agent.must_put("/v1/catalog/deregister", {"Node": "bodies", "ServiceID": "big"})
+
+    def test_what_a_registration_may_multiply(self):
+        """Each check repeats its service's tags, so both have a bound."""
+        agent = self.agent
+        tags = ["x" * 1000] * 70
+        reply = agent.put("/v1/catalog/register", json.dumps({
+            "Node": "bodies", "Address": "192.0.2.9",
+            "Service": {"Service": "tagged", "Tags": tags}}).encode())
+        self.assertEqual((reply.status, reply.body), (400, b"Tags are limited to 65536 bytes"))
+        reply = agent.put("/v1/agent/service/register", json.dumps({
+            "Name": "tagged", "Tags": tags}).encode())
+        self.assertEqual((reply.status, reply.body), (400, b"Tags are limited to 65536 bytes"))
+        checks = [{"Name": "c%d" % i} for i in range(5000)]
+        reply = agent.put("/v1/catalog/register", json.dumps({
+            "Node": "bodies", "Address": "192.0.2.9", "Checks": checks}).encode())
+        self.assertEqual(reply.status, 400)
+        # As many as are allowed, with the longest node name: it must not multiply either.
+        node = "n" * 512
+        reply = agent.put("/v1/catalog/register", json.dumps({
+            "Node": node, "Address": "192.0.2.9", "Service": {"Service": "many"},
+            "Checks": checks[:4096]}).encode())
+        self.assertEqual((reply.status, reply.body), (200, b"true"))
+        self.assertEqual(len(agent.get("/v1/health/node/" + node).json), 4096)
+        agent.must_put("/v1/catalog/deregister", {"Node": node})
+        reply = agent.put("/v1/agent/check/register", json.dumps({
+            "Name": "heavy", "HTTP": "http://127.0.0.1:1/", "Interval": "10s",
+            "Header": {"K" * 100000: ["v"] * 400}}).encode())
+        self.assertEqual(reply.status, 400)
+        self.assertEqual(agent.get("/v1/agent/checks").json, {})
+
+    def test_waits_do_not_overflow(self):
+        reply = self.agent.get("/v1/catalog/nodes?index=0&wait=9223372036854775807ns")
+        self.assertEqual(reply.status, 200)
 
     def test_body_too_large(self):
         size = 9 << 20

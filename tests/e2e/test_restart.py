@@ -151,6 +151,44 @@ class Restart(AgentCase):
         agent.stop()
 
 
+    def test_a_damaged_registration(self):
+        """A flipped bit in a kept file is told, never served; what the catalog has stays."""
+        agent = self.new_agent()
+        agent.must_put("/v1/agent/service/register", {"Name": "whole", "Port": 8080})
+        agent.kill()
+        folder = os.path.join(agent.data_dir, "services")
+        path, = (os.path.join(folder, name) for name in os.listdir(folder))
+        with open(path, "r+b") as file:
+            data = file.read()
+            file.seek(data.index(b"8080") + 3)
+            file.write(b"1")
+        agent.start()
+        self.assertEqual(agent.get("/v1/agent/services").json, {})
+        eventually(lambda: "its checksum is wrong" in agent.output(), "the damage is told")
+        row, = agent.get("/v1/catalog/service/whole").json
+        self.assertEqual(row["ServicePort"], 8080)
+
+    def test_its_own_rows_come_back(self):
+        agent = self.new_agent()
+        agent.must_put("/v1/catalog/deregister", {"Node": "n1"})
+        agent.must_put("/v1/catalog/register", {"Node": "n1", "Address": "192.0.2.1"})
+        agent.kill()
+        agent.start()
+        eventually(lambda: len(agent.get("/v1/catalog/service/consul").json) == 1, "consul is back")
+        node = agent.get("/v1/catalog/node/n1").json
+        self.assertNotEqual(node["Node"]["Address"], "192.0.2.1")
+        self.assertIn("serfHealth",
+                      [c["CheckID"] for c in agent.get("/v1/health/node/n1").json])
+
+    def test_ids_that_differ_in_case(self):
+        """They share a row of the catalog: when one goes, the other shows again."""
+        agent = self.new_agent()
+        agent.must_put("/v1/agent/service/register", {"Name": "twin", "ID": "Twin", "Port": 1})
+        agent.must_put("/v1/agent/service/register", {"Name": "twin", "ID": "twin", "Port": 2})
+        agent.must_put("/v1/agent/service/deregister/Twin")
+        eventually(lambda: [s["ServicePort"] for s in agent.get("/v1/catalog/service/twin").json]
+                   == [2], "the other is in the catalog")
+
 class End(AgentCase):
     def busy(self, agent):
         """Every kind of connection that a server may have when it is told to stop."""

@@ -122,6 +122,7 @@ class TtlOverRestart(AgentTest):
         for name in os.listdir(folder):
             try:
                 with open(os.path.join(folder, name), encoding="utf-8") as file:
+                    file.readline()  # the checksum
                     state = json.load(file)
             except (OSError, ValueError):
                 continue  # it is being written
