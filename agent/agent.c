@@ -67,9 +67,23 @@ static enum err find_node_id(struct agent *agent, struct uuid *ret_id, bool *ret
 }
 
 /* Whole or not at all: the agent may be killed here too. */
+static bool file_says(const char *path, const char *text) {
+    char line[64] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, line, sizeof line - 1);
+        line[n > 0 ? (size_t)n : 0] = '\0';
+        close(fd);
+    }
+    return strcmp(line, text) == 0;
+}
+
 static enum err keep_node_id(struct agent *agent, struct err_text *text) {
     char path[PATH_BYTES], temporary[PATH_BYTES + 8];
     node_id_path(agent, path);
+    if (file_says(path, agent->node_id)) {
+        return ERR_OK; /* nothing to write, so a full disk does not matter */
+    }
     snprintf(temporary, sizeof temporary, "%s.tmp", path);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, agent->node_id, UUID_TEXT_BYTES - 1) != UUID_TEXT_BYTES - 1 ||
@@ -424,7 +438,10 @@ void agent_destroy(struct agent *agent) {
     reload_stop(agent);
     dns_server_stop(agent->dns);
     checks_destroy(agent->checks);
-    files_destroy(agent->files);
+    if (!files_destroy(agent->files)) {
+        log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
+        _exit(agent->exit_code);
+    }
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
@@ -433,7 +450,9 @@ void agent_destroy(struct agent *agent) {
     if (agent->loop != NULL) {
         alias_clear(agent);
     }
-    group_destroy(agent->group);
+    if (!group_destroy(agent->group)) {
+        _exit(agent->exit_code);
+    }
     sync_destroy(agent->sync);
     local_destroy(agent->local);
     catalog_destroy(agent->catalog);

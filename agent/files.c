@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -22,6 +23,7 @@
 
 #define MODULE "agent"
 #define PATH_BYTES 4096
+#define STOP_S 5
 #define FILE_BYTES_MAX LIMIT_HTTP_BODY_BYTES
 #define SEAL_FORMAT "cairn 1 crc32c %08x\n"
 #define SEAL_BYTES 24
@@ -251,18 +253,24 @@ struct files *files_create(const char *data_dir, struct loop *loop, struct log *
     return files;
 }
 
-void files_destroy(struct files *files) {
+bool files_destroy(struct files *files) {
+    struct timespec deadline;
     if (files == NULL) {
-        return;
+        return true;
     }
     pthread_mutex_lock(&files->mutex);
     files->stopping = true;
     pthread_cond_signal(&files->wake);
     pthread_mutex_unlock(&files->mutex);
-    pthread_join(files->thread, NULL);
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += STOP_S;
+    if (pthread_timedjoin_np(files->thread, NULL, &deadline) != 0) {
+        return false;
+    }
     pthread_cond_destroy(&files->wake);
     pthread_mutex_destroy(&files->mutex);
     free(files);
+    return true;
 }
 
 /* ---- saving ---- */

@@ -17,8 +17,9 @@ typedef void files_done_fn(void *context, enum err err, const struct err_text *t
 /* Makes the folders and starts the thread. NULL and a sentence on failure. */
 struct files *files_create(const char *data_dir, struct loop *loop, struct log *log,
                            struct err_text *text);
-/* Writes what is queued, then stops. NULL is allowed. */
-void files_destroy(struct files *files);
+/* Writes what is queued, then stops. False: the disk hangs, and the thread was left alone. NULL is
+ * allowed. */
+bool files_destroy(struct files *files);
 
 /* Puts what the files hold into `local`; a damaged file, or one that does not parse, is left alone
  * with a log line; returns how many. Before the loop runs. Checks come once the services of the

@@ -196,12 +196,12 @@ void group_fail_disk(struct group *group, const char *message) {
               "error=\"%s\"",
               message);
     group->disk_failed = true;
-    struct raft_event event = {.kind = RAFT_EVENT_DISK_FAILED};
-    group_step(group, &event);
     struct err_text text;
     err_set(&text, ERR_IO, "the disk failed: %.256s", message);
     answer_appended(group, ERR_IO, &text);
     clear_waiting(group, ERR_IO, &text);
+    struct raft_event event = {.kind = RAFT_EVENT_DISK_FAILED};
+    group_step(group, &event);
 }
 
 static void retry_refused(struct loop_timer *timer) {
@@ -353,6 +353,7 @@ static void follow_output(struct group *group, const struct raft_output *output)
         group_post_apply(group);
     }
     if (output->compact_to > 0 && group->storage != NULL) {
+        group->compacting = true;
         storage_compact(group->storage, output->compact_to, group_compact_done, group);
     }
     if (output->role_changed) {
@@ -481,9 +482,9 @@ struct group *group_create(const struct group_config *config, struct err_text *t
     return group;
 }
 
-void group_destroy(struct group *group) {
+bool group_destroy(struct group *group) {
     if (group == NULL) {
-        return;
+        return true;
     }
     struct err_text text = {"the agent is stopping"};
     group->closing = true;
@@ -507,4 +508,5 @@ void group_destroy(struct group *group) {
     if (stopped) {
         free(group);
     }
+    return stopped;
 }

@@ -1,22 +1,28 @@
-/* Committed entries run through the catalog, in slices, then one publish. */
+/* Committed entries run through the catalog, in slices, each followed by a publish: what it
+ * replaced can then be freed. */
 #include "agent/group_internal.h"
 #include "base/assert.h"
 #include "base/container.h"
 
 #define APPLY_SLICE 512 /* entries a turn */
 
+/* An entry that this version cannot read stops everything: it, and what follows, stays unapplied.
+ */
 static void apply_entry(struct group *group, const struct store_entry *entry,
                         struct group_proposal *proposal) {
     struct err_text text = {""};
     enum err err = ERR_OK;
-    if (entry->kind == RAFT_ENTRY_COMMAND) {
+    if (group->applying_failed) {
+        err = err_set(&text, ERR_VERSION, "cannot apply the log further");
+    } else if (entry->kind == RAFT_ENTRY_COMMAND) {
         err =
             catalog_apply(group->config.catalog, entry->index, entry->payload, entry->size, &text);
     } else {
         catalog_skip(group->config.catalog, entry->index);
     }
-    group->applied = entry->index;
-    if (err != ERR_OK && err != ERR_REFUSED && !group->applying_failed) {
+    if (err == ERR_OK || err == ERR_REFUSED) {
+        group->applied = entry->index;
+    } else if (!group->applying_failed) {
         group->applying_failed = true;
         log_write(group->config.log, LOG_ERROR, MODULE,
                   "cannot apply the log further; run a newer version: error=\"%s\"", text.s);
@@ -85,9 +91,6 @@ static void run_apply(struct loop_task *task) {
     }
     if (group->applied < group->apply_to && !group->applying_failed) {
         group_post_apply(group);
-        if (group->applied_list == NULL) {
-            return; /* nobody waits: one publish at the end */
-        }
     }
     catalog_publish(group->config.catalog);
     group_judge_leadership(group);

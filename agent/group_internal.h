@@ -55,6 +55,7 @@ struct group {
     struct loop_timer raft_timer, retry_timer;
 
     bool snapshot_under_way; /* until the log is compacted: before, its bytes ask for one more */
+    bool compacting;         /* the last step asked for it */
     int snapshot_pin;
     const struct catalog_view *snapshot_view;
     struct store_snapshot_info snapshot_info;

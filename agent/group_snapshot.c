@@ -16,8 +16,10 @@ static void compact_back(struct loop_task *task) {
 /* Log thread. A compaction that failed is made up for by the next one. */
 void group_compact_done(void *context, enum err result, const char *message) {
     struct group *group = context;
-    (void)result;
-    (void)message;
+    if (result != ERR_OK) {
+        log_write(group->config.log, LOG_WARN, MODULE, "failed to compact the log: error=\"%s\"",
+                  message != NULL ? message : err_name(result));
+    }
     group->snapshot_task.run = compact_back;
     loop_post(group->config.loop, &group->snapshot_task);
 }
@@ -40,7 +42,12 @@ static void snapshot_back(struct loop_task *task) {
     struct raft_event event = {
         .kind = RAFT_EVENT_SNAPSHOT_TAKEN,
         .snapshot_taken = {.index = group->snapshot_info.index, .term = group->snapshot_info.term}};
+    group->compacting = false;
     group_step(group, &event);
+    group->snapshot_under_way = group->compacting; /* until group_compact_done */
+    if (!storage_has_space(group->storage)) {
+        group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + RETRY_MS;
+    }
 }
 
 /* Snapshot thread. */
@@ -78,7 +85,8 @@ static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
  * disk is full. */
 void group_maybe_snapshot(struct group *group) {
     if (group->storage == NULL || group->snapshot_under_way || group->closing ||
-        !group->leader_ready || loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
+        group->applying_failed || !group->leader_ready ||
+        loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
         return;
     }
     uint64_t bytes = storage_log_bytes(group->storage);
@@ -86,17 +94,23 @@ void group_maybe_snapshot(struct group *group) {
     if (!outgrown && storage_has_space(group->storage)) {
         return;
     }
+    /* The view says which entries it holds: `applied` may be ahead of it. */
+    const struct catalog_view *view = catalog_view(group->config.catalog);
+    uint64_t index = view_applied(view);
+    struct raft_status status;
+    raft_get_status(group->raft, &status);
+    if (index <= status.snapshot_index) {
+        return; /* nothing new to keep */
+    }
     int pin = epoch_pin(group->config.epoch);
     if (pin < 0) {
         return;
     }
-    struct raft_status status;
-    raft_get_status(group->raft, &status);
     group->snapshot_pin = pin;
-    group->snapshot_view = catalog_view(group->config.catalog);
+    group->snapshot_view = view;
     group->snapshot_info = (struct store_snapshot_info){
-        .index = group->applied,
-        .term = raft_get_term(group->raft, group->applied),
+        .index = index,
+        .term = raft_get_term(group->raft, index),
         .configuration_index = status.configuration_index,
     };
     struct buf out;

@@ -2,6 +2,8 @@
 #ifndef BASE_LIMITS_H
 #define BASE_LIMITS_H
 
+#define LIMIT_DESCRIPTORS_KEPT 64 /* for Raft, disk and RPC */
+
 /* HTTP. */
 #define LIMIT_HTTP_POOL_BYTES (8 * 1024)            /* memory of a connection; headers above: 431 */
 #define LIMIT_HTTP_BODY_BYTES (8 * 1024 * 1024)     /* request body of any endpoint but KV */

@@ -509,10 +509,6 @@ static enum err apply_register(struct catalog *catalog, const struct catalog_reg
     if (!names_fit(reg)) {
         return err_set(text, ERR_REFUSED, "a name or ID is longer than %d bytes", LIMIT_NAME_BYTES);
     }
-    if (reg->check_count > LIMIT_CHECKS_PER_REQUEST) {
-        return err_set(text, ERR_REFUSED, "more than %d checks in one registration",
-                       LIMIT_CHECKS_PER_REQUEST);
-    }
     const struct catalog_node *known = view_get_node(&catalog->next, reg->node.name);
     bool write_node = known == NULL || !reg->skip_node_update;
     const struct catalog_node *renamed = NULL;
@@ -583,7 +579,6 @@ void catalog_skip(struct catalog *catalog, uint64_t index) {
 
 enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
                        struct err_text *text) {
-    catalog_skip(catalog, index);
     struct arena arena;
     arena_init(&arena);
     struct catalog_command decoded;
@@ -591,10 +586,13 @@ enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *c
     if (err != ERR_OK) {
         err_set(text, err, "entry %llu is not a command that this version knows",
                 (unsigned long long)index);
-    } else if (decoded.kind == COMMAND_REGISTER) {
-        err = apply_register(catalog, &decoded.reg, text);
     } else {
-        apply_deregister(catalog, &decoded.dereg);
+        catalog_skip(catalog, index);
+        if (decoded.kind == COMMAND_REGISTER) {
+            err = apply_register(catalog, &decoded.reg, text);
+        } else {
+            apply_deregister(catalog, &decoded.dereg);
+        }
     }
     arena_clear(&arena);
     return err;

@@ -25,9 +25,10 @@ struct catalog *catalog_create(struct epoch *epoch, struct watches *watches);
 /* No reader may be inside. NULL is allowed. */
 void catalog_destroy(struct catalog *catalog);
 
-/* Runs one command. index rises from call to call. The index counts as applied whatever the result.
- * Errors: ERR_REFUSED with the contract's sentence (the catalog is unchanged); ERR_CORRUPT or
- * ERR_VERSION: not a command that this program knows, which means the log can't be applied further.
+/* Runs one command. index rises from call to call. The index counts as applied unless the command
+ * cannot be read. Errors: ERR_REFUSED with the contract's sentence (the catalog is unchanged);
+ * ERR_CORRUPT or ERR_VERSION: not a command that this program knows, which means the log can't be
+ * applied further.
  */
 enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
                        struct err_text *text);

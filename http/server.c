@@ -18,8 +18,7 @@
 #include "http/gzip.h"
 
 #define THREAD_STACK_BYTES (1024 * 1024)
-#define KEEP_ALIVE_S 30     /* contract 1.1 */
-#define DESCRIPTORS_KEPT 64 /* for Raft, disk and RPC */
+#define KEEP_ALIVE_S 30 /* contract 1.1 */
 
 struct http_daemon {
     struct MHD_Daemon *mhd;
@@ -344,13 +343,17 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 
 /* ---- life ---- */
 
-static unsigned connection_limit(void) {
+/* Connections that one listen address may hold: what the process may open, less what Raft, disk,
+ * checks and DNS need, in equal parts. */
+static unsigned connection_limit(unsigned listeners) {
+    const rlim_t others = LIMIT_DESCRIPTORS_KEPT + LIMIT_CHECK_RUNS + LIMIT_DNS_TCP_CONNECTIONS;
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 4 * DESCRIPTORS_KEPT) {
-        return DESCRIPTORS_KEPT;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return LIMIT_DESCRIPTORS_KEPT;
     }
-    rlim_t most = limit.rlim_cur - DESCRIPTORS_KEPT;
-    return most > 1000000 ? 1000000 : (unsigned)most;
+    rlim_t most = limit.rlim_cur > 2 * others ? limit.rlim_cur - others : limit.rlim_cur / 2;
+    most /= listeners;
+    return most > LIMIT_HTTP_PENDING * 10 ? LIMIT_HTTP_PENDING * 10 : (unsigned)most;
 }
 
 /* Accepted sockets take it over. The library loses a hang-up that comes together with the start of
@@ -371,10 +374,11 @@ static bool start_daemon(struct http_server *server, int fd, bool v6, const char
     struct MHD_Daemon *mhd = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, server->config.threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)LIMIT_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, connection_limit(),
-        MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK,
-        on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
+        (size_t)LIMIT_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
+        connection_limit(server->config.listen_count), MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)THREAD_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_END);
     if (mhd == NULL) {
         close(fd);
         err_set(text, ERR_IO, "cannot serve HTTP at %s", name);

@@ -200,13 +200,16 @@ struct raft;
 struct raft *raft_create(const struct raft_id *self);
 void raft_destroy(struct raft *raft);
 
+/* clang-format off */
 /* now_ms is monotonic and never goes back. On an error the state and *ret_output (which then asks
  * for nothing) are as if the event had not happened:
- *   START               ERR_CORRUPT     the pieces do not fit: a hole between snapshot and log,
- * terms that fall, a term above the hard state's BOOTSTRAP           ERR_EXISTS      the server has
- * a log, a snapshot, a configuration or a vote ERR_INVALID     no voter, a server twice, or this
- * server is not in it ERR_IO          after DISK_FAILED PROPOSE             ERR_NO_LEADER   not the
- * leader */
+ *   START      ERR_CORRUPT    the pieces do not fit: a hole between snapshot and log, terms that
+ *                             fall, a term above the hard state's
+ *   BOOTSTRAP  ERR_EXISTS     the server has a log, a snapshot, a configuration or a vote
+ *              ERR_INVALID    no voter, a server twice, or this server is not in it
+ *              ERR_IO         after DISK_FAILED
+ *   PROPOSE    ERR_NO_LEADER  not the leader */
+/* clang-format on */
 enum err raft_step(struct raft *raft, uint64_t now_ms, const struct raft_event *event,
                    struct raft_output *ret_output);
 

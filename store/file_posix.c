@@ -31,7 +31,9 @@ enum err store_file_open(const char *path, enum store_file_mode mode, struct sto
                                 [STORE_FILE_CREATE] = O_RDWR | O_CREAT | O_TRUNC};
     int fd = open(path, flags[mode] | O_CLOEXEC, 0600);
     if (fd < 0) {
-        return fail(text, mode == STORE_FILE_CREATE ? "create" : "open", path);
+        bool later = errno == EMFILE || errno == ENFILE; /* nothing is lost, and it may pass */
+        enum err err = fail(text, mode == STORE_FILE_CREATE ? "create" : "open", path);
+        return later ? ERR_NO_SPACE : err;
     }
     struct store_file *file = mem_alloc(sizeof *file);
     *file = (struct store_file){.fd = fd, .path = mem_strdup(path)};
