@@ -5,7 +5,7 @@
 #define LIMIT_DESCRIPTORS_KEPT 64 /* for Raft, disk and RPC */
 
 /* HTTP. */
-#define LIMIT_HTTP_POOL_BYTES (8 * 1024)            /* memory of a connection; headers above: 431 */
+#define LIMIT_HTTP_POOL_BYTES (7 * 1024)            /* memory of a connection; headers above: 431 */
 #define LIMIT_HTTP_BODY_BYTES (8 * 1024 * 1024)     /* request body of any endpoint but KV */
 #define LIMIT_HTTP_ANSWER_BYTES (256 * 1024 * 1024) /* one answer's body */
 #define LIMIT_HTTP_CONNECTIONS_PER_CLIENT 200      /* default of limits.http_max_conns_per_client */
