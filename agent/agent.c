@@ -98,137 +98,6 @@ static enum err keep_node_id(struct agent *agent, struct err_text *text) {
     return ERR_OK;
 }
 
-/* ---- facts ---- */
-
-static void describe_node(struct agent *agent) {
-    const struct config *config = agent->config;
-    char ip[ADDR_TEXT_BYTES];
-    addr_format_ip(&config->advertise, ip);
-    bool v4 = config->advertise.any.sa_family == AF_INET;
-    const char *address = arena_strdup(&agent->arena, ip);
-    struct str_pair *tagged = arena_alloc(&agent->arena, 4 * sizeof *tagged);
-    tagged[0] = (struct str_pair){"lan", address};
-    tagged[1] = (struct str_pair){v4 ? "lan_ipv4" : "lan_ipv6", address};
-    tagged[2] = (struct str_pair){"wan", address};
-    tagged[3] = (struct str_pair){v4 ? "wan_ipv4" : "wan_ipv6", address};
-    uint32_t count = config->node_meta.count;
-    struct str_pair *meta = arena_alloc(&agent->arena, (count + 2) * sizeof *meta);
-    const struct str_pair own[] = {{"consul-network-segment", ""},
-                                   {"consul-version", agent->facts.version}};
-    uint32_t from = 0, to = 0;
-    for (size_t i = 0; i < 2; i++) {
-        while (from < count && strcmp(config->node_meta.v[from].key, own[i].key) < 0) {
-            meta[to++] = config->node_meta.v[from++];
-        }
-        meta[to++] = own[i];
-    }
-    while (from < count) {
-        meta[to++] = config->node_meta.v[from++];
-    }
-    agent->node = (struct catalog_node){
-        .id = agent->node_id,
-        .name = config->node_name,
-        .address = address,
-        .tagged_addresses = {tagged, 4, true},
-        .meta = {meta, to, true},
-        .region = "",
-        .zone = "",
-    };
-    agent->facts.advertise_ip = address;
-    agent->facts.node_meta = agent->node.meta;
-}
-
-static void describe_ports(struct json *json, const struct config *config) {
-    json_key(json, "HTTPPort");
-    json_i64(json, config->http_port);
-    json_key(json, "DNSPort");
-    json_i64(json, config->dns_port);
-    json_key(json, "ServerPort");
-    json_i64(json, config->server_port);
-    json_key(json, "SerfPortLAN");
-    json_i64(json, config->serf_lan_port);
-    json_key(json, "SerfPortWAN");
-    json_i64(json, config->serf_wan_port);
-    json_key(json, "GRPCPort");
-    json_i64(json, -1);
-}
-
-static const char *take_text(struct agent *agent, struct buf *out) {
-    ASSERT(!out->failed);
-    const char *text = arena_strndup(&agent->arena, out->data, out->count);
-    buf_clear(out);
-    return text;
-}
-
-static void describe_config(struct agent *agent) {
-    const struct config *config = agent->config;
-    struct backend_facts *facts = &agent->facts;
-    struct buf out;
-    struct json json;
-    buf_init(&out, 65536);
-    json_init(&json, &out, false);
-    json_object_begin(&json);
-    json_member_str(&json, "Datacenter", config->datacenter);
-    json_member_str(&json, "PrimaryDatacenter", config->datacenter);
-    json_member_str(&json, "NodeName", config->node_name);
-    json_member_str(&json, "NodeID", agent->node_id);
-    json_member_str(&json, "Revision", "");
-    json_member_bool(&json, "Server", config->server);
-    json_member_str(&json, "Version", facts->version);
-    json_member_str(&json, "BuildDate", facts->build_date);
-    json_object_end(&json);
-    facts->config_json = take_text(agent, &out);
-
-    struct addr serf = config->advertise;
-    char lan[ADDR_TEXT_BYTES];
-    addr_set_port(&serf, (uint16_t)config->serf_lan_port);
-    addr_format(&serf, lan);
-    json_init(&json, &out, false);
-    json_object_begin(&json);
-    json_member_bool(&json, "ACLsEnabled", false);
-    json_member_bool(&json, "Bootstrap", config->bootstrap);
-    json_member_str(&json, "CairnVersion", CAIRN_VERSION);
-    json_member_str(&json, "DNSDomain", config->domain);
-    json_member_str(&json, "DataDir", config->data_dir);
-    json_member_str(&json, "Datacenter", config->datacenter);
-    json_member_bool(&json, "DevMode", config->dev);
-    json_member_bool(&json, "EnableDebug", config->dev);
-    json_member_bool(&json, "EncryptGossip", false);
-    json_member_bool(&json, "LeaveOnTerm", false);
-    json_member_str(&json, "NodeID", agent->node_id);
-    json_member_str(&json, "NodeName", config->node_name);
-    json_member_str(&json, "SerfAdvertiseAddrLAN", arena_format(&agent->arena, "tcp://%s", lan));
-    json_member_bool(&json, "ServerMode", config->server);
-    json_member_bool(&json, "SkipLeaveOnInt", true);
-    json_member_map(&json, "TaggedAddresses", &agent->node.tagged_addresses);
-    json_member_str(&json, "Version", facts->version);
-    describe_ports(&json, config);
-    json_object_end(&json);
-    facts->debug_config_json = take_text(agent, &out);
-}
-
-static void describe(struct agent *agent) {
-    const struct config *config = agent->config;
-    char server[ADDR_TEXT_BYTES];
-    struct addr rpc = config->advertise;
-    addr_set_port(&rpc, (uint16_t)config->server_port);
-    addr_format(&rpc, server);
-    agent->facts = (struct backend_facts){
-        .node_name = config->node_name,
-        .node_id = agent->node_id,
-        .datacenter = config->datacenter,
-        .version = CAIRN_API_VERSION,
-        .build_date = CAIRN_BUILD_DATE,
-        .leader_address = arena_strdup(&agent->arena, server),
-        .data_dir = config->dev ? "" : config->data_dir,
-        .serf_lan_port = (uint16_t)config->serf_lan_port,
-        .serf_wan_port = (uint16_t)config->serf_wan_port,
-        .server = config->server,
-    };
-    describe_node(agent);
-    describe_config(agent);
-}
-
 /* ---- callbacks of the parts ---- */
 
 /* Something hangs, most likely a disk: better an end than a wait for it. What is acknowledged is on
@@ -241,6 +110,7 @@ static void give_up(struct loop_timer *timer) {
 
 static void published(void *context) {
     struct agent *agent = context;
+    alias_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
@@ -288,11 +158,18 @@ static void on_signal(void *context, int signal) {
     struct agent *agent = context;
     log_write(agent->log, LOG_INFO, MODULE, "Caught: signal=%s", strsignal(signal));
     if (signal == SIGHUP) {
-        log_write(agent->log, LOG_WARN, MODULE, "this version reloads nothing; restart it");
+        reload_start(agent, NULL);
         return;
     }
-    log_write(agent->log, LOG_INFO, MODULE, "Graceful shutdown disabled. Exiting");
-    stop(agent, 1);
+    bool graceful = signal == SIGTERM ? agent->config->leave_on_terminate > 0
+                                      : agent->config->skip_leave_on_interrupt < 0;
+    if (agent->stopping) {
+        return;
+    }
+    log_write(agent->log, LOG_INFO, MODULE, "%s",
+              graceful ? "Gracefully shutting down agent..."
+                       : "Graceful shutdown disabled. Exiting");
+    stop(agent, graceful ? 0 : 1);
 }
 
 /* ---- start ---- */
@@ -335,10 +212,11 @@ static bool start_group(struct agent *agent, struct err_text *text) {
 
 static bool start_state(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
+    unsigned unreadable = 0;
     if (!start_group(agent, text)) {
         return false;
     }
-    describe(agent);
+    describe_start(agent);
     agent->local = local_create(agent->epoch, config->node_name);
     struct sync_config sync = {
         .loop = agent->loop,
@@ -350,6 +228,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .facts = &agent->facts,
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,
+        .output_ms = config->check_update_interval_ns / DURATION_MS,
         .seed = random_u64(),
         .register_timing = agent->telemetry.catalog_register,
         .deregister_timing = agent->telemetry.catalog_deregister,
@@ -363,25 +242,82 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         if (agent->files == NULL) {
             return false;
         }
-        if (files_load(agent->files, agent->local, runners_keep_state, agent) > 0) {
-            log_write(
-                agent->log, LOG_ERROR, MODULE,
-                "registrations of this agent can't be read: what the catalog has of them stays; "
-                "register them again and restart");
-            sync_keep_unknown(agent->sync);
-        }
+        unreadable = files_load_services(agent->files, agent->local);
+    }
+    if (definitions_judge(agent, config, text) != ERR_OK) {
+        return false;
+    }
+    definitions_apply(agent, config);
+    if (agent->files != NULL) {
+        unreadable += files_load_checks(agent->files, agent->local);
+        runners_judge_loaded(agent);
+        unreadable += files_load_states(agent->files, runners_keep_state, agent);
+    }
+    if (unreadable > 0) {
+        log_write(agent->log, LOG_ERROR, MODULE,
+                  "registrations of this agent can't be read: what the catalog has of them stays; "
+                  "register them again and restart");
+        sync_keep_unknown(agent->sync);
     }
     local_publish(agent->local);
     return true;
 }
 
+/* ---- the front ends ---- */
+
+static int64_t number_or_none(const char *text, int base) {
+    return *text == '\0' ? -1 : strtoll(text, NULL, base);
+}
+
+static const struct path_socket *list_paths(struct agent *agent) {
+    const struct config *config = agent->config;
+    unsigned count = config->http_listen.path_count;
+    struct path_socket *paths = arena_alloc(&agent->arena, (count + 1) * sizeof *paths);
+    for (unsigned i = 0; i < count; i++) {
+        paths[i] = (struct path_socket){.path = config->http_listen.paths[i],
+                                        .user = number_or_none(config->socket_user, 10),
+                                        .group = number_or_none(config->socket_group, 10),
+                                        .mode = number_or_none(config->socket_mode, 8)};
+    }
+    return paths;
+}
+
+static const struct cidr *list_networks(struct agent *agent) {
+    const struct str_list *from = &agent->config->http.allow_write_from;
+    struct cidr *networks = arena_alloc(&agent->arena, (from->count + 1) * sizeof *networks);
+    for (uint32_t i = 0; i < from->count; i++) {
+        ASSERT(cidr_parse(from->v[i], &networks[i])); /* judged with the configuration */
+    }
+    return networks;
+}
+
+static struct str_map list_headers(struct agent *agent) {
+    const struct str_map *from = &agent->config->http.response_headers;
+    struct str_pair *v = arena_alloc(&agent->arena, (from->count + 1) * sizeof *v);
+    uint32_t count = 0;
+    while (count < from->count) {
+        v[count] = from->v[count];
+        count++;
+    }
+    if (agent->config->translate_wan_addrs) {
+        v[count++] = (struct str_pair){"X-Consul-Translate-Addresses", "true"};
+    }
+    return (struct str_map){.v = v, .count = count};
+}
+
 static bool start_http(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
     struct http_config http = {
-        .listen = config->http_listen,
-        .listen_count = config->http_listen_count,
+        .listen = config->http_listen.v,
+        .listen_count = config->http_listen.count,
+        .paths = list_paths(agent),
+        .path_count = config->http_listen.path_count,
+        .block_endpoints = config->http.block_endpoints,
+        .write_from = list_networks(agent),
+        .write_from_count = config->http.allow_write_from.count,
+        .response_headers = list_headers(agent),
         .threads = HTTP_THREADS,
-        .connections_per_client = config->http_max_conns_per_client,
+        .connections_per_client = config->http.max_conns_per_client,
         .query_wait_default_ms = config->default_query_time_ns / DURATION_MS,
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
@@ -397,54 +333,70 @@ static uint32_t seconds(int64_t ns) {
     return ns <= 0 ? 0 : (uint32_t)(ns / DURATION_S);
 }
 
+/* Names are those of the start: they do not change while it runs. */
+static struct dns_config dns_answers(struct agent *agent, const struct config *live,
+                                     struct arena *arena) {
+    const struct config_dns *from = &live->dns;
+    struct dns_config answers = dns_config_default();
+    struct dns_service_ttl *ttls = arena_alloc(arena, (from->service_ttl.count + 1) * sizeof *ttls);
+    for (uint32_t i = 0; i < from->service_ttl.count; i++) {
+        int64_t ns = 0;
+        ASSERT(duration_parse(from->service_ttl.v[i].value, &ns, NULL) == ERR_OK);
+        ttls[i] = (struct dns_service_ttl){from->service_ttl.v[i].key, seconds(ns)};
+    }
+    answers.domain = agent->config->domain;
+    answers.alt_domain = agent->config->alt_domain;
+    answers.datacenter = agent->config->datacenter;
+    answers.node_name = agent->config->node_name;
+    answers.node_ttl_s = seconds(from->node_ttl_ns);
+    answers.service_ttls = ttls;
+    answers.service_ttl_count = from->service_ttl.count;
+    answers.udp_answer_limit = (uint32_t)from->udp_answer_limit;
+    answers.a_record_limit = (uint32_t)from->a_record_limit;
+    answers.soa = (struct dns_soa){(uint32_t)from->soa_refresh_s, (uint32_t)from->soa_retry_s,
+                                   (uint32_t)from->soa_expire_s, (uint32_t)from->soa_min_ttl_s};
+    answers.only_passing = from->only_passing;
+    answers.enable_truncate = from->enable_truncate;
+    answers.disable_compression = from->disable_compression;
+    answers.enable_additional_node_meta_txt = from->node_meta_txt;
+    return answers;
+}
+
+void dns_reload(struct agent *agent, const struct config *live) {
+    struct arena arena;
+    arena_init(&arena);
+    struct dns_config answers = dns_answers(agent, live, &arena);
+    dns_server_reload(agent->dns, &answers);
+    arena_clear(&arena);
+}
+
 static bool start_dns(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
-    if (config->dns_listen_count == 0) {
+    if (config->dns_listen.count == 0) {
         return true;
     }
-    struct dns_service_ttl *ttls =
-        arena_alloc(&agent->arena, (config->dns.service_ttl.count + 1) * sizeof *ttls);
-    for (uint32_t i = 0; i < config->dns.service_ttl.count; i++) {
-        int64_t ns = 0;
-        ASSERT(duration_parse(config->dns.service_ttl.v[i].value, &ns, NULL) == ERR_OK);
-        ttls[i] = (struct dns_service_ttl){config->dns.service_ttl.v[i].key, seconds(ns)};
-    }
     struct dns_server_config dns = {
-        .listen = config->dns_listen,
-        .listen_count = config->dns_listen_count,
+        .listen = config->dns_listen.v,
+        .listen_count = config->dns_listen.count,
         .threads = DNS_THREADS,
         .seed = random_u64(),
-        .answers = dns_config_default(),
+        .answers = dns_answers(agent, config, &agent->arena),
         .epoch = agent->epoch,
         .catalog = agent->catalog,
         .ready = agent->backend.had_leader,
         .ready_context = agent,
         .metrics = agent->telemetry.metrics,
     };
-    dns.answers.domain = config->domain;
-    dns.answers.alt_domain = config->alt_domain;
-    dns.answers.datacenter = config->datacenter;
-    dns.answers.node_name = config->node_name;
-    dns.answers.node_ttl_s = seconds(config->dns.node_ttl_ns);
-    dns.answers.service_ttls = ttls;
-    dns.answers.service_ttl_count = config->dns.service_ttl.count;
-    dns.answers.udp_answer_limit = (uint32_t)config->dns.udp_answer_limit;
-    dns.answers.a_record_limit = (uint32_t)config->dns.a_record_limit;
-    dns.answers.soa =
-        (struct dns_soa){(uint32_t)config->dns.soa_refresh_s, (uint32_t)config->dns.soa_retry_s,
-                         (uint32_t)config->dns.soa_expire_s, (uint32_t)config->dns.soa_min_ttl_s};
-    dns.answers.only_passing = config->dns.only_passing;
-    dns.answers.enable_truncate = config->dns.enable_truncate;
-    dns.answers.disable_compression = config->dns.disable_compression;
-    dns.answers.enable_additional_node_meta_txt = config->dns.node_meta_txt;
     agent->dns = dns_server_start(&dns, agent->log, text);
     return agent->dns != NULL;
 }
 
-struct agent *agent_create(const struct config *config, struct log *log, struct err_text *text) {
+struct agent *agent_create(const struct config *config, const struct config_source *source,
+                           struct log *log, struct err_text *text) {
     static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
     struct agent *agent = mem_calloc(1, sizeof *agent);
-    agent->config = config;
+    agent->config = agent->live = config;
+    agent->source = source;
     agent->log = log;
     agent->started_at_ms = clock_monotonic_ms();
     arena_init(&agent->arena);
@@ -479,6 +431,9 @@ const char *agent_node_id(const struct agent *agent) {
 
 int agent_run(struct agent *agent) {
     loop_run(agent->loop);
+    if (agent->exit_code == 0) {
+        log_write(agent->log, LOG_INFO, MODULE, "Graceful exit completed");
+    }
     return agent->exit_code;
 }
 
@@ -486,6 +441,7 @@ void agent_destroy(struct agent *agent) {
     if (agent == NULL) {
         return;
     }
+    reload_stop(agent);
     dns_server_stop(agent->dns);
     /* Before what their threads read: statistics come from group and checks. Nothing is parked any
      * more, so nobody is owed an answer by those. */
@@ -499,6 +455,9 @@ void agent_destroy(struct agent *agent) {
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
+    if (agent->loop != NULL) {
+        alias_clear(agent);
+    }
     if (!group_destroy(agent->group)) {
         _exit(agent->exit_code);
     }
@@ -507,8 +466,10 @@ void agent_destroy(struct agent *agent) {
     local_destroy(agent->local);
     catalog_destroy(agent->catalog);
     watches_destroy(agent->watches);
+    free((void *)(uintptr_t)agent->backend.live);
     epoch_destroy(agent->epoch);
     loop_destroy(agent->loop);
+    reload_clear(agent);
     arena_clear(&agent->arena);
     log_write(agent->log, LOG_INFO, MODULE, "shutdown complete");
     free(agent);

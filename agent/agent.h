@@ -9,9 +9,11 @@
 
 struct agent;
 
-/* Everything listens when it returns; nothing moves until agent_run. config is borrowed until the
- * destroy. NULL and one sentence that says what to do. */
-struct agent *agent_create(const struct config *config, struct log *log, struct err_text *text);
+/* Everything listens when it returns; nothing moves until agent_run. config, and its source, which
+ * a reload reads again, are borrowed until the destroy. NULL and one sentence that says what to do.
+ */
+struct agent *agent_create(const struct config *config, const struct config_source *source,
+                           struct log *log, struct err_text *text);
 /* Runs until a signal or a leave; returns the exit code (contract 3.8). */
 int agent_run(struct agent *agent);
 void agent_destroy(struct agent *agent);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/internal.h"
+#include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -17,6 +18,7 @@ struct pending {
     struct backend_call *call;
     struct group_proposal proposal; /* of a command */
     struct sync_wait wait;          /* of a registration */
+    struct reload_wait reload;
 };
 
 static void finish(struct pending *pending) {
@@ -48,7 +50,7 @@ static void wait_done(struct sync_wait *wait) {
 
 static void save(struct pending *pending, enum local_kind kind, const char *id) {
     struct agent *agent = pending->agent;
-    if (agent->files != NULL) {
+    if (agent->files != NULL && !local_is_of_file(agent->local, kind, id)) {
         sync_hold(&pending->wait);
         files_save(agent->files, agent->local, kind, id, file_saved, pending);
     }
@@ -56,40 +58,36 @@ static void save(struct pending *pending, enum local_kind kind, const char *id) 
 
 /* ---- this agent's registrations ---- */
 
-static enum err judge_check(const struct check_definition *check, struct err_text *text) {
-    enum check_kind kind = check_definition_kind(check);
-    if (kind == CHECK_SCRIPT || kind == CHECK_DOCKER) {
-        return err_set(text, ERR_REFUSED,
-                       "Scripts are disabled on this agent from remote calls; to enable, configure "
-                       "'enable_script_checks' to true");
-    }
-    return checks_supports(kind, text) == ERR_OK ? ERR_OK : ERR_REFUSED;
-}
-
 static enum err set_service(struct pending *pending) {
     struct agent *agent = pending->agent;
     struct backend_call *call = pending->call;
     const struct service_definition *definition = &call->set_service.definition;
     for (uint32_t i = 0; i < definition->check_count; i++) {
-        enum err err = judge_check(&definition->checks[i], &call->text);
+        enum err err = runners_judge(agent, &definition->checks[i], true, &call->text);
         if (err != ERR_OK) {
             return err;
         }
     }
     local_set_service(agent->local, definition, call->set_service.replace_checks);
+    alias_note(agent, definition->service.id);
     save(pending, LOCAL_SERVICE, definition->service.id);
     return ERR_OK;
+}
+
+static enum err unknown_service(struct backend_call *call, const char *id) {
+    return err_set(&call->text, ERR_NOT_FOUND,
+                   "Unknown service ID \"%.128s\". Ensure that the service ID is passed, not the "
+                   "service name.",
+                   id);
 }
 
 static enum err remove_service(struct pending *pending) {
     struct agent *agent = pending->agent;
     struct backend_call *call = pending->call;
     if (local_remove_service(agent->local, call->id) != ERR_OK) {
-        return err_set(&call->text, ERR_NOT_FOUND,
-                       "Unknown service ID \"%.128s\". Ensure that the service ID is passed, not "
-                       "the service name.",
-                       call->id);
+        return unknown_service(call, call->id);
     }
+    alias_note(agent, call->id);
     save(pending, LOCAL_SERVICE, call->id);
     return ERR_OK;
 }
@@ -97,7 +95,7 @@ static enum err remove_service(struct pending *pending) {
 static enum err set_check(struct pending *pending) {
     struct agent *agent = pending->agent;
     struct backend_call *call = pending->call;
-    enum err err = judge_check(&call->set_check, &call->text);
+    enum err err = runners_judge(agent, &call->set_check, true, &call->text);
     if (err == ERR_OK && local_set_check(agent->local, &call->set_check, true) != ERR_OK) {
         err = err_set(&call->text, ERR_NOT_FOUND, "ServiceID \"%.128s\" does not exist",
                       call->set_check.service_id);
@@ -116,6 +114,33 @@ static enum err remove_check(struct pending *pending) {
     return ERR_OK;
 }
 
+/* Idempotent: enabled twice it keeps the first reason (contract 10.6). */
+static enum err set_maintenance(struct pending *pending) {
+    struct agent *agent = pending->agent;
+    struct backend_call *call = pending->call;
+    const struct local_view *view = local_next_view(agent->local);
+    const char *service_id = call->maintenance.service_id;
+    if (*service_id != '\0' && local_get_service(view, service_id) == NULL) {
+        return unknown_service(call, service_id);
+    }
+    struct arena arena;
+    arena_init(&arena);
+    struct check_definition check =
+        definition_make_maintenance(service_id, call->maintenance.reason, &arena);
+    check.token = call->maintenance.token;
+    bool on = local_get_check(view, check.id) != NULL;
+    if (on != call->maintenance.enable) {
+        enum err err = on ? local_remove_check(agent->local, check.id)
+                          : local_set_check(agent->local, &check, false);
+        ASSERT(err == ERR_OK);
+        log_write(agent->log, LOG_INFO, MODULE, "%s %s maintenance mode%s%s",
+                  *service_id != '\0' ? "Service" : "Node", on ? "left" : "entered",
+                  *service_id != '\0' ? ": service=" : "", service_id);
+    }
+    arena_clear(&arena);
+    return ERR_OK;
+}
+
 static enum err change_local(struct pending *pending) {
     struct backend_call *call = pending->call;
     switch (call->kind) {
@@ -130,8 +155,11 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_UPDATE_CHECK:
         return runners_update_ttl(pending->agent, call->update.id, call->update.status,
                                   call->update.output, &pending->wait, &call->text);
+    case BACKEND_SET_MAINTENANCE:
+        return set_maintenance(pending);
     case BACKEND_COMMAND:
     case BACKEND_LEAVE:
+    case BACKEND_RELOAD:
         break;
     }
     return ERR_OK;
@@ -140,6 +168,23 @@ static enum err change_local(struct pending *pending) {
 static void save_check(const char *id, const struct check_definition *definition, void *context) {
     (void)definition;
     save(context, LOCAL_CHECK, id);
+}
+
+static void reload_done(struct reload_wait *wait, enum err err, const struct err_text *text) {
+    struct pending *pending = CONTAINER_OF(wait, struct pending, reload);
+    pending->call->err = err == ERR_OK ? ERR_OK : ERR_REFUSED; /* whatever is wrong, it is a 500 */
+    pending->call->text = *text;
+    sync_release(&pending->wait);
+}
+
+/* Wakes who waits for a service of this agent's own. */
+static void wake(struct agent *agent, const struct backend_call *call) {
+    if (call->kind == BACKEND_SET_SERVICE || call->kind == BACKEND_REMOVE_SERVICE) {
+        watches_mark(agent->watches, WATCH_LOCAL_SERVICE,
+                     call->kind == BACKEND_SET_SERVICE ? call->set_service.definition.service.id
+                                                       : call->id);
+        http_server_wake(agent->http);
+    }
 }
 
 static void run_call(struct loop_task *task) {
@@ -154,11 +199,17 @@ static void run_call(struct loop_task *task) {
         return;
     }
     sync_hold(&pending->wait);
+    if (call->kind == BACKEND_RELOAD) {
+        pending->reload.done = reload_done;
+        reload_start(agent, &pending->reload);
+        return;
+    }
     call->err = change_local(pending);
     if (call->err == ERR_OK) {
         local_walk_changed_checks(agent->local, save_check, pending);
         runners_follow(agent);
         local_publish(agent->local);
+        wake(agent, call);
         sync_run(agent->sync, &pending->wait);
     }
     sync_release(&pending->wait);
@@ -224,6 +275,7 @@ void backend_init(struct agent *agent) {
         .catalog = agent->catalog,
         .local = agent->local,
         .facts = &agent->facts,
+        .live = agent->backend.live,
         .has_leader = has_leader,
         .had_leader = had_leader,
         .submit = submit,

@@ -188,6 +188,8 @@ struct client *client_create(const struct command_options *options) {
     curl_easy_setopt(client->easy, CURLOPT_ERRORBUFFER, client->reason);
     curl_easy_setopt(client->easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(client->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(client->easy, CURLOPT_PROXY, "");
+    client->headers = curl_slist_append(client->headers, "Expect:");
     return client;
 }
 

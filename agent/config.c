@@ -1,112 +1,126 @@
+/* The command line, and the order in which the sources of configuration are laid over each other:
+ * defaults, -dev, list flags, files, other flags, -hcl (contract 2.1, 2.5). */
 #include "agent/config.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "agent/config_keys.h"
-#include "base/buf.h"
-#include "base/decode.h"
-#include "base/duration.h"
+#include "agent/config_table.h"
 #include "base/limits.h"
-#include "base/uuid.h"
-#include "catalog/definition.h"
 
-#define FILE_BYTES_MAX (16 * 1024 * 1024)
-
-/* ---- defaults ---- */
-
-static void set_defaults(struct config *c) {
-    *c = (struct config){.node_name = "",
-                         .node_id = "",
-                         .datacenter = "dc1",
-                         .data_dir = "",
-                         .bind_addr = "0.0.0.0",
-                         .client_addr = "127.0.0.1",
-                         .advertise_addr = "",
-                         .http_addr = "",
-                         .dns_addr = "",
-                         .domain = "consul.",
-                         .alt_domain = "",
-                         .log_level = "INFO",
-                         .http_port = 8500,
-                         .dns_port = 8600,
-                         .server_port = 8300,
-                         .serf_lan_port = 8301,
-                         .serf_wan_port = 8302,
-                         .http_max_conns_per_client = LIMIT_HTTP_CONNECTIONS_PER_CLIENT,
-                         .default_query_time_ns = LIMIT_QUERY_WAIT_DEFAULT_MS * DURATION_MS,
-                         .max_query_time_ns = LIMIT_QUERY_WAIT_MAX_MS * DURATION_MS,
-                         .telemetry = {.metrics_prefix = "consul", .filter_default = true},
-                         .dns = {.allow_stale = true,
-                                 .node_meta_txt = true,
-                                 .udp_answer_limit = 3,
-                                 .soa_refresh_s = 3600,
-                                 .soa_retry_s = 600,
-                                 .soa_expire_s = 86400}};
-}
-
-static void set_dev(struct config *c) {
-    c->dev = c->server = c->bootstrap = true;
-    c->bind_addr = "127.0.0.1";
-    c->log_level = "DEBUG";
-}
-
-/* ---- flags ---- */
-
-enum flag_kind { FLAG_STR, FLAG_BOOL, FLAG_INT, FLAG_DURATION, FLAG_META, FLAG_FILE, FLAG_DEV };
+enum flag_kind { FLAG_KEY, FLAG_PATH, FLAG_FORMAT, FLAG_DEV, FLAG_HCL };
 
 struct flag {
     const char *name;
     enum flag_kind kind;
-    size_t offset;
-    const char *help;
+    const char *key;     /* FLAG_KEY: the key that it sets */
+    const char *instead; /* the flag that replaces a deprecated one */
 };
 
-#define FLAG(name_, kind_, member, help_)                                                          \
-    { name_, kind_, offsetof(struct config, member), help_ }
+#define KEY(name, key)                                                                             \
+    { name, FLAG_KEY, key, NULL }
+#define OLD(name, key, instead)                                                                    \
+    { name, FLAG_KEY, key, instead }
 
 static const struct flag flags[] = {
-    FLAG("advertise", FLAG_STR, advertise_addr, "address that others reach this agent at"),
-    FLAG("alt-domain", FLAG_STR, alt_domain, "a further domain for DNS"),
-    FLAG("bind", FLAG_STR, bind_addr, "address for traffic between agents"),
-    FLAG("bootstrap", FLAG_BOOL, bootstrap, "this server makes itself the leader"),
-    FLAG("bootstrap-expect", FLAG_INT, bootstrap_expect, "servers of the datacenter: 1"),
-    FLAG("client", FLAG_STR, client_addr, "addresses for HTTP and DNS, blank-separated"),
-    {"config-dir", FLAG_FILE, 0, "folder of configuration files"},
-    {"config-file", FLAG_FILE, 0, "configuration file (JSON); may be repeated"},
-    FLAG("data-dir", FLAG_STR, data_dir, "folder for the agent's state"),
-    FLAG("datacenter", FLAG_STR, datacenter, "name of the datacenter"),
-    FLAG("default-query-time", FLAG_DURATION, default_query_time_ns, "wait of a blocking query"),
-    {"dev", FLAG_DEV, 0, "a server in memory, for trying things out"},
-    FLAG("dns-port", FLAG_INT, dns_port, "port of DNS"),
-    FLAG("domain", FLAG_STR, domain, "domain of DNS"),
-    FLAG("http-port", FLAG_INT, http_port, "port of HTTP"),
-    FLAG("log-level", FLAG_STR, log_level, "TRACE, DEBUG, INFO, WARN or ERROR"),
-    FLAG("max-query-time", FLAG_DURATION, max_query_time_ns, "longest wait of a blocking query"),
-    FLAG("node", FLAG_STR, node_name, "name of this node"),
-    FLAG("node-id", FLAG_STR, node_id, "UUID of this node"),
-    FLAG("node-meta", FLAG_META, node_meta, "key:value about this node; may be repeated"),
-    FLAG("serf-lan-port", FLAG_INT, serf_lan_port, "port of the LAN pool"),
-    FLAG("serf-wan-port", FLAG_INT, serf_wan_port, "port of the WAN pool"),
-    FLAG("server", FLAG_BOOL, server, "run as a server"),
-    FLAG("server-port", FLAG_INT, server_port, "port of server RPC"),
+    KEY("advertise", "advertise_addr"),
+    KEY("advertise-wan", "advertise_addr_wan"),
+    KEY("allow-write-http-from", "http_config.allow_write_http_from"),
+    KEY("alt-domain", "alt_domain"),
+    KEY("auto-reload-config", "auto_reload_config"),
+    KEY("bind", "bind_addr"),
+    KEY("bootstrap", "bootstrap"),
+    KEY("bootstrap-expect", "bootstrap_expect"),
+    KEY("check_output_max_size", "check_output_max_size"),
+    KEY("client", "client_addr"),
+    {"config-dir", FLAG_PATH, "a folder of configuration files, or a file", NULL},
+    {"config-file", FLAG_PATH, "a configuration file, or a folder; may be repeated", NULL},
+    {"config-format", FLAG_FORMAT, "hcl or json: what all of them hold, whatever their names",
+     NULL},
+    KEY("data-dir", "data_dir"),
+    KEY("datacenter", "datacenter"),
+    KEY("default-query-time", "default_query_time"),
+    {"dev", FLAG_DEV, "a server in memory, for trying things out", NULL},
+    KEY("disable-host-node-id", "disable_host_node_id"),
+    KEY("disable-keyring-file", "disable_keyring_file"),
+    KEY("dns-port", "ports.dns"),
+    KEY("domain", "domain"),
+    KEY("enable-local-script-checks", "enable_local_script_checks"),
+    KEY("enable-script-checks", "enable_script_checks"),
+    KEY("encrypt", "encrypt"),
+    KEY("grpc-port", "ports.grpc"),
+    KEY("grpc-tls-port", "ports.grpc_tls"),
+    {"hcl", FLAG_HCL, "configuration in HCL, after all else; may be repeated", NULL},
+    KEY("http-port", "ports.http"),
+    KEY("https-port", "ports.https"),
+    OLD("join", "retry_join", "-retry-join"),
+    OLD("join-wan", "retry_join_wan", "-retry-join-wan"),
+    KEY("log-file", "log_file"),
+    KEY("log-json", "log_json"),
+    KEY("log-level", "log_level"),
+    KEY("log-rotate-bytes", "log_rotate_bytes"),
+    KEY("log-rotate-duration", "log_rotate_duration"),
+    KEY("log-rotate-max-files", "log_rotate_max_files"),
+    KEY("max-query-time", "max_query_time"),
+    KEY("node", "node_name"),
+    KEY("node-id", "node_id"),
+    KEY("node-meta", "node_meta"),
+    OLD("non-voting-server", "read_replica", "-read-replica"),
+    KEY("pid-file", "pid_file"),
+    KEY("primary-gateway", "primary_gateways"),
+    KEY("protocol", "protocol"),
+    KEY("raft-protocol", "raft_protocol"),
+    KEY("read-replica", "read_replica"),
+    KEY("recursor", "recursors"),
+    KEY("rejoin", "rejoin_after_leave"),
+    KEY("retry-interval", "retry_interval"),
+    KEY("retry-interval-wan", "retry_interval_wan"),
+    KEY("retry-join", "retry_join"),
+    KEY("retry-join-wan", "retry_join_wan"),
+    KEY("retry-max", "retry_max"),
+    KEY("retry-max-wan", "retry_max_wan"),
+    KEY("segment", "segment"),
+    KEY("serf-lan-allowed-cidrs", "serf_lan_allowed_cidrs"),
+    KEY("serf-lan-bind", "serf_lan"),
+    KEY("serf-lan-port", "ports.serf_lan"),
+    KEY("serf-wan-allowed-cidrs", "serf_wan_allowed_cidrs"),
+    KEY("serf-wan-bind", "serf_wan"),
+    KEY("serf-wan-port", "ports.serf_wan"),
+    KEY("server", "server"),
+    KEY("server-port", "ports.server"),
+    KEY("syslog", "enable_syslog"),
+    KEY("ui", "ui_config.enabled"),
+    OLD("ui-content-path", "ui_config.content_path", NULL),
+    OLD("ui-dir", "ui_config.dir", NULL),
 };
 
+#define FLAGS (sizeof flags / sizeof flags[0])
+
+static enum decode_kind kind_of(const struct flag *flag) {
+    return flag->kind == FLAG_KEY   ? config_key_find(flag->key)->kind
+           : flag->kind == FLAG_DEV ? DECODE_BOOL
+                                    : DECODE_STR;
+}
+
+static bool is_bool(const struct flag *flag) {
+    enum decode_kind kind = kind_of(flag);
+    return kind == DECODE_BOOL || kind == DECODE_BOOL_SET;
+}
+
 void config_print_flags(void) {
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        bool bare = flags[i].kind == FLAG_BOOL || flags[i].kind == FLAG_DEV;
-        printf("  -%s%s\n     %s\n\n", flags[i].name, bare ? "" : "=<value>", flags[i].help);
+    for (size_t i = 0; i < FLAGS; i++) {
+        const struct config_key *key =
+            flags[i].kind == FLAG_KEY ? config_key_find(flags[i].key) : NULL;
+        printf("  -%s%s\n     %s%s%s%s\n\n", flags[i].name, is_bool(&flags[i]) ? "" : "=<value>",
+               key != NULL ? key->path : flags[i].key,
+               key != NULL && key->effect == CONFIG_USED ? ": " : "",
+               key != NULL && key->effect == CONFIG_USED ? key->note : "",
+               key != NULL && key->effect != CONFIG_USED ? " (no effect in this version)" : "");
     }
 }
 
 static const struct flag *find_flag(const char *name, size_t size) {
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+    for (size_t i = 0; i < FLAGS; i++) {
         if (strlen(flags[i].name) == size && memcmp(flags[i].name, name, size) == 0) {
             return &flags[i];
         }
@@ -114,261 +128,181 @@ static const struct flag *find_flag(const char *name, size_t size) {
     return NULL;
 }
 
-static enum err bad_value(const struct flag *flag, const char *value, const char *reason,
-                          struct err_text *text) {
-    return err_set(text, ERR_INVALID, "invalid value \"%.128s\" for flag -%s: %s", value,
-                   flag->name, reason);
-}
+/* ---- the command line ---- */
 
-/* Keeps the map sorted; the key's old value is replaced. */
-static enum err add_meta(struct str_map *map, const struct flag *flag, const char *pair,
-                         struct arena *arena, struct err_text *text) {
-    const char *colon = strchr(pair, ':');
-    if (colon == NULL) {
-        return bad_value(flag, pair, "expected key:value", text);
+struct given {
+    const struct flag *flag;
+    const char *value;
+};
+
+struct command_line {
+    struct given *given;
+    int count;
+    bool help;
+};
+
+static enum err take_argument(struct config_load *load, const struct config_source *source, int *i,
+                              struct command_line *line) {
+    const char *arg = source->argv[*i];
+    if (arg[0] != '-' || arg[1] == '\0') {
+        const char *rest = arg;
+        for (int j = *i + 1; j < source->argc; j++) {
+            rest = arena_format(load->arena, "%s %s", rest, source->argv[j]);
+        }
+        return config_fail(load, "Unexpected extra arguments: [%s]", rest);
     }
-    const char *key = arena_strndup(arena, pair, (size_t)(colon - pair));
-    struct str_pair *v = arena_alloc(arena, (map->count + 1) * sizeof *v);
-    uint32_t count = 0, at = 0;
-    while (at < map->count && strcmp(map->v[at].key, key) < 0) {
-        v[count++] = map->v[at++];
+    const char *name = arg + (arg[1] == '-' ? 2 : 1);
+    size_t size = strcspn(name, "=");
+    if ((size == 1 && *name == 'h') || (size == 4 && memcmp(name, "help", 4) == 0)) {
+        line->help = true;
+        return ERR_OK;
     }
-    v[count++] = (struct str_pair){key, colon + 1};
-    at += at < map->count && strcmp(map->v[at].key, key) == 0;
-    while (at < map->count) {
-        v[count++] = map->v[at++];
+    const struct flag *flag = find_flag(name, size);
+    if (flag == NULL) {
+        return config_fail(load, "flag provided but not defined: -%.*s",
+                           (int)(size < 128 ? size : 128), name);
     }
-    *map = (struct str_map){.v = v, .count = count, .present = true};
+    const char *value = name[size] == '=' ? name + size + 1 : NULL;
+    if (value == NULL && is_bool(flag)) {
+        value = "true";
+    } else if (value == NULL) {
+        if (++*i >= source->argc) {
+            return config_fail(load, "flag needs an argument: -%s", flag->name);
+        }
+        value = source->argv[*i];
+    }
+    line->given[line->count++] = (struct given){flag, value};
     return ERR_OK;
 }
 
-static enum err set_flag(struct config *c, const struct flag *flag, const char *value,
-                         struct arena *arena, struct err_text *text) {
-    void *at = (char *)c + flag->offset;
-    char *end;
-    switch (flag->kind) {
-    case FLAG_STR:
-        *(const char **)at = value;
-        return ERR_OK;
-    case FLAG_BOOL:
-        return str_parse_bool(value, at) ? ERR_OK : bad_value(flag, value, "parse error", text);
-    case FLAG_INT:
-        errno = 0;
-        *(int64_t *)at = strtoll(value, &end, 10);
-        return *value != '\0' && *end == '\0' && errno == 0
-                   ? ERR_OK
-                   : bad_value(flag, value, "parse error", text);
-    case FLAG_DURATION:
-        return duration_parse(value, at, NULL) == ERR_OK
-                   ? ERR_OK
-                   : bad_value(flag, value, "parse error", text);
-    case FLAG_META:
-        return add_meta(at, flag, value, arena, text);
-    case FLAG_FILE:
+static enum err parse_command_line(struct config_load *load, const struct config_source *source,
+                                   struct command_line *line) {
+    enum err err = ERR_OK;
+    line->given = arena_alloc(load->arena, ((size_t)source->argc + 1) * sizeof *line->given);
+    for (int i = 0; err == ERR_OK && i < source->argc && !line->help; i++) {
+        err = take_argument(load, source, &i, line);
+    }
+    return err;
+}
+
+static enum err bad_value(struct config_load *load, const struct given *given) {
+    return is_bool(given->flag)
+               ? config_fail(load, "invalid boolean value \"%s\" for -%s: parse error",
+                             given->value, given->flag->name)
+               : config_fail(load, "invalid value \"%s\" for flag -%s: parse error", given->value,
+                             given->flag->name);
+}
+
+static enum err set_key(struct config_load *load, const struct given *given) {
+    const struct flag *flag = given->flag;
+    if (flag->instead != NULL) {
+        config_warn(load, "The flag '-%s' is deprecated. Use the '%s' flag instead.", flag->name,
+                    flag->instead);
+    }
+    return config_key_set(load, config_key_find(flag->key), given->value) ? ERR_OK
+                                                                          : bad_value(load, given);
+}
+
+/* ---- the layers ---- */
+
+static void set_dev(struct config_load *load) {
+    struct config *c = &load->config;
+    c->dev = c->server = c->bootstrap = c->enable_debug = true;
+    c->bind_addr = "127.0.0.1";
+    c->log.level_name = "DEBUG";
+}
+
+static enum err take_dev(struct config_load *load, const struct command_line *line,
+                         const char **ret_format) {
+    bool dev = false;
+    for (int i = 0; i < line->count; i++) {
+        const struct given *given = &line->given[i];
+        if (given->flag->kind == FLAG_DEV && !str_parse_bool(given->value, &dev)) {
+            return bad_value(load, given);
+        }
+        if (given->flag->kind == FLAG_FORMAT) {
+            *ret_format = given->value;
+            if (strcmp(given->value, "hcl") != 0 && strcmp(given->value, "json") != 0) {
+                return config_fail(load, "config: -config-format must be either 'hcl' or 'json'");
+            }
+        }
+    }
+    if (dev) {
+        set_dev(load);
+    }
+    return ERR_OK;
+}
+
+enum layer { LAYER_LISTS, LAYER_FILES, LAYER_FLAGS, LAYER_FRAGMENTS };
+
+static enum err apply_one(struct config_load *load, const struct given *given, enum layer layer,
+                          const char *format, unsigned *fragments) {
+    bool list = kind_of(given->flag) == DECODE_STR_LIST;
+    switch (given->flag->kind) {
+    case FLAG_KEY:
+        return (layer == LAYER_LISTS && list) || (layer == LAYER_FLAGS && !list)
+                   ? set_key(load, given)
+                   : ERR_OK;
+    case FLAG_PATH:
+        return layer == LAYER_FILES ? config_read_path(load, given->value, format) : ERR_OK;
+    case FLAG_HCL:
+        return layer == LAYER_FRAGMENTS
+                   ? config_read_text(load,
+                                      arena_format(load->arena, "flags-%u.hcl", (*fragments)++),
+                                      true, given->value, strlen(given->value))
+                   : ERR_OK;
+    case FLAG_FORMAT:
     case FLAG_DEV:
         break;
     }
     return ERR_OK;
 }
 
-/* ---- files ---- */
-
-static enum err read_all(const char *path, struct buf *out, struct err_text *text) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return err_set_errno(text, errno, "config: Open failed on %.200s", path);
-    }
-    ssize_t n = 1;
-    while (n > 0) {
-        char *to = buf_reserve(out, 65536);
-        n = to != NULL ? read(fd, to, 65536) : 0;
-        out->count += n > 0 ? (size_t)n : 0;
-    }
-    int number = errno;
-    close(fd);
-    if (n < 0) {
-        return err_set_errno(text, number, "config: cannot read %.200s", path);
-    }
-    return out->failed ? err_set(text, ERR_TOO_LARGE, "config: %.200s is too large", path) : ERR_OK;
-}
-
-static bool ends_with(const char *s, const char *end) {
-    size_t size = strlen(s), end_size = strlen(end);
-    return size >= end_size && strcmp(s + size - end_size, end) == 0;
-}
-
-static enum err load_file(struct config *c, const char *path, struct arena *arena,
-                          struct err_text *text) {
-    struct buf content;
-    if (ends_with(path, ".hcl")) {
-        return err_set(text, ERR_UNSUPPORTED,
-                       "config: file %.200s: this version reads JSON files only", path);
-    }
-    if (!ends_with(path, ".json")) {
-        return err_set(text, ERR_INVALID,
-                       "file %.200s has unknown extension; must be .hcl or .json, or config format "
-                       "must be set",
-                       path);
-    }
-    buf_init(&content, FILE_BYTES_MAX);
-    enum err err = read_all(path, &content, text);
-    if (err == ERR_OK && content.count > 0) {
-        err = config_decode(c, content.data, content.count, arena, text);
-        if (err != ERR_OK) {
-            err_prefix(text, "failed to parse %.200s", path);
+static enum err apply_layers(struct config_load *load, const struct command_line *line) {
+    const char *format = "";
+    unsigned fragments = 0;
+    enum err err = take_dev(load, line, &format);
+    for (int layer = LAYER_LISTS; layer <= LAYER_FRAGMENTS; layer++) {
+        for (int i = 0; err == ERR_OK && i < line->count; i++) {
+            err = apply_one(load, &line->given[i], (enum layer)layer, format, &fragments);
         }
-    }
-    buf_clear(&content);
-    return err;
-}
-
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static enum err list_folder(const char *path, struct arena *arena, const char ***ret_paths,
-                            size_t *ret_count, struct err_text *text) {
-    DIR *dir = opendir(path);
-    if (dir == NULL) {
-        return err_set_errno(text, errno, "config: cannot list %.200s", path);
-    }
-    const char **paths = NULL;
-    size_t count = 0, capacity = 0;
-    struct dirent *at;
-    while ((at = readdir(dir)) != NULL) {
-        if (!ends_with(at->d_name, ".json") && !ends_with(at->d_name, ".hcl")) {
-            continue;
-        }
-        if (count == capacity) {
-            capacity = capacity == 0 ? 16 : capacity * 2;
-            const char **more = arena_alloc(arena, capacity * sizeof *more);
-            if (count > 0) {
-                memcpy(more, paths, count * sizeof *more);
-            }
-            paths = more;
-        }
-        paths[count++] = arena_format(arena, "%s/%s", path, at->d_name);
-    }
-    closedir(dir);
-    if (count > 0) {
-        qsort(paths, count, sizeof *paths, compare_names);
-    }
-    *ret_paths = paths;
-    *ret_count = count;
-    return ERR_OK;
-}
-
-static enum err load_path(struct config *c, const char *path, struct arena *arena,
-                          struct err_text *text) {
-    struct stat info;
-    if (stat(path, &info) != 0) {
-        return err_set_errno(text, errno, "config: Open failed on %.200s", path);
-    }
-    if (!S_ISDIR(info.st_mode)) {
-        return load_file(c, path, arena, text);
-    }
-    const char **paths = NULL;
-    size_t count = 0;
-    enum err err = list_folder(path, arena, &paths, &count, text);
-    for (size_t i = 0; err == ERR_OK && i < count; i++) {
-        err = load_file(c, paths[i], arena, text);
     }
     return err;
 }
 
-/* ---- putting together ---- */
-
-struct arguments {
-    int argc;
-    char **argv;
-};
-
-/* Calls visit with each flag and its value. */
-static enum err walk_flags(const struct arguments *args, bool *ret_help,
-                           enum err (*visit)(const struct flag *flag, const char *value,
-                                             void *context, struct err_text *text),
-                           void *context, struct err_text *text) {
-    for (int i = 0; i < args->argc; i++) {
-        const char *arg = args->argv[i];
-        if (arg[0] != '-' || arg[1] == '\0') {
-            return err_set(text, ERR_INVALID, "Unexpected extra arguments: [%.256s]", arg);
-        }
-        const char *name = arg + (arg[1] == '-' ? 2 : 1);
-        size_t size = strcspn(name, "=");
-        if ((size == 1 && *name == 'h') || (size == 4 && memcmp(name, "help", 4) == 0)) {
-            *ret_help = true;
-            return ERR_OK;
-        }
-        const struct flag *flag = find_flag(name, size);
-        if (flag == NULL) {
-            return err_set(text, ERR_UNKNOWN_KEY, "flag provided but not defined: -%.*s",
-                           (int)(size < 128 ? size : 128), name);
-        }
-        const char *value = name[size] == '=' ? name + size + 1 : NULL;
-        if (value == NULL && (flag->kind == FLAG_BOOL || flag->kind == FLAG_DEV)) {
-            value = "true";
-        } else if (value == NULL) {
-            if (++i == args->argc) {
-                return err_set(text, ERR_INVALID, "flag needs an argument: -%s", flag->name);
-            }
-            value = args->argv[i];
-        }
-        enum err err = visit(flag, value, context, text);
-        if (err != ERR_OK) {
-            return err;
-        }
-    }
-    return ERR_OK;
+static enum err finish(struct config_load *load, const struct config *running) {
+    config_rename(load);
+    enum err err = config_judge(load, running);
+    return err == ERR_OK ? config_settle(load) : err;
 }
 
-struct load {
-    struct config *config;
-    struct arena *arena;
-};
-
-static enum err visit_dev(const struct flag *flag, const char *value, void *context,
-                          struct err_text *text) {
-    struct load *load = context;
-    bool on = false;
-    if (flag->kind == FLAG_DEV) {
-        if (!str_parse_bool(value, &on)) {
-            return bad_value(flag, value, "parse error", text);
-        }
-        if (on) {
-            set_dev(load->config);
-        }
+enum err config_load(const struct config_source *source, struct arena *arena,
+                     struct config *ret_config, enum config_outcome *ret_outcome,
+                     const char **ret_error) {
+    struct config_load *load = arena_alloc(arena, sizeof *load);
+    struct command_line line = {0};
+    config_load_init(load, arena);
+    enum err err = parse_command_line(load, source, &line);
+    if (err == ERR_OK && !line.help) {
+        err = apply_layers(load, &line);
+        err = err == ERR_OK ? finish(load, source->running) : err;
     }
-    return ERR_OK;
+    *ret_outcome = line.help ? CONFIG_HELP : CONFIG_RUN;
+    *ret_config = load->config;
+    *ret_error = load->error;
+    return err;
 }
 
-static enum err visit_file(const struct flag *flag, const char *value, void *context,
-                           struct err_text *text) {
-    struct load *load = context;
-    return flag->kind == FLAG_FILE ? load_path(load->config, value, load->arena, text) : ERR_OK;
-}
-
-static enum err visit_value(const struct flag *flag, const char *value, void *context,
-                            struct err_text *text) {
-    struct load *load = context;
-    return set_flag(load->config, flag, value, load->arena, text);
-}
-
-enum err config_load(int argc, char **argv, struct arena *arena, struct config *ret_config,
-                     enum config_outcome *ret_outcome, struct err_text *text) {
-    struct arguments args = {argc, argv};
-    struct load load = {ret_config, arena};
-    bool help = false;
-    set_defaults(ret_config);
-    enum err err = walk_flags(&args, &help, visit_dev, &load, text);
-    if (err == ERR_OK && !help) {
-        err = walk_flags(&args, &help, visit_file, &load, text);
+enum err config_load_files(char **paths, int count, const char *format, struct arena *arena,
+                           struct config *ret_config, const char **ret_error) {
+    struct config_load *load = arena_alloc(arena, sizeof *load);
+    enum err err = ERR_OK;
+    config_load_init(load, arena);
+    for (int i = 0; err == ERR_OK && i < count; i++) {
+        err = config_read_path(load, paths[i], format);
     }
-    if (err == ERR_OK && !help) {
-        err = walk_flags(&args, &help, visit_value, &load, text);
-    }
-    if (err == ERR_OK && !help) {
-        err = config_judge(ret_config, arena, text);
-    }
-    *ret_outcome = help ? CONFIG_HELP : CONFIG_RUN;
+    err = err == ERR_OK ? finish(load, NULL) : err;
+    *ret_config = load->config;
+    *ret_error = load->error;
     return err;
 }

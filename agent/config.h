@@ -1,28 +1,59 @@
-/* The agent's configuration: defaults, -dev, list flags, files, other flags, in that order
- * (contract 2.1). Strings live in the arena of the load. */
+/* The agent's configuration (contract 2): what each key means is told once, in the table of
+ * agent/config_table.h; here is what comes out. Strings live in the arena of the load. */
 #ifndef AGENT_CONFIG_H
 #define AGENT_CONFIG_H
 
 #include "base/arena.h"
+#include "base/decode.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "catalog/definition.h"
 #include "net/addr.h"
 
 #define CONFIG_LISTEN_MAX 16
 
+/* Addresses of one listener: sockets of the network, and paths. */
+struct config_listen {
+    struct addr v[CONFIG_LISTEN_MAX];
+    unsigned count;
+    const char *paths[CONFIG_LISTEN_MAX];
+    unsigned path_count;
+};
+
 struct config {
     bool dev, server, bootstrap;
     int64_t bootstrap_expect;
-    const char *node_name, *node_id, *datacenter, *data_dir;
-    const char *bind_addr, *client_addr, *advertise_addr;
+    const char *node_name, *node_id, *datacenter, *primary_datacenter, *data_dir, *pid_file;
+    const char *bind_addr, *client_addr;
+    const char *advertise_addr, *advertise_addr_wan;
+    const char *advertise_addr_ipv4, *advertise_addr_ipv6;
+    const char *advertise_addr_wan_ipv4, *advertise_addr_wan_ipv6;
     const char *http_addr, *dns_addr; /* addresses.http, addresses.dns: default client_addr */
+    const char *socket_user, *socket_group, *socket_mode; /* unix_sockets */
     const char *domain, *alt_domain;
-    const char *log_level;
-    struct str_map node_meta;
+    const char *region, *zone;
+    struct str_map node_meta, tagged_addresses;
     int64_t http_port, dns_port, server_port, serf_lan_port, serf_wan_port;
-    int64_t http_max_conns_per_client;
+    int64_t protocol, raft_protocol;
     int64_t default_query_time_ns, max_query_time_ns;
+    int64_t check_update_interval_ns, check_output_max_size;
+    bool discard_check_output, enable_script_checks, enable_debug, translate_wan_addrs;
+    int8_t enable_local_script_checks, leave_on_terminate, skip_leave_on_interrupt; /* 0 = unset */
+
+    struct config_log {
+        const char *level_name, *file, *facility;
+        bool json, syslog;
+        int64_t rotate_bytes, rotate_ns, rotate_max_files;
+        enum log_level level; /* derived */
+    } log;
+
+    struct config_http {
+        int64_t max_conns_per_client;
+        struct str_list block_endpoints, allow_write_from;
+        struct str_map response_headers;
+    } http;
+
     struct config_dns {
         bool allow_stale, only_passing, enable_truncate, disable_compression, node_meta_txt;
         int64_t node_ttl_ns, udp_answer_limit, a_record_limit;
@@ -36,20 +67,42 @@ struct config {
         bool disable_hostname, filter_default;
         struct str_list prefix_filter;
     } telemetry;
+    /* As decoded; the singular ones are moved to the plural after each source. */
+    struct decode_objects service_inputs, check_inputs;
+    const void *service_input, *check_input;
 
     /* Derived. */
-    enum log_level level;
-    struct addr bind, advertise;
-    struct addr http_listen[CONFIG_LISTEN_MAX], dns_listen[CONFIG_LISTEN_MAX];
-    unsigned http_listen_count, dns_listen_count;
+    struct addr bind, advertise, advertise_wan;
+    struct config_listen http_listen, dns_listen;
+    struct service_definition *services;
+    uint32_t service_count;
+    struct check_definition *checks;
+    uint32_t check_count;
+    struct str_list warnings; /* for the log, or for `validate` */
+};
+
+/* Where configuration comes from. */
+struct config_source {
+    int argc; /* arguments after the command's name */
+    char **argv;
+    const struct config *running; /* of a reload: a bad log level keeps the old one; else NULL */
 };
 
 /* What the command line asks for beside configuration. */
 enum config_outcome { CONFIG_RUN, CONFIG_HELP };
 
-/* argv holds the arguments after the command's name. Errors are whole sentences for stderr. */
-enum err config_load(int argc, char **argv, struct arena *arena, struct config *ret_config,
-                     enum config_outcome *ret_outcome, struct err_text *text);
+/* Errors are whole sentences for stderr, in the arena. */
+enum err config_load(const struct config_source *source, struct arena *arena,
+                     struct config *ret_config, enum config_outcome *ret_outcome,
+                     const char **ret_error);
+
+/* The same for files and folders alone, as `validate` judges them; format is "", "hcl" or "json".
+ */
+enum err config_load_files(char **paths, int count, const char *format, struct arena *arena,
+                           struct config *ret_config, const char **ret_error);
+
+/* Whether checks of the agent's own files may run scripts. */
+bool config_allows_local_scripts(const struct config *config);
 
 /* One line a flag, for the help text. */
 void config_print_flags(void);

@@ -1,275 +1,467 @@
-#include "agent/config_keys.h"
+#include "agent/config_table.h"
 
-#include <string.h>
-#include <unistd.h>
+#include <stddef.h>
 
-#include "base/decode.h"
-#include "base/duration.h"
-#include "base/uuid.h"
-#include "catalog/definition.h"
+/* LIVE ones a reload takes over; USED ones a restart. */
+#define ROW(path_, kind_, effect_, live_, offset_, initial_, note_, spec_)                         \
+    {                                                                                              \
+        .path = (path_), .kind = DECODE_##kind_, .effect = CONFIG_##effect_,                       \
+        .reloadable = (live_), .offset = (offset_), .initial = (initial_), .note = (note_),        \
+        .spec = (spec_)                                                                            \
+    }
+#define MEMBER(member) offsetof(struct config, member)
+#define USED(path, kind, member, initial, note)                                                    \
+    ROW(path, kind, USED, false, MEMBER(member), initial, note, NULL)
+#define LIVE(path, kind, member, initial, note)                                                    \
+    ROW(path, kind, USED, true, MEMBER(member), initial, note, NULL)
+#define DEFS(path, kind, member, note, spec)                                                       \
+    ROW(path, kind, USED, true, MEMBER(member), "", note, spec)
+#define SLOT(path, kind, effect, initial, note)                                                    \
+    ROW(path, kind, effect, false, CONFIG_SLOT, initial, note, NULL)
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define KEY(member, name_, kind_) DECODE_FIELD(struct config, member, name_, kind_)
-#define PORT(member, name_)                                                                        \
-    { .name = (name_), .kind = DECODE_INT, .offset = offsetof(struct config, member) }
+const struct config_key config_keys[] = {
+    /* role and node */
+    USED("server", BOOL, server, "false", "runs a server; this version runs nothing else"),
+    USED("bootstrap", BOOL, bootstrap, "false", "a blank server makes itself the leader"),
+    USED("bootstrap_expect", INT, bootstrap_expect, "0",
+         "1 is bootstrap; more is refused in this version"),
+    USED("datacenter", STR, datacenter, "dc1", "name of the datacenter, lower-cased"),
+    USED("primary_datacenter", STR, primary_datacenter, "",
+         "shown in /v1/agent/self; default: datacenter"),
+    USED("data_dir", STR, data_dir, "", "folder for the agent's state; required without -dev"),
+    USED("node_name", STR, node_name, "", "name of this node; default: the host's name"),
+    USED("node_id", STR, node_id, "",
+         "UUID of this node; default: <data_dir>/node-id, else random"),
+    SLOT("disable_host_node_id", BOOL, LATER, "true", "derives the id from the host"),
+    LIVE("node_meta", STR_MAP, node_meta, "", "what the catalog shows about this node"),
+    USED("tagged_addresses", STR_MAP, tagged_addresses, "", "further addresses of this node"),
+    USED("locality.region", STR, region, "", "region of this node"),
+    USED("locality.zone", STR, zone, "", "zone of this node; needs a region"),
+    USED("protocol", INT, protocol, "2", "2 or 3; judged only"),
+    USED("raft_protocol", INT, raft_protocol, "3", "3; judged only"),
+    USED("pid_file", STR, pid_file, "", "holds the process id while the agent runs"),
+    USED("leave_on_terminate", BOOL_SET, leave_on_terminate, "",
+         "SIGTERM leaves and exits with 0; default: not on servers"),
+    USED("skip_leave_on_interrupt", BOOL_SET, skip_leave_on_interrupt, "",
+         "SIGINT does not leave; default: on servers"),
+    LIVE("enable_debug", BOOL, enable_debug, "false", "shown in /v1/agent/self"),
 
-/* Each group of keys is a spec over the same struct: their objects are embedded at offset 0. */
-static const struct decode_field addresses_fields[] = {
-    KEY(http_addr, "http", DECODE_STR),
-    KEY(dns_addr, "dns", DECODE_STR),
+    /* addresses and ports */
+    USED("bind_addr", STR, bind_addr, "0.0.0.0", "address for traffic between agents"),
+    USED("advertise_addr", STR, advertise_addr, "",
+         "what others reach this agent at; default: bind_addr"),
+    USED("advertise_addr_wan", STR, advertise_addr_wan, "", "the same for other datacenters"),
+    USED("advertise_addr_ipv4", STR, advertise_addr_ipv4, "", "a tagged address of this node"),
+    USED("advertise_addr_ipv6", STR, advertise_addr_ipv6, "", "a tagged address of this node"),
+    USED("advertise_addr_wan_ipv4", STR, advertise_addr_wan_ipv4, "",
+         "a tagged address of this node"),
+    USED("advertise_addr_wan_ipv6", STR, advertise_addr_wan_ipv6, "",
+         "a tagged address of this node"),
+    USED("client_addr", STR, client_addr, "127.0.0.1",
+         "addresses of HTTP and DNS, blank-separated"),
+    USED("addresses.http", STR, http_addr, "", "of HTTP, unix:// too; default: client_addr"),
+    USED("addresses.dns", STR, dns_addr, "", "of DNS; default: client_addr"),
+    SLOT("addresses.https", STR, LATER, "", ""),
+    SLOT("addresses.grpc", STR, IGNORED, "", ""),
+    SLOT("addresses.grpc_tls", STR, IGNORED, "", ""),
+    USED("ports.http", INT, http_port, "8500", "of HTTP; 0 and less: none"),
+    USED("ports.dns", INT, dns_port, "8600", "of DNS over UDP and TCP; 0 and less: none"),
+    SLOT("ports.https", INT, LATER, "-1", ""),
+    USED("ports.server", INT, server_port, "8300", "of traffic between servers; shown only"),
+    USED("ports.serf_lan", INT, serf_lan_port, "8301", "of the LAN pool; shown only"),
+    USED("ports.serf_wan", INT, serf_wan_port, "8302", "of the WAN pool; shown only"),
+    SLOT("ports.grpc", INT, IGNORED, "-1", ""),
+    SLOT("ports.grpc_tls", INT, IGNORED, "8503", ""),
+    SLOT("ports.proxy_min_port", INT, IGNORED, "20000", ""),
+    SLOT("ports.proxy_max_port", INT, IGNORED, "20255", ""),
+    SLOT("ports.sidecar_min_port", INT, IGNORED, "21000", ""),
+    SLOT("ports.sidecar_max_port", INT, IGNORED, "21255", ""),
+    SLOT("ports.expose_min_port", INT, IGNORED, "21500", ""),
+    SLOT("ports.expose_max_port", INT, IGNORED, "21755", ""),
+    USED("unix_sockets.user", STR, socket_user, "", "owner of unix:// listeners, a number"),
+    USED("unix_sockets.group", STR, socket_group, "", "their group, a number"),
+    USED("unix_sockets.mode", STR, socket_mode, "", "their mode, octal"),
+    SLOT("serf_lan", STR, LATER, "", ""),
+    SLOT("serf_wan", STR, LATER, "", ""),
+    SLOT("serf_lan_allowed_cidrs", STR_LIST, LATER, "", ""),
+    SLOT("serf_wan_allowed_cidrs", STR_LIST, LATER, "", ""),
+    USED("translate_wan_addrs", BOOL, translate_wan_addrs, "false",
+         "tells clients by a header; concerns answers from other datacenters"),
+
+    /* HTTP */
+    USED("http_config.block_endpoints", STR_LIST, http.block_endpoints, "",
+         "paths that begin so are answered with 403"),
+    USED("http_config.allow_write_http_from", STR_LIST, http.allow_write_from, "",
+         "networks that may write; none = all"),
+    USED("http_config.response_headers", STR_MAP, http.response_headers, "",
+         "added to every answer"),
+    SLOT("http_config.use_cache", BOOL, LATER, "true", ""),
+    SLOT("http_config.max_header_bytes", INT, LATER, "0", ""),
+    LIVE("limits.http_max_conns_per_client", INT, http.max_conns_per_client, "200",
+         "connections of one address; above: 429; 0 = no limit"),
+    USED("default_query_time", DURATION, default_query_time_ns, "300s",
+         "wait of a blocking query that names none"),
+    USED("max_query_time", DURATION, max_query_time_ns, "600s", "longest wait of a blocking query"),
+    SLOT("disable_http_unprintable_char_filter", BOOL, LATER, "false", ""),
+    SLOT("discovery_max_stale", DURATION, LATER, "0s", ""),
+
+    /* DNS */
+    USED("domain", STR, domain, "consul.", "domain of DNS; cairn. works beside it"),
+    USED("alt_domain", STR, alt_domain, "", "a further one"),
+    LIVE("dns_config.allow_stale", BOOL, dns.allow_stale, "true",
+         "answers never need a leader, whatever it says"),
+    LIVE("dns_config.node_ttl", DURATION, dns.node_ttl_ns, "0s", "TTL of node answers"),
+    LIVE("dns_config.service_ttl", STR_MAP, dns.service_ttl, "",
+         "TTL by service name, or by prefix with *"),
+    LIVE("dns_config.enable_truncate", BOOL, dns.enable_truncate, "false",
+         "sets TC on trimmed answers"),
+    LIVE("dns_config.only_passing", BOOL, dns.only_passing, "false",
+         "leaves out instances with a warning"),
+    LIVE("dns_config.disable_compression", BOOL, dns.disable_compression, "false",
+         "names are written in full"),
+    LIVE("dns_config.udp_answer_limit", INT, dns.udp_answer_limit, "3",
+         "records in a datagram without EDNS"),
+    LIVE("dns_config.a_record_limit", INT, dns.a_record_limit, "0",
+         "addresses in an answer; 0 = no limit"),
+    LIVE("dns_config.enable_additional_node_meta_txt", BOOL, dns.node_meta_txt, "true",
+         "node metadata as TXT records"),
+    LIVE("dns_config.soa.refresh", INT, dns.soa_refresh_s, "3600", "of the SOA record, seconds"),
+    LIVE("dns_config.soa.retry", INT, dns.soa_retry_s, "600", "of the SOA record, seconds"),
+    LIVE("dns_config.soa.expire", INT, dns.soa_expire_s, "86400", "of the SOA record, seconds"),
+    LIVE("dns_config.soa.min_ttl", INT, dns.soa_min_ttl_s, "0", "of the SOA record, seconds"),
+    SLOT("dns_config.max_stale", DURATION, LATER, "87600h", ""),
+    SLOT("dns_config.recursor_strategy", STR, LATER, "sequential", ""),
+    SLOT("dns_config.recursor_timeout", DURATION, LATER, "2s", ""),
+    SLOT("dns_config.use_cache", BOOL, LATER, "false", ""),
+    SLOT("dns_config.cache_max_age", DURATION, LATER, "0s", ""),
+    SLOT("dns_config.prefer_namespace", BOOL, ENTERPRISE, "false", ""),
+    SLOT("recursors", STR_LIST, LATER, "", ""),
+
+    /* services and checks */
+    DEFS("services", OBJECTS, service_inputs, "services of this agent",
+         &definition_file_service_spec),
+    DEFS("service", OBJECT, service_input, "one service", &definition_file_service_spec),
+    DEFS("checks", OBJECTS, check_inputs, "checks of this agent", &definition_file_check_spec),
+    DEFS("check", OBJECT, check_input, "one check", &definition_file_check_spec),
+    USED("check_update_interval", DURATION, check_update_interval_ns, "5m",
+         "how long a new output alone may wait; 0 = not at all"),
+    USED("check_output_max_size", INT, check_output_max_size, "4096",
+         "bytes kept of a check's output"),
+    LIVE("discard_check_output", BOOL, discard_check_output, "false", "keeps no output of checks"),
+    USED("enable_script_checks", BOOL, enable_script_checks, "false",
+         "allows script checks; HTTP also needs http_config.allow_write_http_from"),
+    USED("enable_local_script_checks", BOOL_SET, enable_local_script_checks, "",
+         "allows them in files; default: enable_script_checks"),
+    SLOT("enable_agent_tls_for_checks", BOOL, LATER, "false", ""),
+    SLOT("watches", RAW, LATER, "", ""),
+
+    /* log */
+    LIVE("log_level", STR, log.level_name, "INFO", "TRACE, DEBUG, INFO, WARN or ERROR"),
+    USED("log_json", BOOL, log.json, "false", "one JSON object a line"),
+    USED("log_file", STR, log.file, "", "a second copy; a name that ends in / is a folder"),
+    USED("log_rotate_duration", DURATION, log.rotate_ns, "24h", "age at which the file is renamed"),
+    USED("log_rotate_bytes", INT, log.rotate_bytes, "0", "size at which it is renamed; 0 = any"),
+    USED("log_rotate_max_files", INT, log.rotate_max_files, "0",
+         "renamed files kept; 0 = all, -1 = none"),
+    USED("enable_syslog", BOOL, log.syslog, "false", "a further copy to syslog"),
+    USED("syslog_facility", STR, log.facility, "LOCAL0", "its facility"),
+
+    /* joining */
+    SLOT("retry_join", STR_LIST, LATER, "", ""),
+    SLOT("retry_interval", DURATION, LATER, "30s", ""),
+    SLOT("retry_max", INT, LATER, "0", ""),
+    SLOT("retry_join_wan", STR_LIST, LATER, "", ""),
+    SLOT("retry_interval_wan", DURATION, LATER, "30s", ""),
+    SLOT("retry_max_wan", INT, LATER, "0", ""),
+    SLOT("start_join", STR_LIST, RENAMED, "", "retry_join"),
+    SLOT("start_join_wan", STR_LIST, RENAMED, "", "retry_join_wan"),
+    SLOT("rejoin_after_leave", BOOL, LATER, "false", ""),
+    SLOT("reconnect_timeout", DURATION, LATER, "72h", ""),
+    SLOT("reconnect_timeout_wan", DURATION, LATER, "72h", ""),
+    SLOT("advertise_reconnect_timeout", DURATION, LATER, "0s", ""),
+    SLOT("server_rejoin_age_max", DURATION, LATER, "168h", ""),
+    SLOT("auto_reload_config", BOOL, LATER, "false", ""),
+
+    /* gossip */
+    SLOT("encrypt", STR, REFUSED, "",
+         "this version does not encrypt: it speaks to no other agent yet"),
+    SLOT("encrypt_verify_incoming", BOOL, LATER, "true", ""),
+    SLOT("encrypt_verify_outgoing", BOOL, LATER, "true", ""),
+    SLOT("disable_keyring_file", BOOL, LATER, "false", ""),
+    SLOT("gossip_lan.gossip_nodes", INT, LATER, "3", ""),
+    SLOT("gossip_lan.gossip_interval", DURATION, LATER, "200ms", ""),
+    SLOT("gossip_lan.probe_interval", DURATION, LATER, "1s", ""),
+    SLOT("gossip_lan.probe_timeout", DURATION, LATER, "500ms", ""),
+    SLOT("gossip_lan.suspicion_mult", INT, LATER, "4", ""),
+    SLOT("gossip_lan.retransmit_mult", INT, LATER, "4", ""),
+    SLOT("gossip_wan.gossip_nodes", INT, LATER, "3", ""),
+    SLOT("gossip_wan.gossip_interval", DURATION, LATER, "500ms", ""),
+    SLOT("gossip_wan.probe_interval", DURATION, LATER, "5s", ""),
+    SLOT("gossip_wan.probe_timeout", DURATION, LATER, "3s", ""),
+    SLOT("gossip_wan.suspicion_mult", INT, LATER, "6", ""),
+    SLOT("gossip_wan.retransmit_mult", INT, LATER, "4", ""),
+
+    /* Raft and limits */
+    SLOT("performance.raft_multiplier", INT, LATER, "5", ""),
+    SLOT("performance.leave_drain_time", DURATION, LATER, "5s", ""),
+    SLOT("performance.rpc_hold_timeout", DURATION, LATER, "7s", ""),
+    SLOT("performance.grpc_keepalive_interval", DURATION, IGNORED, "30s", ""),
+    SLOT("performance.grpc_keepalive_timeout", DURATION, IGNORED, "20s", ""),
+    SLOT("performance.enable_xds_load_balancing", BOOL, IGNORED, "true", ""),
+    SLOT("raft_snapshot_threshold", INT, LATER, "16384", ""),
+    SLOT("raft_snapshot_interval", DURATION, LATER, "30s", ""),
+    SLOT("raft_trailing_logs", INT, LATER, "10240", ""),
+    SLOT("raft_prevote_disabled", BOOL, LATER, "false", ""),
+    SLOT("raft_logstore.backend", STR, IGNORED, "default", ""),
+    SLOT("raft_logstore.disable_log_cache", BOOL, IGNORED, "false", ""),
+    SLOT("raft_logstore.verification.enabled", BOOL, IGNORED, "false", ""),
+    SLOT("raft_logstore.verification.interval", DURATION, IGNORED, "60s", ""),
+    SLOT("raft_logstore.boltdb.no_freelist_sync", BOOL, IGNORED, "false", ""),
+    SLOT("raft_logstore.wal.segment_size_mb", INT, IGNORED, "64", ""),
+    SLOT("raft_boltdb", RAW, IGNORED, "", ""),
+    SLOT("autopilot.cleanup_dead_servers", BOOL, LATER, "true", ""),
+    SLOT("autopilot.last_contact_threshold", DURATION, LATER, "200ms", ""),
+    SLOT("autopilot.max_trailing_logs", INT, LATER, "250", ""),
+    SLOT("autopilot.min_quorum", INT, LATER, "0", ""),
+    SLOT("autopilot.server_stabilization_time", DURATION, LATER, "10s", ""),
+    SLOT("autopilot.redundancy_zone_tag", STR, ENTERPRISE, "", ""),
+    SLOT("autopilot.disable_upgrade_migration", BOOL, ENTERPRISE, "false", ""),
+    SLOT("autopilot.upgrade_version_tag", STR, ENTERPRISE, "", ""),
+    SLOT("limits.https_handshake_timeout", DURATION, LATER, "5s", ""),
+    SLOT("limits.rpc_handshake_timeout", DURATION, LATER, "5s", ""),
+    SLOT("limits.rpc_client_timeout", DURATION, LATER, "60s", ""),
+    SLOT("limits.rpc_max_conns_per_client", INT, LATER, "100", ""),
+    SLOT("limits.rpc_rate", FLOAT, LATER, "-1", ""),
+    SLOT("limits.rpc_max_burst", INT, LATER, "1000", ""),
+    SLOT("limits.request_limits.mode", STR, LATER, "disabled", ""),
+    SLOT("limits.request_limits.read_rate", FLOAT, LATER, "-1", ""),
+    SLOT("limits.request_limits.write_rate", FLOAT, LATER, "-1", ""),
+    SLOT("limits.kv_max_value_size", INT, LATER, "524288", ""),
+    SLOT("limits.txn_max_req_len", INT, LATER, "524288", ""),
+    SLOT("session_ttl_min", DURATION, LATER, "10s", ""),
+    SLOT("disable_coordinates", BOOL, LATER, "false", ""),
+    SLOT("disable_remote_exec", BOOL, LATER, "true", ""),
+    SLOT("cache.entry_fetch_max_burst", INT, LATER, "2", ""),
+    SLOT("cache.entry_fetch_rate", FLOAT, LATER, "", ""),
+    SLOT("rpc.enable_streaming", BOOL, IGNORED, "true", ""),
+    SLOT("use_streaming_backend", BOOL, IGNORED, "true", ""),
+
+    /* access control */
+    SLOT("acl.enabled", BOOL, REFUSED, "false",
+         "this version has no access control: every request would be allowed"),
+    SLOT("acl.default_policy", STR, LATER, "allow", ""),
+    SLOT("acl.down_policy", STR, LATER, "extend-cache", ""),
+    SLOT("acl.token_ttl", DURATION, LATER, "30s", ""),
+    SLOT("acl.policy_ttl", DURATION, LATER, "30s", ""),
+    SLOT("acl.role_ttl", DURATION, LATER, "30s", ""),
+    SLOT("acl.enable_key_list_policy", BOOL, LATER, "false", ""),
+    SLOT("acl.enable_token_replication", BOOL, LATER, "false", ""),
+    SLOT("acl.enable_token_persistence", BOOL, LATER, "false", ""),
+    SLOT("acl.msp_disable_bootstrap", BOOL, ENTERPRISE, "false", ""),
+    SLOT("acl.tokens.initial_management", STR, LATER, "", ""),
+    SLOT("acl.tokens.agent_recovery", STR, LATER, "", ""),
+    SLOT("acl.tokens.default", STR, LATER, "", ""),
+    SLOT("acl.tokens.agent", STR, LATER, "", ""),
+    SLOT("acl.tokens.replication", STR, LATER, "", ""),
+    SLOT("acl.tokens.dns", STR, LATER, "", ""),
+    SLOT("acl.tokens.config_file_service_registration", STR, LATER, "", ""),
+    SLOT("acl.tokens.managed_service_provider", RAW, ENTERPRISE, "", ""),
+    SLOT("acl.tokens.master", STR, RENAMED, "", "acl.tokens.initial_management"),
+    SLOT("acl.tokens.agent_master", STR, RENAMED, "", "acl.tokens.agent_recovery"),
+    SLOT("acl_agent_master_token", STR, RENAMED, "", "acl.tokens.agent_recovery"),
+    SLOT("acl_agent_token", STR, RENAMED, "", "acl.tokens.agent"),
+    SLOT("acl_token", STR, RENAMED, "", "acl.tokens.default"),
+    SLOT("acl_master_token", STR, RENAMED, "", "acl.tokens.initial_management"),
+    SLOT("acl_replication_token", STR, RENAMED, "", "acl.tokens.replication"),
+    SLOT("enable_acl_replication", BOOL, RENAMED, "", "acl.enable_token_replication"),
+    SLOT("acl_datacenter", STR, RENAMED, "", "primary_datacenter"),
+    SLOT("acl_default_policy", STR, RENAMED, "", "acl.default_policy"),
+    SLOT("acl_down_policy", STR, RENAMED, "", "acl.down_policy"),
+    SLOT("acl_ttl", DURATION, RENAMED, "", "acl.token_ttl"),
+    SLOT("acl_enable_key_list_policy", BOOL, RENAMED, "", "acl.enable_key_list_policy"),
+    SLOT("acl_enforce_version_8", BOOL, INTERNAL, "", "long without effect"),
+
+    /* TLS */
+    SLOT("tls.defaults.ca_file", STR, LATER, "", ""),
+    SLOT("tls.defaults.ca_path", STR, LATER, "", ""),
+    SLOT("tls.defaults.cert_file", STR, LATER, "", ""),
+    SLOT("tls.defaults.key_file", STR, LATER, "", ""),
+    SLOT("tls.defaults.tls_min_version", STR, LATER, "TLSv1_2", ""),
+    SLOT("tls.defaults.tls_cipher_suites", STR, LATER, "", ""),
+    SLOT("tls.defaults.verify_incoming", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.defaults.verify_outgoing", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.defaults.verify_server_hostname", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.defaults.use_auto_cert", BOOL, LATER, "false", ""),
+    SLOT("tls.internal_rpc.ca_file", STR, LATER, "", ""),
+    SLOT("tls.internal_rpc.ca_path", STR, LATER, "", ""),
+    SLOT("tls.internal_rpc.cert_file", STR, LATER, "", ""),
+    SLOT("tls.internal_rpc.key_file", STR, LATER, "", ""),
+    SLOT("tls.internal_rpc.tls_min_version", STR, LATER, "TLSv1_2", ""),
+    SLOT("tls.internal_rpc.tls_cipher_suites", STR, LATER, "", ""),
+    SLOT("tls.internal_rpc.verify_incoming", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.internal_rpc.verify_outgoing", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.internal_rpc.verify_server_hostname", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.internal_rpc.use_auto_cert", BOOL, LATER, "false", ""),
+    SLOT("tls.https.ca_file", STR, LATER, "", ""),
+    SLOT("tls.https.ca_path", STR, LATER, "", ""),
+    SLOT("tls.https.cert_file", STR, LATER, "", ""),
+    SLOT("tls.https.key_file", STR, LATER, "", ""),
+    SLOT("tls.https.tls_min_version", STR, LATER, "TLSv1_2", ""),
+    SLOT("tls.https.tls_cipher_suites", STR, LATER, "", ""),
+    SLOT("tls.https.verify_incoming", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.https.verify_outgoing", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.https.verify_server_hostname", BOOL, REFUSED, "false",
+         "this version has no TLS between agents or for HTTP"),
+    SLOT("tls.https.use_auto_cert", BOOL, LATER, "false", ""),
+    SLOT("tls.grpc.ca_file", STR, IGNORED, "", ""),
+    SLOT("tls.grpc.ca_path", STR, IGNORED, "", ""),
+    SLOT("tls.grpc.cert_file", STR, IGNORED, "", ""),
+    SLOT("tls.grpc.key_file", STR, IGNORED, "", ""),
+    SLOT("tls.grpc.tls_min_version", STR, IGNORED, "TLSv1_2", ""),
+    SLOT("tls.grpc.tls_cipher_suites", STR, IGNORED, "", ""),
+    SLOT("tls.grpc.verify_incoming", BOOL, IGNORED, "false", ""),
+    SLOT("tls.grpc.verify_outgoing", BOOL, IGNORED, "false", ""),
+    SLOT("tls.grpc.verify_server_hostname", BOOL, IGNORED, "false", ""),
+    SLOT("tls.grpc.use_auto_cert", BOOL, IGNORED, "false", ""),
+    SLOT("ca_file", STR, RENAMED, "", "tls.defaults.ca_file"),
+    SLOT("ca_path", STR, RENAMED, "", "tls.defaults.ca_path"),
+    SLOT("cert_file", STR, RENAMED, "", "tls.defaults.cert_file"),
+    SLOT("key_file", STR, RENAMED, "", "tls.defaults.key_file"),
+    SLOT("tls_cipher_suites", STR, RENAMED, "", "tls.defaults.tls_cipher_suites"),
+    SLOT("tls_min_version", STR, RENAMED, "", "tls.defaults.tls_min_version"),
+    SLOT("verify_incoming", BOOL, RENAMED, "", "tls.defaults.verify_incoming"),
+    SLOT("verify_outgoing", BOOL, RENAMED, "", "tls.defaults.verify_outgoing"),
+    SLOT("verify_incoming_https", BOOL, RENAMED, "", "tls.https.verify_incoming"),
+    SLOT("verify_incoming_rpc", BOOL, RENAMED, "", "tls.internal_rpc.verify_incoming"),
+    SLOT("verify_server_hostname", BOOL, RENAMED, "", "tls.internal_rpc.verify_server_hostname"),
+    SLOT("tls_prefer_server_cipher_suites", BOOL, IGNORED, "false", ""),
+    SLOT("server_name", STR, LATER, "", ""),
+    SLOT("auto_encrypt.tls", BOOL, IGNORED, "false", ""),
+    SLOT("auto_encrypt.allow_tls", BOOL, IGNORED, "false", ""),
+    SLOT("auto_encrypt.dns_san", STR_LIST, IGNORED, "", ""),
+    SLOT("auto_encrypt.ip_san", STR_LIST, IGNORED, "", ""),
+    SLOT("auto_config.enabled", BOOL, REFUSED, "false", "auto_config is not supported"),
+    SLOT("auto_config.intro_token", STR, IGNORED, "", ""),
+    SLOT("auto_config.intro_token_file", STR, IGNORED, "", ""),
+    SLOT("auto_config.server_addresses", STR_LIST, IGNORED, "", ""),
+    SLOT("auto_config.dns_sans", STR_LIST, IGNORED, "", ""),
+    SLOT("auto_config.ip_sans", STR_LIST, IGNORED, "", ""),
+    SLOT("auto_config.authorization", RAW, IGNORED, "", ""),
+
+    /* telemetry */
+    USED("telemetry.prometheus_retention_time", DURATION, telemetry.prometheus_retention_ns, "0s",
+         "metrics in Prometheus' form; 0 = none"),
+    USED("telemetry.metrics_prefix", STR, telemetry.metrics_prefix, "consul",
+         "what names of metrics begin with"),
+    USED("telemetry.disable_hostname", BOOL, telemetry.disable_hostname, "false",
+         "gauges do not carry the host's name"),
+    USED("telemetry.filter_default", BOOL, telemetry.filter_default, "true",
+         "whether what no prefix_filter names is kept"),
+    USED("telemetry.prefix_filter", STR_LIST, telemetry.prefix_filter, "",
+         "+prefix keeps metrics, -prefix drops them"),
+    SLOT("telemetry.statsd_address", STR, LATER, "", ""),
+    SLOT("telemetry.statsite_address", STR, IGNORED, "", ""),
+    SLOT("telemetry.dogstatsd_addr", STR, IGNORED, "", ""),
+    SLOT("telemetry.dogstatsd_tags", STR_LIST, IGNORED, "", ""),
+    SLOT("telemetry.retry_failed_connection", BOOL, IGNORED, "true", ""),
+    SLOT("telemetry.enable_host_metrics", BOOL, LATER, "false", ""),
+    SLOT("telemetry.disable_per_tenancy_usage_metrics", BOOL, IGNORED, "false", ""),
+    SLOT("telemetry.circonus_api_app", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_api_token", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_api_url", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_broker_id", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_broker_select_tag", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_check_display_name", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_check_force_metric_activation", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_check_id", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_check_instance_id", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_check_search_tag", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_check_tags", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_submission_interval", STR, IGNORED, "", ""),
+    SLOT("telemetry.circonus_submission_url", STR, IGNORED, "", ""),
+
+    /* accepted, and ignored for good */
+    SLOT("connect.enabled", BOOL, IGNORED, "false", ""),
+    SLOT("connect.ca_provider", STR, IGNORED, "", ""),
+    SLOT("connect.ca_config", RAW, IGNORED, "", ""),
+    SLOT("connect.enable_mesh_gateway_wan_federation", BOOL, REFUSED, "false",
+         "mesh gateways are not supported, and servers would look for each other elsewhere"),
+    SLOT("connect.enable_serverless_plugin", BOOL, IGNORED, "false", ""),
+    SLOT("peering.enabled", BOOL, IGNORED, "true", ""),
+    SLOT("peering.test_allow_peer_registrations", BOOL, IGNORED, "false", ""),
+    SLOT("ui", BOOL, IGNORED, "false", ""),
+    SLOT("ui_dir", STR, IGNORED, "", ""),
+    SLOT("ui_content_path", STR, IGNORED, "", ""),
+    SLOT("ui_config.enabled", BOOL, IGNORED, "false", ""),
+    SLOT("ui_config.dir", STR, IGNORED, "", ""),
+    SLOT("ui_config.content_path", STR, IGNORED, "", ""),
+    SLOT("ui_config.metrics_provider", STR, IGNORED, "", ""),
+    SLOT("ui_config.metrics_provider_options_json", STR, IGNORED, "", ""),
+    SLOT("ui_config.metrics_provider_files", STR_LIST, IGNORED, "", ""),
+    SLOT("ui_config.metrics_proxy.base_url", STR, IGNORED, "", ""),
+    SLOT("ui_config.metrics_proxy.add_headers", RAW, IGNORED, "", ""),
+    SLOT("ui_config.metrics_proxy.path_allowlist", STR_LIST, IGNORED, "", ""),
+    SLOT("ui_config.dashboard_url_templates", STR_MAP, IGNORED, "", ""),
+    SLOT("ui_config.hcp_enabled", BOOL, IGNORED, "false", ""),
+    SLOT("xds.update_max_per_second", FLOAT, IGNORED, "250", ""),
+    SLOT("cloud.resource_id", STR, IGNORED, "", ""),
+    SLOT("cloud.client_id", STR, IGNORED, "", ""),
+    SLOT("cloud.client_secret", STR, IGNORED, "", ""),
+    SLOT("cloud.hostname", STR, IGNORED, "", ""),
+    SLOT("cloud.auth_url", STR, IGNORED, "", ""),
+    SLOT("cloud.scada_address", STR, IGNORED, "", ""),
+    SLOT("config_entries.bootstrap", RAW, IGNORED, "", ""),
+    SLOT("default_intention_policy", STR, IGNORED, "", ""),
+    SLOT("enable_central_service_config", BOOL, IGNORED, "true", ""),
+    SLOT("primary_gateways", STR_LIST, IGNORED, "", ""),
+    SLOT("primary_gateways_interval", DURATION, IGNORED, "30s", ""),
+    SLOT("experiments", STR_LIST, IGNORED, "", ""),
+    SLOT("disable_update_check", BOOL, IGNORED, "false", ""),
+    SLOT("disable_anonymous_signature", BOOL, IGNORED, "false", ""),
+    SLOT("snapshot_agent", RAW, IGNORED, "", ""),
+    SLOT("segment_limit", INT, IGNORED, "64", ""),
+
+    /* of another edition */
+    SLOT("read_replica", BOOL, ENTERPRISE, "false", ""),
+    SLOT("segment", STR, ENTERPRISE, "", ""),
+    SLOT("segments", RAW, ENTERPRISE, "", ""),
+    SLOT("partition", STR, ENTERPRISE, "", ""),
+    SLOT("audit", RAW, ENTERPRISE, "", ""),
+    SLOT("license_path", STR, ENTERPRISE, "", ""),
+    SLOT("reporting.license.enabled", BOOL, ENTERPRISE, "false", ""),
+
+    /* internal to others; accepted and dropped */
+    SLOT("version", STR, INTERNAL, "", ""),
+    SLOT("version_prerelease", STR, INTERNAL, "", ""),
+    SLOT("version_metadata", STR, INTERNAL, "", ""),
+    SLOT("revision", STR, INTERNAL, "", ""),
+    SLOT("build_date", STR, INTERNAL, "", ""),
+    SLOT("ae_interval", DURATION, INTERNAL, "", ""),
+    SLOT("check_deregister_interval_min", DURATION, INTERNAL, "", ""),
+    SLOT("check_reap_interval", DURATION, INTERNAL, "", ""),
+    SLOT("sync_coordinate_interval_min", DURATION, INTERNAL, "", ""),
+    SLOT("sync_coordinate_rate_target", FLOAT, INTERNAL, "", ""),
+    SLOT("segment_name_limit", INT, INTERNAL, "", ""),
+    SLOT("consul.coordinate.update_batch_size", INT, INTERNAL, "", ""),
+    SLOT("consul.coordinate.update_max_batches", INT, INTERNAL, "", ""),
+    SLOT("consul.coordinate.update_period", DURATION, INTERNAL, "", ""),
+    SLOT("consul.raft.election_timeout", DURATION, INTERNAL, "", ""),
+    SLOT("consul.raft.heartbeat_timeout", DURATION, INTERNAL, "", ""),
+    SLOT("consul.raft.leader_lease_timeout", DURATION, INTERNAL, "", ""),
+    SLOT("consul.server.health_interval", DURATION, INTERNAL, "", ""),
+    SLOT("license_poll_base_time", DURATION, INTERNAL, "", ""),
+    SLOT("license_poll_max_time", DURATION, INTERNAL, "", ""),
+    SLOT("license_update_base_time", DURATION, INTERNAL, "", ""),
+    SLOT("license_update_max_time", DURATION, INTERNAL, "", ""),
 };
 
-static const struct decode_field ports_fields[] = {
-    PORT(http_port, "http"),         PORT(dns_port, "dns"),           PORT(server_port, "server"),
-    PORT(serf_lan_port, "serf_lan"), PORT(serf_wan_port, "serf_wan"),
-};
-
-static const struct decode_field limits_fields[] = {
-    KEY(http_max_conns_per_client, "http_max_conns_per_client", DECODE_INT),
-};
-
-static const struct decode_field soa_fields[] = {
-    KEY(dns.soa_refresh_s, "refresh", DECODE_INT),
-    KEY(dns.soa_retry_s, "retry", DECODE_INT),
-    KEY(dns.soa_expire_s, "expire", DECODE_INT),
-    KEY(dns.soa_min_ttl_s, "min_ttl", DECODE_INT),
-};
-
-static const struct decode_spec soa_spec = {"dns_config.soa", sizeof(struct config), soa_fields,
-                                            COUNT(soa_fields), false};
-
-static const struct decode_field dns_fields[] = {
-    KEY(dns.allow_stale, "allow_stale", DECODE_BOOL),
-    KEY(dns.only_passing, "only_passing", DECODE_BOOL),
-    KEY(dns.enable_truncate, "enable_truncate", DECODE_BOOL),
-    KEY(dns.disable_compression, "disable_compression", DECODE_BOOL),
-    KEY(dns.node_meta_txt, "enable_additional_node_meta_txt", DECODE_BOOL),
-    KEY(dns.node_ttl_ns, "node_ttl", DECODE_DURATION),
-    KEY(dns.service_ttl, "service_ttl", DECODE_STR_MAP),
-    KEY(dns.udp_answer_limit, "udp_answer_limit", DECODE_INT),
-    KEY(dns.a_record_limit, "a_record_limit", DECODE_INT),
-    {.name = "soa", .kind = DECODE_INLINE, .spec = &soa_spec},
-};
-
-static const struct decode_field telemetry_fields[] = {
-    KEY(telemetry.prometheus_retention_ns, "prometheus_retention_time", DECODE_DURATION),
-    KEY(telemetry.metrics_prefix, "metrics_prefix", DECODE_STR),
-    KEY(telemetry.disable_hostname, "disable_hostname", DECODE_BOOL),
-    KEY(telemetry.filter_default, "filter_default", DECODE_BOOL),
-    KEY(telemetry.prefix_filter, "prefix_filter", DECODE_STR_LIST),
-};
-
-static const struct decode_spec telemetry_spec = {"telemetry", sizeof(struct config),
-                                                  telemetry_fields, COUNT(telemetry_fields), false};
-static const struct decode_spec addresses_spec = {"addresses", sizeof(struct config),
-                                                  addresses_fields, COUNT(addresses_fields), false};
-static const struct decode_spec ports_spec = {"ports", sizeof(struct config), ports_fields,
-                                              COUNT(ports_fields), false};
-static const struct decode_spec limits_spec = {"limits", sizeof(struct config), limits_fields,
-                                               COUNT(limits_fields), false};
-static const struct decode_spec dns_spec = {"dns_config", sizeof(struct config), dns_fields,
-                                            COUNT(dns_fields), false};
-static const struct decode_field top_fields[] = {
-    KEY(server, "server", DECODE_BOOL),
-    KEY(bootstrap, "bootstrap", DECODE_BOOL),
-    KEY(bootstrap_expect, "bootstrap_expect", DECODE_INT),
-    KEY(node_name, "node_name", DECODE_STR),
-    KEY(node_id, "node_id", DECODE_STR),
-    KEY(node_meta, "node_meta", DECODE_STR_MAP),
-    KEY(datacenter, "datacenter", DECODE_STR),
-    KEY(data_dir, "data_dir", DECODE_STR),
-    KEY(bind_addr, "bind_addr", DECODE_STR),
-    KEY(client_addr, "client_addr", DECODE_STR),
-    KEY(advertise_addr, "advertise_addr", DECODE_STR),
-    KEY(domain, "domain", DECODE_STR),
-    KEY(alt_domain, "alt_domain", DECODE_STR),
-    KEY(log_level, "log_level", DECODE_STR),
-    KEY(default_query_time_ns, "default_query_time", DECODE_DURATION),
-    KEY(max_query_time_ns, "max_query_time", DECODE_DURATION),
-    {.name = "addresses", .kind = DECODE_INLINE, .spec = &addresses_spec},
-    {.name = "ports", .kind = DECODE_INLINE, .spec = &ports_spec},
-    {.name = "dns_config", .kind = DECODE_INLINE, .spec = &dns_spec},
-    {.name = "limits", .kind = DECODE_INLINE, .spec = &limits_spec},
-    {.name = "telemetry", .kind = DECODE_INLINE, .spec = &telemetry_spec},
-};
-
-static const struct decode_spec top_spec = {"config", sizeof(struct config), top_fields,
-                                            COUNT(top_fields), false};
-
-enum err config_decode(struct config *config, const char *json, size_t size, struct arena *arena,
-                       struct err_text *text) {
-    return decode_json(&top_spec, DECODE_CONFIG, json, size, arena, config, text);
-}
-
-/* ---- judging ---- */
-
-static enum err parse_listen(const char *list, const char *key, int64_t port, struct arena *arena,
-                             struct addr *out, unsigned *ret_count, struct err_text *text) {
-    unsigned count = 0;
-    if (port <= 0) {
-        *ret_count = 0; /* disabled */
-        return ERR_OK;
-    }
-    if (port > 65535) {
-        return err_set(text, ERR_INVALID, "%s: invalid port: %lld", key, (long long)port);
-    }
-    for (const char *at = list; *at != '\0';) {
-        at += strspn(at, " ");
-        size_t size = strcspn(at, " ");
-        if (size > 0) {
-            const char *ip = arena_strndup(arena, at, size);
-            if (count == CONFIG_LISTEN_MAX) {
-                return err_set(text, ERR_TOO_LARGE, "%s: more than %d addresses", key,
-                               CONFIG_LISTEN_MAX);
-            }
-            if (!addr_parse(ip, (uint16_t)port, &out[count++])) {
-                return err_set(text, ERR_INVALID, "%s: not an IP address: %.64s", key, ip);
-            }
-        }
-        at += size;
-    }
-    *ret_count = count;
-    return ERR_OK;
-}
-
-static enum err judge_addresses(struct config *c, struct arena *arena, struct err_text *text) {
-    if (*c->bind_addr == '\0' || !addr_parse(c->bind_addr, (uint16_t)c->server_port, &c->bind)) {
-        return err_set(text, ERR_INVALID, "bind_addr cannot be empty");
-    }
-    c->advertise = c->bind;
-    if (*c->advertise_addr != '\0') {
-        if (!addr_parse(c->advertise_addr, (uint16_t)c->server_port, &c->advertise)) {
-            return err_set(text, ERR_INVALID, "advertise_addr: not an IP address: %.64s",
-                           c->advertise_addr);
-        }
-        if (addr_is_any(&c->advertise)) {
-            return err_set(text, ERR_INVALID, "Advertise address cannot be 0.0.0.0, :: or [::]");
-        }
-    } else if (addr_is_any(&c->bind)) {
-        enum err err = addr_find_private(&c->advertise, text);
-        if (err != ERR_OK) {
-            return err;
-        }
-    }
-    enum err err = parse_listen(*c->http_addr != '\0' ? c->http_addr : c->client_addr, "ports.http",
-                                c->http_port, arena, c->http_listen, &c->http_listen_count, text);
-    return err != ERR_OK
-               ? err
-               : parse_listen(*c->dns_addr != '\0' ? c->dns_addr : c->client_addr, "ports.dns",
-                              c->dns_port, arena, c->dns_listen, &c->dns_listen_count, text);
-}
-
-static enum err judge_names(struct config *c, struct arena *arena, struct err_text *text) {
-    struct uuid uuid;
-    char host[256];
-    if (*c->node_name == '\0') {
-        if (gethostname(host, sizeof host) != 0 || host[0] == '\0') {
-            return err_set(text, ERR_INVALID, "node_name cannot be empty");
-        }
-        host[sizeof host - 1] = '\0';
-        c->node_name = arena_strdup(arena, host);
-    }
-    if (strlen(c->node_name) > 255) {
-        return err_set(text, ERR_INVALID, "node_name is longer than 255 bytes");
-    }
-    if (*c->node_id != '\0' && !uuid_parse(c->node_id, &uuid)) {
-        return err_set(text, ERR_INVALID, "node_id: not a UUID: %.64s", c->node_id);
-    }
-    char *dc = arena_strdup(arena, c->datacenter);
-    str_lower(dc, strlen(dc) + 1, c->datacenter);
-    c->datacenter = dc;
-    if (*dc == '\0') {
-        return err_set(text, ERR_INVALID, "datacenter cannot be empty");
-    }
-    if (dc[strspn(dc, "abcdefghijklmnopqrstuvwxyz0123456789_-")] != '\0') {
-        return err_set(text, ERR_INVALID,
-                       "datacenter can only contain lowercase alphanumeric, - or "
-                       "_ characters.");
-    }
-    if (definition_check_meta(&c->node_meta, text) != ERR_OK) {
-        err_prefix(text, "node_meta invalid");
-        return ERR_INVALID;
-    }
-    if (!log_parse_level(c->log_level, &c->level)) {
-        return err_set(text, ERR_INVALID,
-                       "Invalid log level: %.32s. Valid log levels are: [TRACE DEBUG INFO WARN ERR "
-                       "ERROR]",
-                       c->log_level);
-    }
-    return ERR_OK;
-}
-
-static enum err judge_role(struct config *c, struct err_text *text) {
-    if (c->bootstrap_expect < 0) {
-        return err_set(text, ERR_INVALID, "bootstrap_expect cannot be negative");
-    }
-    c->bootstrap = c->bootstrap || c->bootstrap_expect == 1;
-    if (c->bootstrap_expect > 1) {
-        return err_set(text, ERR_UNSUPPORTED,
-                       "bootstrap_expect = %lld: this version runs groups of one server; use 1",
-                       (long long)c->bootstrap_expect);
-    }
-    if (c->bootstrap && !c->server) {
-        return err_set(text, ERR_INVALID, "'bootstrap = true' requires 'server = true'");
-    }
-    if (!c->server) {
-        return err_set(text, ERR_UNSUPPORTED,
-                       "this version runs server agents only; add -server -bootstrap-expect=1, or "
-                       "-dev");
-    }
-    if (!c->dev && *c->data_dir == '\0') {
-        return err_set(text, ERR_INVALID, "data_dir cannot be empty");
-    }
-    const struct {
-        const char *key;
-        int64_t port;
-    } ports[] = {{"server", c->server_port}, {"serf-lan", c->serf_lan_port}};
-    for (size_t i = 0; i < COUNT(ports); i++) {
-        if (ports[i].port <= 0 || ports[i].port > 65535) {
-            return err_set(text, ERR_INVALID, "%s-port must be greater than zero", ports[i].key);
-        }
-    }
-    return ERR_OK;
-}
-
-static enum err judge_dns(struct config *c, struct arena *arena, struct err_text *text) {
-    const char **domains[] = {&c->domain, &c->alt_domain};
-    for (size_t i = 0; i < COUNT(domains); i++) {
-        size_t size = strlen(*domains[i]);
-        if (size > 0) {
-            char *lower =
-                arena_format(arena, "%s%s", *domains[i], (*domains[i])[size - 1] == '.' ? "" : ".");
-            str_lower(lower, size + 2, lower);
-            *domains[i] = lower;
-        }
-    }
-    if (*c->domain == '\0' || strlen(c->domain) > 200 || strlen(c->alt_domain) > 200) {
-        return err_set(text, ERR_INVALID, "domain: empty or too long");
-    }
-    for (uint32_t i = 0; i < c->dns.service_ttl.count; i++) {
-        int64_t ns;
-        struct err_text reason;
-        if (duration_parse(c->dns.service_ttl.v[i].value, &ns, &reason) != ERR_OK || ns < 0) {
-            return err_set(text, ERR_INVALID,
-                           "dns_config.service_ttl[\"%.64s\"]: invalid duration: \"%.64s\"",
-                           c->dns.service_ttl.v[i].key, c->dns.service_ttl.v[i].value);
-        }
-    }
-    if (c->dns.udp_answer_limit < 0 || c->dns.a_record_limit < 0) {
-        return err_set(text, ERR_INVALID,
-                       "dns_config: udp_answer_limit and a_record_limit cannot "
-                       "be negative");
-    }
-    return ERR_OK;
-}
-
-enum err config_judge(struct config *config, struct arena *arena, struct err_text *text) {
-    enum err err = judge_role(config, text);
-    if (err == ERR_OK) {
-        err = judge_names(config, arena, text);
-    }
-    if (err == ERR_OK) {
-        err = judge_addresses(config, arena, text);
-    }
-    return err == ERR_OK ? judge_dns(config, arena, text) : err;
-}
+const size_t config_key_count = sizeof config_keys / sizeof config_keys[0];
+_Static_assert(sizeof config_keys / sizeof config_keys[0] <= CONFIG_KEYS_MAX, "each has a slot");

@@ -285,9 +285,17 @@ static void write_service(struct buf *out, const struct catalog_service *service
 static void write_check(struct buf *out, const struct local *local, const char *id) {
     struct json json;
     json_init(&json, out, false);
+    const struct check_definition *definition = local_get_definition(local, id);
     json_object_begin(&json);
+    if (definition->maintenance) {
+        json_member_str(&json, "MaintenanceOf", definition->service_id); /* "" = of the node */
+        json_member_str(&json, "Reason", definition->notes);
+        json_member_str(&json, "Token", definition->token);
+        json_object_end(&json);
+        return;
+    }
     json_key(&json, "Check");
-    definition_write_check(&json, local_get_definition(local, id));
+    definition_write_check(&json, definition);
     json_member_bool(&json, "Bare", local_check_is_bare(local, id));
     json_object_end(&json);
 }
@@ -312,6 +320,10 @@ void files_save(struct files *files, const struct local *local, enum local_kind 
         enqueue(files, FOLDER_STATES, id, NULL, NULL, NULL);
     }
     enqueue(files, FOLDER_CHECKS, id, present ? &out : NULL, done, context);
+}
+
+void files_forget(struct files *files, enum local_kind kind, const char *id) {
+    enqueue(files, kind == LOCAL_SERVICE ? FOLDER_SERVICES : FOLDER_CHECKS, id, NULL, NULL, NULL);
 }
 
 void files_save_state(struct files *files, const char *check_id, const char *status,
@@ -351,15 +363,19 @@ static const struct decode_spec state_spec = {"state", sizeof(struct state_file)
 struct check_file {
     const char *check; /* JSON text */
     bool bare;
+    const char *maintenance_of, *reason, *token; /* instead: maintenance mode */
 };
 
 static const struct decode_field check_file_fields[] = {
     DECODE_FIELD(struct check_file, check, "Check", DECODE_RAW),
     DECODE_FIELD(struct check_file, bare, "Bare", DECODE_BOOL),
+    DECODE_FIELD(struct check_file, maintenance_of, "MaintenanceOf", DECODE_STR),
+    DECODE_FIELD(struct check_file, reason, "Reason", DECODE_STR),
+    DECODE_FIELD(struct check_file, token, "Token", DECODE_STR),
 };
 
 static const struct decode_spec check_file_spec = {"check", sizeof(struct check_file),
-                                                   check_file_fields, 2, false};
+                                                   check_file_fields, 5, false};
 
 struct loading {
     struct local *local;
@@ -386,13 +402,19 @@ static enum err load_check(const struct loading *loading, const char *json, size
     struct check_definition check;
     enum err err =
         decode_json(&check_file_spec, DECODE_BODY, json, size, loading->arena, &file, text);
-    if (err == ERR_OK && file.check == NULL) {
+    if (err == ERR_OK && file.maintenance_of != NULL) {
+        check = definition_make_maintenance(file.maintenance_of, str_or_empty(file.reason),
+                                            loading->arena);
+        check.token = str_or_empty(file.token);
+    } else if (err == ERR_OK && file.check == NULL) {
         err = err_set(text, ERR_INVALID, "no member Check");
-    }
-    if (err == ERR_OK) {
+    } else if (err == ERR_OK) {
         err = definition_parse_check(file.check, strlen(file.check), loading->arena, &check, text);
     }
-    if (err == ERR_OK && local_set_check(loading->local, &check, file.bare) != ERR_OK) {
+    if (err != ERR_OK || local_is_of_file(loading->local, LOCAL_CHECK, check.id)) {
+        return err;
+    }
+    if (local_set_check(loading->local, &check, file.bare) != ERR_OK) {
         err = err_set(text, ERR_NOT_FOUND, "its service is gone");
     }
     return err;
@@ -415,7 +437,9 @@ static enum err (*const loaders[FOLDER_COUNT])(const struct loading *loading, co
 static enum err read_file(int folder_fd, const char *name, struct buf *out, struct err_text *text) {
     int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        return err_set_errno(text, errno, "cannot read it");
+        int number = errno;
+        enum err err = err_set_errno(text, number, "cannot read it");
+        return number == ENOENT ? ERR_NOT_FOUND : err;
     }
     ssize_t n;
     do {
@@ -445,12 +469,15 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
             continue; /* folders, and what a crash left of a half-written file */
         }
         struct err_text text = {""};
-        struct arena arena;
-        arena_init(&arena);
-        loading->arena = &arena;
         buf_reset(&content);
         size_t size = 0;
         enum err err = read_file(dirfd(dir), at->d_name, &content, &text);
+        if (err == ERR_NOT_FOUND) {
+            continue; /* forgotten since the folder was listed: a file defines it now */
+        }
+        struct arena arena;
+        arena_init(&arena);
+        loading->arena = &arena;
         if (err == ERR_OK) {
             const char *json = unseal(&content, &size);
             err = json != NULL ? loaders[folder](loading, json, size, &text)
@@ -474,13 +501,23 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
     closedir(dir);
 }
 
-unsigned files_load(struct files *files, struct local *local,
-                    void (*visit)(const char *check_id, const char *status, const char *output,
-                                  int64_t expires_wall_ms, void *context),
-                    void *context) {
-    struct loading loading = {.local = local, .visit = visit, .context = context};
-    for (int folder = 0; folder < FOLDER_COUNT; folder++) {
-        load_folder(files, folder, &loading);
-    }
+static unsigned load(struct files *files, enum folder folder, struct loading loading) {
+    load_folder(files, folder, &loading);
     return loading.unreadable;
+}
+
+unsigned files_load_services(struct files *files, struct local *local) {
+    return load(files, FOLDER_SERVICES, (struct loading){.local = local});
+}
+
+unsigned files_load_checks(struct files *files, struct local *local) {
+    return load(files, FOLDER_CHECKS, (struct loading){.local = local});
+}
+
+unsigned files_load_states(struct files *files,
+                           void (*visit)(const char *check_id, const char *status,
+                                         const char *output, int64_t expires_wall_ms,
+                                         void *context),
+                           void *context) {
+    return load(files, FOLDER_STATES, (struct loading){.visit = visit, .context = context});
 }

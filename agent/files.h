@@ -22,12 +22,19 @@ struct files *files_create(const char *data_dir, struct loop *loop, struct log *
 bool files_destroy(struct files *files);
 
 /* Puts what the files hold into `local`; a damaged file, or one that does not parse, is left alone
- * with a log line; returns how many. visit gets the kept state of TTL checks: the Unix time at
- * which each expires. Before the loop runs. */
-unsigned files_load(struct files *files, struct local *local,
-                    void (*visit)(const char *check_id, const char *status, const char *output,
-                                  int64_t expires_wall_ms, void *context),
-                    void *context);
+ * with a log line; returns how many. Before the loop runs. Checks come once the services of the
+ * configuration are there too: a kept check may be of one of those. What the configuration defines
+ * is left alone. */
+unsigned files_load_services(struct files *files, struct local *local);
+unsigned files_load_checks(struct files *files, struct local *local);
+/* visit gets the kept state of TTL checks: the Unix time at which each expires. */
+unsigned files_load_states(struct files *files,
+                           void (*visit)(const char *check_id, const char *status,
+                                         const char *output, int64_t expires_wall_ms,
+                                         void *context),
+                           void *context);
+/* Queues the removal of an entry's file, whatever `local` has; the state of a check stays. */
+void files_forget(struct files *files, enum local_kind kind, const char *id);
 
 /* Queues the present state of an entry: written if `local` has it, removed if not. done may be
  * NULL; a failure is logged in any case. */

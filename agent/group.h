@@ -75,9 +75,9 @@ struct group_status {
 /* Any thread: a recent state, for people. */
 void group_get_status(const struct group *group, struct group_status *ret_status);
 
-/* Answers what waits with ERR_CLOSED and stops the threads, within 2 s. False: the disk hangs, threads
- * still use the loop, the epoch and the catalog, and the process must end without taking those down.
- * NULL is allowed. */
+/* Answers what waits with ERR_CLOSED and stops the threads, within 2 s. False: the disk hangs,
+ * threads still use the loop, the epoch and the catalog, and the process must end without taking
+ * those down. NULL is allowed. */
 bool group_destroy(struct group *group);
 
 #endif

@@ -20,8 +20,30 @@ struct telemetry {
     struct telemetry_gauges *gauges;
 };
 
+struct reading;
+
+/* A reload that somebody waits for. */
+struct reload_wait {
+    struct reload_wait *next;
+    void (*done)(struct reload_wait *wait, enum err err, const struct err_text *text);
+};
+
+/* The configuration of the last reload. */
+struct live_config {
+    struct arena arena;
+    struct config config;
+};
+
+struct alias;
+
 struct agent {
-    const struct config *config;
+    const struct config *config; /* of the start */
+    const struct config *live;   /* what a reload may change is read here */
+    const struct config_source *source;
+    struct live_config *live_owner; /* NULL until the first reload */
+    struct reading *reading;        /* a reload under way */
+    struct reload_wait *reload_waits;
+    bool reload_wanted; /* once that one is done */
     struct log *log;
     struct arena arena; /* texts that live as long as the agent */
     struct loop *loop;
@@ -33,6 +55,8 @@ struct agent {
     struct sync *sync;
     struct files *files; /* NULL in -dev */
     struct checks *checks;
+    struct alias *aliases;
+    struct loop_timer alias_timer, reap_timer;
     struct http_server *http;
     struct dns_server *dns;
     struct telemetry telemetry;
@@ -63,12 +87,63 @@ void telemetry_destroy(struct agent *agent);
 /* Gauges are what they are when somebody looks; context is the agent. See struct backend. */
 void telemetry_refresh(void *context);
 
+/* ---- describe.c ---- */
+
+void describe_start(struct agent *agent);
+/* The node, and what /v1/agent/self tells of it; texts of the node live in the arena. */
+void describe_live(struct agent *agent, const struct config *live, struct arena *arena);
+
+/* ---- definitions.c: services and checks of the configuration files ---- */
+
+/* Whether each check's service exists, and its kind is offered. */
+enum err definitions_judge(const struct agent *agent, const struct config *config,
+                           struct err_text *text);
+/* Makes what comes from files be what the configuration has, and nothing else. */
+void definitions_apply(struct agent *agent, const struct config *config);
+
+/* ---- reload.c ---- */
+
+/* Reads the configuration anew and takes it over. wait may be NULL; done runs on the core's thread
+ * once all of it is in place. ERR_INVALID, ...: nothing has changed. */
+void reload_start(struct agent *agent, struct reload_wait *wait);
+/* Waits for one that is under way, and drops it. */
+void reload_stop(struct agent *agent);
+void reload_clear(struct agent *agent);
+
+/* ---- agent.c ---- */
+
+void dns_reload(struct agent *agent, const struct config *live);
+
+/* ---- alias.c: checks that follow other checks ---- */
+
+void alias_init(struct agent *agent);
+void alias_clear(struct agent *agent);
+/* A check was set, or removed when definition is NULL. */
+void alias_follow(struct agent *agent, const char *id, const struct check_definition *definition);
+/* A local check of the service has changed; "" = one of none. */
+void alias_note(struct agent *agent, const char *service_id);
+void alias_note_all(struct agent *agent);
+/* The catalog has a new view. */
+void alias_published(struct agent *agent);
+/* Looks again where it is due. True: something has changed. */
+bool alias_settle(struct agent *agent);
+
 /* ---- runners.c: between local checks and the check engine ---- */
 
 bool runners_create(struct agent *agent, struct err_text *text);
-/* Kept state of TTL checks, from files_load. */
+/* Kept state of TTL checks, from files_load_states. */
 void runners_keep_state(const char *check_id, const char *status, const char *output,
                         int64_t expires_wall_ms, void *context);
+/* After files_load_checks: script checks that may no longer be there go, but for those that the
+ * configuration's files define, which are judged with them. */
+void runners_judge_loaded(struct agent *agent);
+/* Whether the agent offers a check of this kind, registered from afar or by its own files.
+ * ERR_REFUSED and the contract's sentence. */
+enum err runners_judge(const struct agent *agent, const struct check_definition *check, bool remote,
+                       struct err_text *text);
+/* A result: into the local state, the log, the clock of deregistration, to aliases. True: it has
+ * changed something. */
+bool runners_tell(struct agent *agent, const char *id, const char *status, const char *output);
 /* Starts, replaces and stops runners after local changes. */
 void runners_follow(struct agent *agent);
 /* An update of a TTL check through the API; wait is held until its state is kept. ERR_NOT_FOUND,

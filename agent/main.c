@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/command.h"
+#include "checks/checks.h"
 
 /* Sorted. A name of two words belongs to the group that is its first. */
 static const struct command {
@@ -21,9 +22,11 @@ static const struct command {
     {"maint", command_maint, "Controls maintenance mode of a node or service"},
     {"members", command_members, "Lists the members of an agent's pool"},
     {"monitor", command_monitor, "Shows the log of a running agent"},
+    {"reload", command_reload, "Makes the agent read its configuration anew"},
     {"services", NULL, "Registers and deregisters services"},
     {"services deregister", command_services_deregister, "Takes services off an agent"},
     {"services register", command_services_register, "Registers services with an agent"},
+    {"validate", command_validate, "Judges configuration files and folders"},
     {"version", command_version, "Prints the version"},
 };
 
@@ -88,6 +91,9 @@ int main(int argc, char **argv) {
     if (argc < 2) {
         usage(stderr, "");
         return 127;
+    }
+    if (strcmp(argv[1], CHECKS_HELPER_COMMAND) == 0) { /* for the agent alone, so not listed */
+        return checks_helper_main();
     }
     if (is_one_of(argv[1], "-h", "-help", "--help")) {
         usage(stdout, "");

@@ -12,8 +12,6 @@
 #define MODULE "agent"
 #define FULL_MS (60 * 1000)  /* ae_interval, plus a random part of the same size */
 #define RETRY_MS (15 * 1000) /* after a failure, plus a random part */
-#define OUTPUT_MS                                                                                  \
-    (300 * 1000) /* check_update_interval: output alone waits half to one and a half */
 
 struct sync {
     struct sync_config config;
@@ -370,6 +368,14 @@ void sync_full(struct sync *sync) {
     sync_run(sync, NULL);
 }
 
+void sync_node(struct sync *sync, struct sync_wait *wait) {
+    struct catalog_command command = {.kind = COMMAND_REGISTER,
+                                      .reg = {.node = *sync->config.node}};
+    struct telling *telling = mem_calloc(1, sizeof *telling);
+    telling->wait = wait;
+    propose(sync, telling, &command);
+}
+
 static void on_full(struct loop_timer *timer) {
     sync_full(CONTAINER_OF(timer, struct sync, full_timer));
 }
@@ -378,10 +384,15 @@ static void on_retry(struct loop_timer *timer) {
     sync_run(CONTAINER_OF(timer, struct sync, retry_timer), NULL);
 }
 
+static void start_output_timer(struct sync *sync) {
+    int64_t output_ms = sync->config.output_ms;
+    loop_timer_start(sync->config.loop, &sync->output_timer, after(sync, output_ms / 2, output_ms));
+}
+
 static void on_output(struct loop_timer *timer) {
     struct sync *sync = CONTAINER_OF(timer, struct sync, output_timer);
     local_mark_outputs_unsynced(sync->config.local);
-    loop_timer_start(sync->config.loop, &sync->output_timer, after(sync, OUTPUT_MS / 2, OUTPUT_MS));
+    start_output_timer(sync);
     sync_run(sync, NULL);
 }
 
@@ -392,7 +403,9 @@ struct sync *sync_create(const struct sync_config *config) {
     sync->full_timer.run = on_full;
     sync->retry_timer.run = on_retry;
     sync->output_timer.run = on_output;
-    loop_timer_start(config->loop, &sync->output_timer, after(sync, OUTPUT_MS / 2, OUTPUT_MS));
+    if (config->output_ms > 0) {
+        start_output_timer(sync);
+    }
     return sync;
 }
 

@@ -21,6 +21,8 @@ struct sync_config {
     const struct backend_facts *facts;
     const struct catalog_node *node; /* this agent's, as it registers it */
     uint16_t server_port;
+    int64_t output_ms; /* how long an output alone waits, half to one and a half; 0: the caller
+                        * marks it unsynced itself */
     uint64_t seed;
     struct metric *register_timing, *deregister_timing; /* of commands; may be NULL */
 };
@@ -47,5 +49,7 @@ void sync_keep_unknown(struct sync *sync);
 /* Compares everything, once this server leads: what it registers for itself, its registrations, and
  * what the catalog has beyond them. */
 void sync_full(struct sync *sync);
+/* The node itself has changed. */
+void sync_node(struct sync *sync, struct sync_wait *wait);
 
 #endif

@@ -42,6 +42,9 @@ char *buf_reserve(struct buf *buf, size_t size) {
 }
 
 void buf_append(struct buf *buf, const void *data, size_t size) {
+    if (size == 0) {
+        return; /* there may be no memory yet to point into */
+    }
     char *to = buf_reserve(buf, size);
     if (to != NULL && size > 0) {
         memcpy(to, data, size);

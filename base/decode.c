@@ -11,6 +11,7 @@
 
 #define PATH_BYTES 256
 #define UNKNOWN_TEXT_BYTES (ERR_TEXT_BYTES - 64)
+#define REPORT_BYTES (1024 * 1024)
 
 struct decoder {
     enum decode_dialect dialect;
@@ -103,29 +104,27 @@ static enum err decode_duration(struct decoder *d, const struct place *at, json_
 
 static enum err decode_str_list(struct decoder *d, const struct place *at, json_t *value,
                                 struct str_list *out) {
-    if (d->dialect == DECODE_CONFIG && json_is_string(value)) {
-        out->v = arena_alloc(d->arena, sizeof *out->v);
-        out->v[0] = arena_strdup(d->arena, json_string_value(value));
-        out->count = 1;
-        return ERR_OK;
-    }
-    if (!json_is_array(value)) {
+    bool config = d->dialect == DECODE_CONFIG, single = config && json_is_string(value);
+    if (!json_is_array(value) && !single) {
         return wrong_type(d, at, value, "[]string");
     }
-    size_t count = json_array_size(value);
-    const char **v = arena_alloc(d->arena, (count ? count : 1) * sizeof *v);
+    size_t before = config ? out->count : 0, count = single ? 1 : json_array_size(value);
+    const char **v = arena_alloc(d->arena, (before + count + 1) * sizeof *v);
+    if (before > 0) {
+        memcpy(v, out->v, before * sizeof *v);
+    }
     for (size_t i = 0; i < count; i++) {
-        json_t *item = json_array_get(value, i);
-        if (json_is_null(item) && d->dialect == DECODE_BODY) {
+        json_t *item = single ? value : json_array_get(value, i);
+        if (json_is_null(item) && !config) {
             v[i] = "";
             continue;
         }
-        enum err err = decode_str(d, at, item, &v[i]);
+        enum err err = decode_str(d, at, item, &v[before + i]);
         if (err != ERR_OK) {
             return err;
         }
     }
-    *out = (struct str_list){.v = v, .count = (uint32_t)count};
+    *out = (struct str_list){.v = v, .count = (uint32_t)(before + count)};
     return ERR_OK;
 }
 
@@ -147,6 +146,21 @@ static const char **sorted_keys(struct decoder *d, json_t *object, size_t *ret_c
     return keys;
 }
 
+/* Lays the sorted pairs of `over` over those of `out`. */
+static void overlay(struct arena *arena, struct str_map *out, const struct str_map *over) {
+    struct str_pair *v = arena_alloc(arena, (out->count + over->count + 1) * sizeof *v);
+    uint32_t a = 0, b = 0, count = 0;
+    while (a < out->count || b < over->count) {
+        int order = a == out->count    ? 1
+                    : b == over->count ? -1
+                                       : strcmp(out->v[a].key, over->v[b].key);
+        v[count++] = order < 0 ? out->v[a] : over->v[b];
+        a += order <= 0;
+        b += order >= 0;
+    }
+    *out = (struct str_map){.v = v, .count = count, .present = true};
+}
+
 static enum err decode_str_map(struct decoder *d, const struct place *at, json_t *value,
                                struct str_map *out) {
     if (!json_is_object(value)) {
@@ -163,7 +177,12 @@ static enum err decode_str_map(struct decoder *d, const struct place *at, json_t
             return err;
         }
     }
-    *out = (struct str_map){.v = v, .count = (uint32_t)count, .present = true};
+    struct str_map map = {.v = v, .count = (uint32_t)count, .present = true};
+    if (d->dialect == DECODE_CONFIG && out->count > 0) {
+        overlay(d->arena, out, &map);
+    } else {
+        *out = map;
+    }
     return ERR_OK;
 }
 
@@ -195,8 +214,11 @@ static enum err decode_objects(struct decoder *d, const struct place *at,
         return wrong_type(d, at, value, "slice");
     }
     size_t count = single ? 1 : json_array_size(value);
-    char *v = arena_alloc(d->arena, (count ? count : 1) * spec->size);
-    uint32_t kept = 0;
+    uint32_t kept = d->dialect == DECODE_CONFIG ? out->count : 0;
+    char *v = arena_alloc(d->arena, (kept + count + 1) * spec->size);
+    if (kept > 0) {
+        memcpy(v, out->v, kept * spec->size);
+    }
     for (size_t i = 0; i < count; i++) {
         json_t *item = single ? value : json_array_get(value, i);
         if (json_is_null(item)) {
@@ -269,6 +291,12 @@ static enum err decode_value(struct decoder *d, const struct place *at,
         }
         *(uint64_t *)out = (uint64_t)json_integer_value(value);
         return ERR_OK;
+    case DECODE_FLOAT:
+        if (!json_is_number(value)) {
+            return wrong_type(d, at, value, "float64");
+        }
+        *(double *)out = json_number_value(value);
+        return ERR_OK;
     case DECODE_DURATION:
         return decode_duration(d, at, value, out);
     case DECODE_STR_LIST:
@@ -292,7 +320,9 @@ static enum err decode_value(struct decoder *d, const struct place *at,
         char *dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
         *(const char **)out = dump != NULL ? arena_strdup(d->arena, dump) : "null";
         free(dump);
-        return ERR_OK;
+        return f->spec != NULL ? decode_object(d, f->spec, only_element(d, value), at->path,
+                                               arena_alloc(d->arena, f->spec->size))
+                               : ERR_OK;
     }
     case DECODE_IGNORE:
         break;
@@ -324,6 +354,19 @@ static bool zero_value(const json_t *value) {
     return json_is_null(value) || json_is_false(value) ||
            (json_is_string(value) && json_string_length(value) == 0) ||
            (json_is_number(value) && json_number_value(value) == 0);
+}
+
+/* Whether the other spelling of the same field, which is there too, wins. */
+static bool yields(const struct decoder *d, json_t *object, const struct decode_field *f,
+                   bool alias, const json_t *member) {
+    if (f->alias == NULL) {
+        return false;
+    }
+    if (d->dialect == DECODE_CONFIG) {
+        const json_t *name = json_object_get(object, f->name);
+        return alias && name != NULL && !json_is_null(name);
+    }
+    return !alias && zero_value(member) && json_object_get(object, f->alias) != NULL;
 }
 
 static enum err unknown_key(struct decoder *d, const struct decode_spec *spec, const char *key,
@@ -362,8 +405,7 @@ static enum err decode_object(struct decoder *d, const struct decode_spec *spec,
             if (f == NULL) {
                 err = aliases ? unknown_key(d, spec, key, here) : ERR_OK;
             } else if (alias == (bool)aliases && !json_is_null(member) &&
-                       !(f->alias != NULL && !alias && zero_value(member) &&
-                         json_object_get(value, f->alias) != NULL)) {
+                       !yields(d, value, f, alias, member)) {
                 struct place at = {spec, f->name, here};
                 err = decode_value(d, &at, f, member, (char *)out + f->offset);
             }
@@ -391,28 +433,62 @@ static enum err syntax_error(struct decoder *d, const json_error_t *error, const
                    error->text);
 }
 
+static void unknown_text(struct decoder *d, struct buf *out) {
+    while (d->unknown.count > 0 && d->unknown.data[d->unknown.count - 1] == '\n') {
+        d->unknown.count--;
+    }
+    buf_append_format(out, "%u error%s occurred:\n", d->unknown_count,
+                      d->unknown_count == 1 ? "" : "s");
+    buf_append(out, str_or_empty(d->unknown.data), d->unknown.count);
+    buf_append_byte(out, '\0');
+}
+
+static enum err decode(struct decoder *d, const struct decode_spec *spec, const char *json,
+                       size_t size, void *out) {
+    json_error_t error;
+    size_t flags = JSON_DECODE_ANY | (d->dialect == DECODE_BODY ? JSON_DISABLE_EOF_CHECK : 0);
+    json_t *root = json_loadb(json, size, flags, &error);
+    if (root == NULL) {
+        return syntax_error(d, &error, json, size);
+    }
+    enum err err = json_is_null(root) && d->dialect == DECODE_BODY
+                       ? ERR_OK
+                       : decode_object(d, spec, root, "", out);
+    json_decref(root);
+    return err == ERR_OK && d->unknown_count > 0 ? ERR_UNKNOWN_KEY : err;
+}
+
 enum err decode_json(const struct decode_spec *spec, enum decode_dialect dialect, const char *json,
                      size_t size, struct arena *arena, void *out, struct err_text *text) {
     struct decoder d = {.dialect = dialect, .arena = arena, .text = text};
-    json_error_t error;
-    size_t flags = JSON_DECODE_ANY | (dialect == DECODE_BODY ? JSON_DISABLE_EOF_CHECK : 0);
-    json_t *root = json_loadb(json, size, flags, &error);
-    if (root == NULL) {
-        return syntax_error(&d, &error, json, size);
-    }
     buf_init(&d.unknown, UNKNOWN_TEXT_BYTES);
-    enum err err = json_is_null(root) && dialect == DECODE_BODY
-                       ? ERR_OK
-                       : decode_object(&d, spec, root, "", out);
-    if (err == ERR_OK && d.unknown_count > 0) {
-        while (d.unknown.count > 0 && d.unknown.data[d.unknown.count - 1] == '\n') {
-            d.unknown.count--;
-        }
-        err = err_set(text, ERR_UNKNOWN_KEY, "%u error%s occurred:\n%.*s", d.unknown_count,
-                      d.unknown_count == 1 ? "" : "s", (int)d.unknown.count,
-                      d.unknown.data != NULL ? d.unknown.data : "");
+    enum err err = decode(&d, spec, json, size, out);
+    if (d.unknown_count > 0 && err == ERR_UNKNOWN_KEY) {
+        struct buf all;
+        buf_init(&all, ERR_TEXT_BYTES);
+        unknown_text(&d, &all);
+        err_set(text, err, "%s", str_or_empty(all.data));
+        buf_clear(&all);
     }
     buf_clear(&d.unknown);
-    json_decref(root);
+    return err;
+}
+
+enum err decode_config(const struct decode_spec *spec, const char *json, size_t size,
+                       struct arena *arena, void *out, const char **ret_error) {
+    struct err_text text = {""};
+    struct decoder d = {.dialect = DECODE_CONFIG, .arena = arena, .text = &text};
+    buf_init(&d.unknown, REPORT_BYTES);
+    enum err err = decode(&d, spec, json, size, out);
+    if (d.unknown_count > 0 && err == ERR_UNKNOWN_KEY) {
+        struct buf all;
+        buf_init(&all, REPORT_BYTES + ERR_TEXT_BYTES);
+        unknown_text(&d, &all);
+        *ret_error = arena_strdup(arena, str_or_empty(all.data));
+        buf_clear(&all);
+    } else if (err != ERR_OK) {
+        *ret_error = arena_strdup(arena, text.s);
+    }
+    buf_clear(&d.unknown);
     return err;
 }

@@ -5,7 +5,8 @@
  * match in any letter case (exact preferred), null keeps the default, the first unknown field ends
  * it with `json: unknown field "X"`. DECODE_CONFIG follows the configuration files: every unknown
  * key is collected and named by its dotted path, types are strict, a one-element list is taken for
- * its element, and durations are strings only. */
+ * its element, and durations are strings only. It merges: a list is appended to what *out holds, a
+ * map of strings laid over it. */
 #ifndef BASE_DECODE_H
 #define BASE_DECODE_H
 
@@ -33,6 +34,7 @@ enum decode_kind {
     DECODE_BOOL_SET,   /* int8_t: -1 false, 1 true, untouched when absent */
     DECODE_INT,        /* int64_t, within [min, max] of the field when max > min */
     DECODE_U64,        /* uint64_t */
+    DECODE_FLOAT,      /* double */
     DECODE_DURATION,   /* int64_t nanoseconds: Go text, or (body only) a number of nanoseconds */
     DECODE_STR_LIST,   /* struct str_list */
     DECODE_STR_MAP,    /* struct str_map */
@@ -41,7 +43,8 @@ enum decode_kind {
     DECODE_INLINE,     /* a struct of spec, embedded; its fields keep their defaults when absent */
     DECODE_OBJECTS,    /* struct decode_objects: a list of structs of spec */
     DECODE_OBJECT_MAP, /* struct decode_objects with keys, sorted by key */
-    DECODE_RAW,        /* const char *: the value as compact JSON text; NULL when absent */
+    DECODE_RAW,        /* const char *: the value as compact JSON text; NULL when absent. A spec,
+                        * if there is one, judges its keys and types. */
     DECODE_IGNORE      /* any value, dropped */
 };
 
@@ -80,5 +83,8 @@ enum decode_dialect { DECODE_BODY, DECODE_CONFIG };
  * Errors: ERR_INVALID, ERR_UNKNOWN_KEY, with Go's sentence in text; *out is then half-filled. */
 enum err decode_json(const struct decode_spec *spec, enum decode_dialect dialect, const char *json,
                      size_t size, struct arena *arena, void *out, struct err_text *text);
+/* DECODE_CONFIG with an error text of any length, in the arena. */
+enum err decode_config(const struct decode_spec *spec, const char *json, size_t size,
+                       struct arena *arena, void *out, const char **ret_error);
 
 #endif

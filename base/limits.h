@@ -58,9 +58,13 @@
 #define LIMIT_CHECK_REDIRECTS 10
 #define LIMIT_CHECK_DEFINITION_BYTES (1024 * 1024) /* of all texts, headers with each value */
 #define LIMIT_CHECK_TIMEOUT_MAX_MS                                                                 \
-    (10 * 60 * 1000)         /* longer ones are lowered: places are shared                         \
-                              */
-#define LIMIT_CHECK_RUNS 512 /* at once; the others wait their turn */
+    (10 * 60 * 1000)               /* longer ones are lowered: places are shared                   \
+                                    */
+#define LIMIT_CHECK_RUNS 512       /* at once; the others wait their turn */
+#define LIMIT_CHECK_SCRIPT_RUNS 64 /* processes of scripts, apart from the others */
+#define LIMIT_CHECK_UDP_RUNS 4096  /* a socket each that mostly waits */
+#define LIMIT_CHECK_SCRIPT_TIMEOUT_DEFAULT_MS (30 * 1000)
+#define LIMIT_CHECK_FRAME_BYTES (20 * 1024 * 1024) /* a script's arguments on their way to run */
 
 /* DNS. */
 #define LIMIT_DNS_UDP_BYTES_MIN 512
@@ -97,6 +101,8 @@ _Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_ENTRY_BYTES, "most request bodies f
 _Static_assert(3 * LIMIT_NAME_BYTES + 3 <= LIMIT_TREE_KEY_BYTES, "three names make a key");
 _Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arrives is read");
 _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
+_Static_assert(2 * LIMIT_HTTP_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES,
+               "a script fits a frame");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
 
 #endif

@@ -12,14 +12,19 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/log_readers.h"
+#include "base/log_sinks.h"
 #include "base/mem.h"
 #include "base/str.h"
 
 #define LINE_BYTES LOG_LINE_BYTES
+#define JSON_LINE_BYTES LOG_JSON_LINE_BYTES
 
 struct log {
     int fd;
     _Atomic int level;
+    bool json;
+    struct log_file *file; /* NULL: none */
+    bool syslog;
     struct log_readers *readers;
 };
 
@@ -33,9 +38,28 @@ struct log *log_create(int fd, enum log_level level) {
 
 void log_destroy(struct log *log) {
     if (log != NULL) {
+        log_file_close(log->file);
+        if (log->syslog) {
+            log_syslog_close();
+        }
         log_readers_destroy(log->readers);
         free(log);
     }
+}
+
+void log_set_json(struct log *log, bool json) {
+    log->json = json;
+}
+
+enum err log_add_file(struct log *log, const struct log_file_config *config,
+                      struct err_text *text) {
+    log->file = log_file_open(config, text);
+    return log->file != NULL ? ERR_OK : ERR_IO;
+}
+
+void log_add_syslog(struct log *log, int facility) {
+    log->syslog = true;
+    log_syslog_open(facility);
 }
 
 void log_set_level(struct log *log, enum log_level level) {
@@ -93,7 +117,7 @@ static char *take_pair(char *at, const char **ret_key, const char **ret_value) {
     return next + strspn(next, " ");
 }
 
-static size_t format_json(char line[LINE_BYTES], enum log_level level, const char *module,
+static size_t format_json(char line[JSON_LINE_BYTES], enum log_level level, const char *module,
                           char *message, const struct timespec *now, const struct tm *tm) {
     struct buf out;
     struct json json;
@@ -101,7 +125,7 @@ static size_t format_json(char line[LINE_BYTES], enum log_level level, const cha
     const char *pairs = find_pairs(message), *key, *value;
     size_t used = strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", tm);
     snprintf(time + used, sizeof time - used, ".%06ldZ", now->tv_nsec / 1000);
-    buf_init(&out, LINE_BYTES - 1);
+    buf_init(&out, JSON_LINE_BYTES - 1);
     json_init(&json, &out, false);
     json_object_begin(&json);
     json_member_str(&json, "@level", level_names[level]);
@@ -153,10 +177,9 @@ struct json_line {
     const struct tm *tm;
 };
 
-static size_t format_json_line(void *context, char *out, size_t size) {
+static size_t format_json_line(void *context, char out[LOG_JSON_LINE_BYTES]) {
     const struct json_line *line = context;
     char message[LINE_BYTES];
-    (void)size;                                                /* LINE_BYTES */
     memcpy(message, line->message, strlen(line->message) + 1); /* the formatting cuts it up */
     size_t used = format_json(out, line->level, line->module, message, line->now, line->tm);
     out[used++] = '\n';
@@ -165,6 +188,31 @@ static size_t format_json_line(void *context, char *out, size_t size) {
 
 struct log_readers *log_get_readers(struct log *log) {
     return log->readers;
+}
+
+/* May cut up the message. */
+static void write_own(struct log *log, enum log_level level, const char *module, char *message,
+                      const struct timespec *now, const struct tm *tm) {
+    char line[JSON_LINE_BYTES];
+    if (log->syslog) {
+        log_syslog_write((int)level, module, message);
+    }
+    size_t used = log->json ? format_json(line, level, module, message, now, tm)
+                            : format_text(line, level, module, message, now, tm);
+    line[used++] = '\n';
+    write_line(log->fd, line, used);
+    if (log->file != NULL) {
+        log_file_write(log->file, line, used, now);
+    }
+}
+
+static void offer(struct log *log, enum log_level level, const char *module, const char *message,
+                  const struct timespec *now, const struct tm *tm) {
+    char line[LINE_BYTES];
+    struct json_line json = {level, module, message, now, tm};
+    size_t used = format_text(line, level, module, message, now, tm);
+    line[used++] = '\n';
+    log_readers_offer(log->readers, &(struct log_line){level, line, used, format_json_line, &json});
 }
 
 void log_write(struct log *log, enum log_level level, const char *module, const char *format, ...) {
@@ -180,7 +228,7 @@ void log_write(struct log *log, enum log_level level, const char *module, const 
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
-    char message[LINE_BYTES], line[LINE_BYTES];
+    char message[LINE_BYTES];
     va_list args;
     va_start(args, format);
     if (vsnprintf(message, sizeof message, format, args) < 0) {
@@ -192,14 +240,10 @@ void log_write(struct log *log, enum log_level level, const char *module, const 
             *at = '?';
         }
     }
-    size_t used = format_text(line, level, module, message, &now, &tm);
-    line[used++] = '\n';
     if (read) {
-        struct json_line json = {level, module, message, &now, &tm};
-        log_readers_offer(log->readers,
-                          &(struct log_line){level, line, used, format_json_line, &json});
+        offer(log, level, module, message, &now, &tm);
     }
     if (own) {
-        write_line(log->fd, line, used);
+        write_own(log, level, module, message, &now, &tm);
     }
 }

@@ -5,8 +5,12 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
 
 #define LOG_LINE_BYTES 4096
+#define LOG_JSON_LINE_BYTES (7 * LOG_LINE_BYTES) /* a byte may become six */
 
 enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
@@ -15,9 +19,27 @@ struct log;
 /* fd is borrowed and never closed. */
 struct log *log_create(int fd, enum log_level level);
 void log_destroy(struct log *log);
+/* One JSON object a line: @level, @message, @module, @timestamp and the message's own pairs. Before
+ * other threads log. */
+void log_set_json(struct log *log, bool json);
 void log_set_level(struct log *log, enum log_level level);
 /* TRACE DEBUG INFO WARN ERR ERROR in any case; false: none of these. */
 bool log_parse_level(const char *s, enum log_level *ret_level);
+
+/* A copy of every line into a file that is renamed to `<name>-<Unix nanoseconds><extension>` when
+ * it is too large or too old. */
+struct log_file_config {
+    const char *path;  /* one that ends in '/' is a folder: consul.log in it */
+    int64_t bytes_max; /* 0 = any */
+    int64_t age_max_ns;
+    int64_t files_max; /* renamed ones that are kept; 0 = all, -1 = none */
+};
+
+/* Both before other threads log. ERR_IO: the file cannot be opened. */
+enum err log_add_file(struct log *log, const struct log_file_config *config, struct err_text *text);
+void log_add_syslog(struct log *log, int facility);
+/* "LOCAL0", "DAEMON", ... in any case, to syslog's number; false: none of these. */
+bool log_parse_facility(const char *s, int *ret_facility);
 
 /* module as in "agent.server.raft"; the message carries its own `: key=value` tail. Lines over 4
  * KiB are cut; control characters are shown as '?'. log may be NULL: nothing happens. */

@@ -114,7 +114,7 @@ static void put(struct log_reader *reader, const char *text, size_t size) {
 }
 
 void log_readers_offer(struct log_readers *readers, const struct log_line *line) {
-    char json[LOG_LINE_BYTES];
+    char json[LOG_JSON_LINE_BYTES];
     size_t json_size = 0;
     pthread_mutex_lock(&readers->mutex);
     for (struct log_reader *at = readers->list; at != NULL; at = at->next) {
@@ -122,7 +122,7 @@ void log_readers_offer(struct log_readers *readers, const struct log_line *line)
             continue;
         }
         if (at->json && json_size == 0) {
-            json_size = line->format_json(line->context, json, sizeof json);
+            json_size = line->format_json(line->context, json);
         }
         put(at, at->json ? json : line->text, at->json ? json_size : line->size);
     }

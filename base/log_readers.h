@@ -16,7 +16,7 @@ struct log_line {
     enum log_level level;
     const char *text;
     size_t size;
-    size_t (*format_json)(void *context, char *out, size_t size);
+    size_t (*format_json)(void *context, char out[LOG_JSON_LINE_BYTES]);
     void *context;
 };
 void log_readers_offer(struct log_readers *readers, const struct log_line *line);

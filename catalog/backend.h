@@ -17,7 +17,9 @@ enum backend_call_kind {
     BACKEND_SET_CHECK,
     BACKEND_REMOVE_CHECK,
     BACKEND_UPDATE_CHECK, /* of a TTL check */
-    BACKEND_LEAVE         /* the agent leaves and stops */
+    BACKEND_SET_MAINTENANCE,
+    BACKEND_LEAVE, /* the agent leaves and stops */
+    BACKEND_RELOAD /* the agent reads its configuration anew */
 };
 
 /* One asynchronous request to the core. The caller owns it and all it points to until done runs. */
@@ -34,6 +36,11 @@ struct backend_call {
         struct {
             const char *id, *status, *output;
         } update;
+        struct {
+            const char *service_id; /* "" = the node */
+            bool enable;
+            const char *reason, *token;
+        } maintenance;
     };
     enum err err;         /* result: ERR_OK, ERR_NOT_FOUND, ERR_REFUSED, ERR_NO_LEADER, ... */
     struct err_text text; /* the contract's sentence when it failed */
@@ -48,11 +55,16 @@ struct backend_facts {
     const char *build_date; /* RFC 3339 */
     const char *advertise_ip;
     const char *leader_address; /* this server's RPC "ip:port", as status and members show it */
-    struct str_map node_meta;
-    const char *config_json, *debug_config_json; /* objects for /v1/agent/self */
-    const char *data_dir;                        /* "" = none */
+    const char *config_json;    /* an object for /v1/agent/self */
+    const char *data_dir;       /* "" = none */
     uint16_t serf_lan_port, serf_wan_port;
     bool server;
+};
+
+/* What a reload changes. */
+struct backend_live {
+    struct str_map node_meta;
+    const char *debug_config_json; /* an object for /v1/agent/self */
 };
 
 /* Numbers for people, taken at one moment. */
@@ -69,6 +81,8 @@ struct backend {
     const struct catalog *catalog;
     const struct local *local;
     const struct backend_facts *facts;
+    /* Published; valid inside an epoch section. */
+    const struct backend_live *_Atomic live;
 
     /* Any thread. Whether a leader is known, and since the start has ever been. */
     bool (*has_leader)(void *context);

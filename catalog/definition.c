@@ -22,6 +22,7 @@ static const char *const kind_names[] = {
     [CHECK_SCRIPT] = "script",
     [CHECK_H2PING] = "h2ping",
     [CHECK_OS_SERVICE] = "os_service",
+    [CHECK_MAINTENANCE] = "maintenance",
 };
 
 const char *check_kind_name(enum check_kind kind) {
@@ -29,6 +30,9 @@ const char *check_kind_name(enum check_kind kind) {
 }
 
 enum check_kind check_definition_kind(const struct check_definition *c) {
+    if (c->maintenance) {
+        return CHECK_MAINTENANCE;
+    }
     return *c->grpc != '\0'                                      ? CHECK_GRPC
            : *c->http != '\0'                                    ? CHECK_HTTP
            : c->ttl_ns != 0                                      ? CHECK_TTL
@@ -276,8 +280,8 @@ static const struct decode_field weights_fields[] = {
     DECODE_FIELD(struct weights, warning, "Warning", DECODE_INT),
 };
 
-static const struct decode_spec weights_spec = {"AgentWeights", sizeof(struct weights),
-                                                weights_fields, COUNT(weights_fields), false};
+const struct decode_spec definition_weights_spec = {"AgentWeights", sizeof(struct weights),
+                                                    weights_fields, COUNT(weights_fields), false};
 
 struct tagged {
     const char *address;
@@ -293,8 +297,8 @@ static const struct decode_field tagged_fields[] = {
      .max = 65535},
 };
 
-static const struct decode_spec tagged_spec = {"ServiceAddress", sizeof(struct tagged),
-                                               tagged_fields, COUNT(tagged_fields), false};
+const struct decode_spec definition_tagged_spec = {"ServiceAddress", sizeof(struct tagged),
+                                                   tagged_fields, COUNT(tagged_fields), false};
 
 static const struct decode_field locality_fields[] = {
     DECODE_FIELD(struct locality, region, "Region", DECODE_STR),
@@ -313,7 +317,7 @@ const struct decode_spec definition_locality_spec = {
          .alias = "tagged_addresses",                                                              \
          .kind = DECODE_OBJECT_MAP,                                                                \
          .offset = offsetof(struct service_input, tagged_addresses),                               \
-         .spec = &tagged_spec},                                                                    \
+         .spec = &definition_tagged_spec},                                                         \
         SERVICE_FIELD(meta, "Meta", DECODE_STR_MAP),                                               \
         {.name = "Port",                                                                           \
          .kind = DECODE_INT,                                                                       \
@@ -327,7 +331,7 @@ const struct decode_spec definition_locality_spec = {
         {.name = "Weights",                                                                        \
          .kind = DECODE_OBJECT,                                                                    \
          .offset = offsetof(struct service_input, weights),                                        \
-         .spec = &weights_spec},                                                                   \
+         .spec = &definition_weights_spec},                                                        \
         {.name = "EnableTagOverride",                                                              \
          .alias = "enable_tag_override",                                                           \
          .kind = DECODE_BOOL,                                                                      \
@@ -592,26 +596,50 @@ enum err definition_decode_failed(struct err_text *text) {
     return ERR_INVALID;
 }
 
+enum err definition_finish_service(const struct service_input *in, struct arena *arena,
+                                   struct service_definition *ret_service, struct err_text *text) {
+    struct service_definition out = {.service = definition_take_service(in, arena),
+                                     .token = str_or_empty(in->token)};
+    enum err err = judge_agent_service(in, &out.service, text);
+    if (err == ERR_OK) {
+        derive_tagged(&out.service);
+        err = take_checks(in, arena, &out, text);
+    }
+    if (err == ERR_OK) {
+        *ret_service = out;
+    }
+    return err;
+}
+
 enum err definition_parse_service(const char *json, size_t size, struct arena *arena,
                                   struct service_definition *ret_service, struct err_text *text) {
     struct service_input in = {0};
     if (decode_json(&agent_service_spec, DECODE_BODY, json, size, arena, &in, text) != ERR_OK) {
         return definition_decode_failed(text);
     }
-    struct service_definition out = {.service = definition_take_service(&in, arena),
-                                     .token = str_or_empty(in.token)};
     enum err err = definition_judge_tenancy(in.name_space, in.partition, text);
-    if (err == ERR_OK) {
-        err = judge_agent_service(&in, &out.service, text);
+    return err != ERR_OK ? err : definition_finish_service(&in, arena, ret_service, text);
+}
+
+enum err definition_finish_check(struct check_definition *check, struct err_text *text) {
+    definition_fill_strings(check);
+    if (*check->name == '\0') {
+        return err_set(text, ERR_INVALID, "Missing check name");
     }
-    if (err == ERR_OK) {
-        derive_tagged(&out.service);
-        err = take_checks(&in, arena, &out, text);
+    if (*check->status != '\0' && !known_status(check->status)) {
+        return err_set(text, ERR_INVALID, "Bad check status");
     }
-    if (err == ERR_OK) {
-        *ret_service = out;
+    if (*check->id == '\0') {
+        check->id = check->name;
     }
-    return err;
+    if (judge_check_id(check, text) != ERR_OK) {
+        return ERR_INVALID;
+    }
+    if (check_definition_validate(check, text) != ERR_OK) {
+        err_prefix(text, "Invalid check");
+        return ERR_INVALID;
+    }
+    return ERR_OK;
 }
 
 enum err definition_parse_check(const char *json, size_t size, struct arena *arena,
@@ -620,23 +648,9 @@ enum err definition_parse_check(const char *json, size_t size, struct arena *are
     if (decode_json(&check_spec, DECODE_BODY, json, size, arena, &check, text) != ERR_OK) {
         return definition_decode_failed(text);
     }
-    definition_fill_strings(&check);
-    if (*check.name == '\0') {
-        return err_set(text, ERR_INVALID, "Missing check name");
+    enum err err = definition_finish_check(&check, text);
+    if (err == ERR_OK) {
+        *ret_check = check;
     }
-    if (*check.status != '\0' && !known_status(check.status)) {
-        return err_set(text, ERR_INVALID, "Bad check status");
-    }
-    if (*check.id == '\0') {
-        check.id = check.name;
-    }
-    if (judge_check_id(&check, text) != ERR_OK) {
-        return ERR_INVALID;
-    }
-    if (check_definition_validate(&check, text) != ERR_OK) {
-        err_prefix(text, "Invalid check");
-        return ERR_INVALID;
-    }
-    *ret_check = check;
-    return ERR_OK;
+    return err;
 }

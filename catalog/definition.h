@@ -22,7 +22,8 @@ enum check_kind {
     CHECK_DOCKER,
     CHECK_SCRIPT,
     CHECK_H2PING,
-    CHECK_OS_SERVICE
+    CHECK_OS_SERVICE,
+    CHECK_MAINTENANCE /* the agent's own: critical for as long as it is there */
 };
 
 /* The contract's Type string: "http", "ttl", ...; "" for CHECK_NONE. */
@@ -54,10 +55,17 @@ struct check_definition {
     const char *tls_server_name;
     bool tls_skip_verify;
 
+    bool maintenance;
+
     int64_t interval_ns, timeout_ns, ttl_ns, deregister_critical_after_ns; /* 0 = unset */
     int64_t success_before_passing, failures_before_warning, failures_before_critical;
     int64_t output_bytes_max; /* 0 = unset */
 };
+
+/* The check of maintenance mode (contract 10.6) of a service, "" = the node. reason "" = the
+ * contract's default. Its strings are in the arena or borrowed. */
+struct check_definition definition_make_maintenance(const char *service_id, const char *reason,
+                                                    struct arena *arena);
 
 /* By the contract's precedence when several types are set. */
 enum check_kind check_definition_kind(const struct check_definition *check);
@@ -80,6 +88,17 @@ enum err definition_parse_service(const char *json, size_t size, struct arena *a
                                   struct service_definition *ret_service, struct err_text *text);
 enum err definition_parse_check(const char *json, size_t size, struct arena *arena,
                                 struct check_definition *ret_check, struct err_text *text);
+
+/* The same in configuration files, under their own names of the keys (contract 2.8): the specs are
+ * for the configuration's decoder, and what it decoded becomes a definition. ERR_INVALID and the
+ * sentence. */
+extern const struct decode_spec definition_file_service_spec;
+extern const struct decode_spec definition_file_check_spec;
+enum err definition_take_file_service(const void *decoded, struct arena *arena,
+                                      struct service_definition *ret_service,
+                                      struct err_text *text);
+enum err definition_take_file_check(const void *decoded, struct check_definition *ret_check,
+                                    struct err_text *text);
 
 /* The same shapes as JSON, such that the parser above gives back what was written. */
 void definition_write_service(struct json *json, const struct service_definition *service);

@@ -29,12 +29,18 @@ struct service_input {
 
 extern const struct decode_spec definition_node_service_spec; /* struct service_input */
 extern const struct decode_spec definition_locality_spec;
+extern const struct decode_spec definition_weights_spec;
+extern const struct decode_spec definition_tagged_spec;
 /* The Definition of an external check: a check's fields, lenient to others. */
 extern const struct decode_spec definition_external_spec;
 
 /* Absent strings come from the decoder as NULL: they become "". */
 void definition_fill_strings(struct check_definition *check);
 struct catalog_service definition_take_service(const struct service_input *in, struct arena *arena);
+/* From what was decoded to a definition: the rules, ids and names. ERR_INVALID or ERR_REFUSED. */
+enum err definition_finish_service(const struct service_input *in, struct arena *arena,
+                                   struct service_definition *ret_service, struct err_text *text);
+enum err definition_finish_check(struct check_definition *check, struct err_text *text);
 bool definition_any_address(const char *s);
 enum err definition_judge_tenancy(const char *name_space, const char *partition,
                                   struct err_text *text);

@@ -90,6 +90,24 @@ const char *definition_format_probe(const struct check_definition *c, struct are
     return text;
 }
 
+struct check_definition definition_make_maintenance(const char *service_id, const char *reason,
+                                                    struct arena *arena) {
+    bool node = *service_id == '\0';
+    struct check_definition check = {.maintenance = true};
+    definition_fill_strings(&check);
+    check.id =
+        node ? "_node_maintenance" : arena_format(arena, "_service_maintenance:%s", service_id);
+    check.name = node ? "Node Maintenance Mode" : "Service Maintenance Mode";
+    check.notes = *reason != '\0' ? reason
+                  : node ? "Maintenance mode is enabled for this node, but no reason was provided. "
+                           "This is a default message."
+                         : "Maintenance mode is enabled for this service, but no reason was "
+                           "provided. This is a default message.";
+    check.status = "critical";
+    check.service_id = service_id;
+    return check;
+}
+
 void definition_write_check(struct json *json, const struct check_definition *c) {
     json_object_begin(json);
     json_member_str(json, "CheckID", c->id);

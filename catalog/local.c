@@ -12,8 +12,10 @@
 #include "catalog/tree.h"
 
 struct local_view {
+    uint64_t version;
     struct tree services; /* id -> catalog_service */
     struct tree checks;   /* id -> catalog_check */
+    struct tree bound;    /* service id, check id -> the same catalog_check */
 };
 
 /* The writer's side of an entry. */
@@ -26,6 +28,8 @@ struct entry {
     bool gone;           /* removed here, not yet told */
     bool runner_changed; /* a check's definition was set or removed */
     bool bare;
+    bool of_file;
+    int64_t critical_at_ms;              /* of the first critical result in a row; 0 = none */
     bool output_deferred;                /* its output is newer than what the catalog was told */
     uint64_t runner;                     /* generation of the runner */
     struct check_definition *definition; /* of a check that is not gone */
@@ -81,6 +85,7 @@ void local_destroy(struct local *local) {
     tree_walk(&local->next.checks, NULL, 0, free_value, NULL);
     tree_clear(&local->next.services);
     tree_clear(&local->next.checks);
+    tree_clear(&local->next.bound);
     for (int kind = 0; kind < 2; kind++) {
         tree_walk(&local->entries[kind], NULL, 0, free_entry, NULL);
         tree_clear(&local->entries[kind]);
@@ -92,6 +97,7 @@ void local_destroy(struct local *local) {
 }
 
 void local_publish(struct local *local) {
+    local->next.version++;
     struct local_view *view = mem_memdup(&local->next, sizeof local->next);
     struct local_view *old = atomic_exchange(&local->published, view);
     local->batch.stamp++;
@@ -109,6 +115,19 @@ const struct local_view *local_view(const struct local *local) {
 
 const struct local_view *local_next_view(const struct local *local) {
     return &local->next;
+}
+
+struct bound_key {
+    char bytes[LIMIT_TREE_KEY_BYTES];
+    size_t size;
+};
+
+static void bound_key_init(struct bound_key *key, const char *service_id, const char *check_id) {
+    size_t service_size = strlen(service_id) + 1, check_size = strlen(check_id) + 1;
+    ASSERT(service_size + check_size <= sizeof key->bytes);
+    memcpy(key->bytes, service_id, service_size);
+    memcpy(key->bytes + service_size, check_id, check_size);
+    key->size = service_size + (*check_id != '\0' ? check_size : 0);
 }
 
 /* ---- trees by exact id ---- */
@@ -132,6 +151,31 @@ static void put(struct local *local, struct tree *tree, const char *id, void *va
 static void drop(struct local *local, struct tree *tree, const char *id) {
     begin_change(local);
     epoch_retire(local->epoch, tree_remove(tree, &local->batch, id, strlen(id) + 1));
+}
+
+/* A check stands in two trees of the view; the first one's change retires the old row. */
+static void unbind_row(struct local *local, const struct catalog_check *check) {
+    struct bound_key key;
+    bound_key_init(&key, check->service_id, check->id);
+    tree_remove(&local->next.bound, &local->batch, key.bytes, key.size);
+}
+
+static void put_check(struct local *local, struct catalog_check *check) {
+    const struct catalog_check *old = get(&local->next.checks, check->id);
+    struct bound_key key;
+    begin_change(local);
+    if (old != NULL && strcmp(old->service_id, check->service_id) != 0) {
+        unbind_row(local, old);
+    }
+    bound_key_init(&key, check->service_id, check->id);
+    tree_set(&local->next.bound, &local->batch, key.bytes, key.size, check);
+    put(local, &local->next.checks, check->id, check);
+}
+
+static void drop_check(struct local *local, const char *id) {
+    begin_change(local);
+    unbind_row(local, get(&local->next.checks, id));
+    drop(local, &local->next.checks, id);
 }
 
 const struct catalog_service *local_get_service(const struct local_view *view, const char *id) {
@@ -172,6 +216,19 @@ void local_walk_checks(const struct local_view *view,
                        void *context) {
     struct visitor visitor = {.context = context, .check = visit};
     tree_walk(&view->checks, NULL, 0, visit_check, &visitor);
+}
+
+void local_walk_service_checks(const struct local_view *view, const char *service_id,
+                               bool (*visit)(const struct catalog_check *check, void *context),
+                               void *context) {
+    struct visitor visitor = {.context = context, .check = visit};
+    struct bound_key key;
+    bound_key_init(&key, service_id, "");
+    tree_walk(&view->bound, key.bytes, key.size, visit_check, &visitor);
+}
+
+uint64_t local_view_version(const struct local_view *view) {
+    return view->version;
 }
 
 /* ---- entries ---- */
@@ -223,19 +280,6 @@ static void forget(struct local *local, enum local_kind kind, struct entry *entr
     free(entry);
 }
 
-struct bound_key {
-    char bytes[LIMIT_TREE_KEY_BYTES];
-    size_t size;
-};
-
-static void bound_key_init(struct bound_key *key, const char *service_id, const char *check_id) {
-    size_t service_size = strlen(service_id) + 1, check_size = strlen(check_id) + 1;
-    ASSERT(service_size + check_size <= sizeof key->bytes);
-    memcpy(key->bytes, service_id, service_size);
-    memcpy(key->bytes + service_size, check_id, check_size);
-    key->size = service_size + (*check_id != '\0' ? check_size : 0);
-}
-
 static void unbind(struct local *local, const struct entry *entry) {
     if (entry->definition != NULL && *entry->definition->service_id != '\0') {
         struct bound_key key;
@@ -283,7 +327,7 @@ static void write_check(struct local *local, const struct check_definition *defi
         .timeout = format_ns(definition->timeout_ns, bare, timeout),
         .definition = "",
     };
-    put(local, &local->next.checks, definition->id, row_copy_check(&check));
+    put_check(local, row_copy_check(&check));
     struct entry *entry = touch(local, LOCAL_CHECK, definition->id);
     struct check_definition *copy = check_definition_copy(definition);
     unbind(local, entry);
@@ -292,6 +336,8 @@ static void write_check(struct local *local, const struct check_definition *defi
     bind(local, entry);
     entry->gone = false;
     entry->bare = bare;
+    entry->of_file = false;
+    entry->critical_at_ms = 0;
     runner_changed(local, entry);
 }
 
@@ -311,7 +357,7 @@ enum err local_set_check(struct local *local, const struct check_definition *che
 
 static void remove_check(struct local *local, const char *id) {
     struct entry *entry = touch(local, LOCAL_CHECK, id);
-    drop(local, &local->next.checks, id);
+    drop_check(local, id);
     unbind(local, entry);
     free(entry->definition);
     entry->definition = NULL;
@@ -338,7 +384,7 @@ enum err local_update_check(struct local *local, const char *id, const char *sta
         struct catalog_check check = *old;
         check.status = status;
         check.output = output;
-        put(local, &local->next.checks, id, row_copy_check(&check));
+        put_check(local, row_copy_check(&check));
         if (new_status) {
             touch(local, LOCAL_CHECK, id);
         } else {
@@ -346,6 +392,45 @@ enum err local_update_check(struct local *local, const char *id, const char *sta
         }
     }
     return ERR_OK;
+}
+
+void local_note_result(struct local *local, const char *id, bool critical, int64_t now_ms) {
+    struct entry *entry = get(&local->entries[LOCAL_CHECK], id);
+    if (entry == NULL || !critical) {
+        now_ms = 0;
+    }
+    if (entry != NULL && (now_ms == 0 || entry->critical_at_ms == 0)) {
+        entry->critical_at_ms = now_ms;
+    }
+}
+
+struct overdue {
+    int64_t now_ms, least_ns;
+    void (*visit)(const struct check_definition *definition, void *context);
+    void *context;
+};
+
+static bool visit_overdue(void *value, void *context) {
+    const struct entry *entry = value;
+    const struct overdue *overdue = context;
+    const struct check_definition *definition = entry->definition;
+    if (entry->critical_at_ms == 0 || definition == NULL ||
+        definition->deregister_critical_after_ns <= 0) {
+        return true;
+    }
+    int64_t after_ns = definition->deregister_critical_after_ns;
+    after_ns = after_ns < overdue->least_ns ? overdue->least_ns : after_ns;
+    if (overdue->now_ms - entry->critical_at_ms >= after_ns / DURATION_MS) {
+        overdue->visit(definition, overdue->context);
+    }
+    return true;
+}
+
+void local_walk_overdue(const struct local *local, int64_t now_ms, int64_t least_ns,
+                        void (*visit)(const struct check_definition *definition, void *context),
+                        void *context) {
+    struct overdue overdue = {now_ms, least_ns, visit, context};
+    tree_walk(&local->entries[LOCAL_CHECK], NULL, 0, visit_overdue, &overdue);
 }
 
 void local_set_runner(struct local *local, const char *id, uint64_t generation) {
@@ -363,6 +448,17 @@ uint64_t local_get_runner(const struct local *local, const char *id) {
 const struct check_definition *local_get_definition(const struct local *local, const char *id) {
     const struct entry *entry = get(&local->entries[LOCAL_CHECK], id);
     return entry != NULL ? entry->definition : NULL;
+}
+
+void local_mark_of_file(struct local *local, enum local_kind kind, const char *id) {
+    struct entry *entry = get(&local->entries[kind], id);
+    ASSERT(entry != NULL && !entry->gone);
+    entry->of_file = true;
+}
+
+bool local_is_of_file(const struct local *local, enum local_kind kind, const char *id) {
+    const struct entry *entry = get(&local->entries[kind], id);
+    return entry != NULL && !entry->gone && entry->of_file;
 }
 
 bool local_check_is_bare(const struct local *local, const char *id) {
@@ -409,7 +505,8 @@ void local_set_service(struct local *local, const struct service_definition *def
     struct catalog_service service = definition->service;
     service.node = local->node;
     put(local, &local->next.services, service.id, row_copy_service(&service));
-    touch(local, LOCAL_SERVICE, service.id)->gone = false;
+    struct entry *entry = touch(local, LOCAL_SERVICE, service.id);
+    entry->gone = entry->of_file = false;
     if (replace_checks) {
         remove_owned(local, service.id, definition);
     }

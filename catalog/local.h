@@ -19,6 +19,8 @@ struct local *local_create(struct epoch *epoch, const char *node);
 void local_destroy(struct local *local);
 void local_publish(struct local *local);
 
+enum local_kind { LOCAL_SERVICE, LOCAL_CHECK };
+
 /* ---- writer ---- */
 
 /* Adds or replaces a service and the checks of its definition. Known checks keep status and output;
@@ -35,10 +37,24 @@ enum err local_remove_check(struct local *local, const char *id);
 enum err local_update_check(struct local *local, const char *id, const char *status,
                             const char *output);
 
+/* The clock of DeregisterCriticalServiceAfter (contract 11.5): starts at a check's first critical
+ * result, stops at any other and when the check is set anew. */
+void local_note_result(struct local *local, const char *id, bool critical, int64_t now_ms);
+/* Visits the checks whose clock has run for as long as their definition says, at least least_ns.
+ * visit must not change anything. */
+void local_walk_overdue(const struct local *local, int64_t now_ms, int64_t least_ns,
+                        void (*visit)(const struct check_definition *definition, void *context),
+                        void *context);
+
 /* The definition of a check, valid until it is set or removed; NULL. */
 const struct check_definition *local_get_definition(const struct local *local, const char *id);
 /* Whether the check was registered by itself. */
 bool local_check_is_bare(const struct local *local, const char *id);
+
+/* Whether an entry comes from a configuration file; setting it anew takes the mark away. False for
+ * unknown ones. */
+void local_mark_of_file(struct local *local, enum local_kind kind, const char *id);
+bool local_is_of_file(const struct local *local, enum local_kind kind, const char *id);
 
 /* The runner's generation, by which late results of a replaced one are told apart; 0 = none. */
 void local_set_runner(struct local *local, const char *id, uint64_t generation);
@@ -60,8 +76,6 @@ void local_walk_changed_checks(const struct local *local,
                                void *context);
 
 /* ---- syncing: each entry is in sync with the catalog or not; removed ones stay until told ---- */
-
-enum local_kind { LOCAL_SERVICE, LOCAL_CHECK };
 
 /* Marks all entries, as when the catalog must be told anew. */
 void local_mark_all_unsynced(struct local *local);
@@ -105,5 +119,11 @@ void local_walk_services(const struct local_view *view,
 void local_walk_checks(const struct local_view *view,
                        bool (*visit)(const struct catalog_check *check, void *context),
                        void *context);
+/* The checks that are bound to a service; of "", those that are bound to none. */
+void local_walk_service_checks(const struct local_view *view, const char *service_id,
+                               bool (*visit)(const struct catalog_check *check, void *context),
+                               void *context);
+/* Tells one published version from another. */
+uint64_t local_view_version(const struct local_view *view);
 
 #endif

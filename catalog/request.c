@@ -154,8 +154,10 @@ static enum err take_node_service(const struct register_input *in, struct arena 
     if (*service->zone != '\0' && *service->region == '\0') {
         return refuse(text, "zone cannot be set without region");
     }
-    if (definition_judge_weights(from->weights, text) != ERR_OK) {
-        return ERR_REFUSED;
+    /* Here they are not judged: the Go client sends zeros for those that its caller left out. */
+    struct err_text ignored;
+    if (definition_judge_weights(from->weights, &ignored) != ERR_OK) {
+        service->weight_passing = service->weight_warning = 1;
     }
     if (definition_check_meta(&service->meta, text) != ERR_OK) {
         err_prefix(text,

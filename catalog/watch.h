@@ -13,11 +13,12 @@
 #include <stdint.h>
 
 enum watch_kind {
-    WATCH_NODES,    /* the list of nodes, and any service on one */
-    WATCH_SERVICES, /* the list of services */
-    WATCH_CHECKS,   /* any check */
-    WATCH_SERVICE,  /* the instances of one service and their health; name = service */
-    WATCH_NODE,     /* one node, its services and checks; name = node */
+    WATCH_NODES,         /* the list of nodes, and any service on one */
+    WATCH_SERVICES,      /* the list of services */
+    WATCH_CHECKS,        /* any check */
+    WATCH_SERVICE,       /* the instances of one service and their health; name = service */
+    WATCH_NODE,          /* one node, its services and checks; name = node */
+    WATCH_LOCAL_SERVICE, /* a service registered with this agent; name = id */
     WATCH_KIND_COUNT
 };
 

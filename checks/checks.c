@@ -7,7 +7,9 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "checks/helper.h"
 #include "checks/internal.h"
+#include "checks/tls.h"
 #include "checks/transfer.h"
 
 #define BUCKETS_MIN 16
@@ -178,6 +180,9 @@ static void run_stop(struct loop_task *task) {
     }
     transfers_destroy(checks->transfers);
     checks->transfers = NULL;
+    tls_destroy(checks->tls);
+    helper_destroy(checks->helper);
+    checks->helper = NULL;
     loop_stop(checks->loop);
     message_destroy(message);
 }
@@ -200,7 +205,9 @@ struct checks *checks_create(struct log *log, uint64_t seed, checks_result_fn *r
     checks->result = result;
     checks->context = context;
     rand_init(&checks->rand, seed);
-    TAILQ_INIT(&checks->waiting);
+    for (int kind = 0; kind < LANE_COUNT; kind++) {
+        TAILQ_INIT(&checks->lanes[kind].waiting);
+    }
     resize(checks, BUCKETS_MIN);
     loop_set_turn_end(loop, schedule_run_waiting, checks);
     /* Signals are the business of the thread that made this one: a broken pipe of a TLS connection

@@ -2,8 +2,9 @@
  * (contract 11). Which kinds it offers is one table, checks/kinds.c.
  *
  * An active check runs first after a random part of its interval, then one interval after its last
- * run ended; a run never overlaps another of the same check. At most LIMIT_CHECK_RUNS run at once,
- * the others wait in the order in which they fell due. Nothing is spent on a client library before
+ * run ended; a run never overlaps another of the same check. At most LIMIT_CHECK_RUNS run at once
+ * (scripts and UDP checks have places of their own), the others wait in the order in which they
+ * fell due. Nothing is spent on a client library before
  * the first check that needs one.
  *
  * Every function here but checks_create and checks_destroy may be called from any thread; calls of
@@ -44,8 +45,8 @@ struct checks_resume {
 };
 
 struct checks_stats {
-    uint64_t checks;    /* set at present */
-    uint64_t running;   /* <= LIMIT_CHECK_RUNS */
+    uint64_t checks; /* set at present */
+    uint64_t running;
     uint64_t waiting;   /* due, but all places are taken */
     uint64_t runs_done; /* since the start */
 };
@@ -82,6 +83,11 @@ uint64_t checks_update_ttl(struct checks *checks, const char *id, const char *st
 /* The note as checks_update_ttl tells it: `<first bytes> ... (captured N of M bytes)` when it is
  * over the limit. output_bytes_max as in the definition, 0 = the default. The caller frees it. */
 char *checks_format_note(const char *note, int64_t output_bytes_max);
+
+/* What the program does as `/proc/self/exe check-helper`, which the engine starts for its first
+ * script: runs scripts for the process at the other end of descriptor 3. Returns the exit code. */
+#define CHECKS_HELPER_COMMAND "check-helper"
+int checks_helper_main(void);
 
 /* A moment's numbers, for metrics. */
 void checks_get_stats(const struct checks *checks, struct checks_stats *ret_stats);

@@ -14,11 +14,18 @@
 #include "net/loop.h"
 
 struct check;
+struct helper;
 struct transfers;
+
+/* Kinds whose runs must not take each other's places: scripts are heavy, and a UDP check whose
+ * service never answers lasts its whole timeout. */
+enum lane_kind { LANE_COMMON, LANE_SCRIPT, LANE_UDP, LANE_COUNT };
 
 /* A kind of check: one file, one row in kinds.c. */
 struct check_runner {
     enum check_kind kind;
+    enum lane_kind lane;
+    int64_t timeout_default_ms; /* 0 = LIMIT_CHECK_TIMEOUT_DEFAULT_MS */
     /* Its time is a deadline and no run: start is called when it passes, without taking a place,
      * and nothing follows. */
     bool passive;
@@ -38,7 +45,7 @@ const struct check_runner *kinds_find(enum check_kind kind);
 struct check_spec {
     uint32_t bytes; /* of the block */
     uint8_t kind;
-    bool disable_redirects, tcp_use_tls, tls_skip_verify;
+    bool disable_redirects, use_tls, tls_skip_verify;
     uint32_t success_before_passing, failures_before_warning, failures_before_critical;
     uint32_t output_bytes_max;
     int64_t interval_ms, timeout_ms, ttl_ms; /* > 0 where the kind uses it */
@@ -72,6 +79,11 @@ struct check {
 
 TAILQ_HEAD(check_queue, check);
 
+struct lane {
+    struct check_queue waiting;
+    uint32_t running;
+};
+
 struct checks {
     struct loop *loop;
     pthread_t thread;
@@ -82,9 +94,10 @@ struct checks {
     struct check **buckets; /* bucket_count is a power of two */
     uint32_t bucket_count;
     uint32_t count;
-    uint32_t running;
-    struct check_queue waiting;
+    struct lane lanes[LANE_COUNT];
     struct transfers *transfers; /* NULL before the first check that needs it */
+    void *tls;                   /* the same, see tls.h */
+    struct helper *helper;       /* NULL before the first script runs, and after it has died */
     _Atomic uint64_t generation;
     _Atomic uint64_t stat_checks, stat_running, stat_waiting, stat_done;
 };
@@ -98,9 +111,12 @@ void schedule_run_waiting(void *checks);
 
 /* Ends a run with its result; the output is borrowed. */
 void check_finish(struct check *check, enum catalog_health health, const char *output);
+/* The same past the thresholds: what says nothing about the service's health (contract 11.1). */
+void check_finish_as_is(struct check *check, enum catalog_health health, const char *output);
 /* Tells a status and output as they are, if they are news. */
 void check_tell(struct check *check, enum catalog_health health, const char *output);
 
-extern const struct check_runner runner_http, runner_tcp, runner_ttl;
+extern const struct check_runner runner_grpc, runner_h2ping, runner_http, runner_script, runner_tcp,
+    runner_ttl, runner_udp;
 
 #endif

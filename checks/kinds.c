@@ -3,7 +3,10 @@
 
 #include "checks/internal.h"
 
-static const struct check_runner *const runners[] = {&runner_http, &runner_tcp, &runner_ttl};
+static const struct check_runner *const runners[] = {
+    &runner_grpc, &runner_h2ping, &runner_http, &runner_script,
+    &runner_tcp,  &runner_ttl,    &runner_udp,
+};
 
 const struct check_runner *kinds_find(enum check_kind kind) {
     for (size_t i = 0; i < sizeof runners / sizeof runners[0]; i++) {
@@ -20,6 +23,9 @@ enum err checks_supports(enum check_kind kind, struct err_text *text) {
     }
     if (kind == CHECK_NONE) {
         return err_set(text, ERR_UNSUPPORTED, "Check type is not valid");
+    }
+    if (kind == CHECK_OS_SERVICE) { /* a Windows service */
+        return err_set(text, ERR_UNSUPPORTED, "not implemented");
     }
     return err_set(text, ERR_UNSUPPORTED, "Check type \"%s\" is not supported by this version",
                    check_kind_name(kind));

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "checks/tail.h"
 #include "checks/transfer.h"
 
 #define CODE_TOO_MANY_REQUESTS 429
@@ -19,8 +20,7 @@ struct http_run {
     long code;                 /* 0 before the first one */
     bool head_done;            /* the head of that response is complete */
     size_t body_bytes;         /* read so far, <= LIMIT_CHECK_BODY_BYTES */
-    char *tail;                /* the last of them, at most the output limit */
-    size_t tail_bytes;
+    struct tail tail;          /* the last of them */
 };
 
 /* Order: url, method, body, TLS server name, then the header lines. */
@@ -47,7 +47,7 @@ static void free_run(struct http_run *run) {
     }
     curl_slist_free_all(run->headers);
     curl_slist_free_all(run->connect_to);
-    free(run->tail);
+    tail_clear(&run->tail);
     free(run);
 }
 
@@ -70,30 +70,11 @@ static size_t on_head(char *line, size_t one, size_t size, void *context) {
         run->code = strtol(run->status, NULL, 10);
         run->head_done = false;
         run->body_bytes = 0;
-        run->tail_bytes = 0;
+        tail_reset(&run->tail);
     } else if (size <= 2 && (line[0] == '\r' || line[0] == '\n')) {
         run->head_done = run->code >= 200;
     }
     return size;
-}
-
-static void keep_tail(struct http_run *run, const char *data, size_t size) {
-    size_t max = run->check->spec->output_bytes_max;
-    if (run->tail == NULL) {
-        run->tail = mem_alloc(max);
-    }
-    if (size >= max) {
-        memcpy(run->tail, data + size - max, max);
-        run->tail_bytes = max;
-        return;
-    }
-    if (run->tail_bytes + size > max) {
-        size_t drop = run->tail_bytes + size - max;
-        memmove(run->tail, run->tail + drop, run->tail_bytes - drop);
-        run->tail_bytes -= drop;
-    }
-    memcpy(run->tail + run->tail_bytes, data, size);
-    run->tail_bytes += size;
 }
 
 /* Returning less than size ends the transfer: enough is read. */
@@ -102,7 +83,7 @@ static size_t on_body(char *data, size_t one, size_t size, void *context) {
     ASSERT(one == 1);
     size_t take = LIMIT_CHECK_BODY_BYTES - run->body_bytes;
     take = size < take ? size : take;
-    keep_tail(run, data, take);
+    tail_append(&run->tail, data, take);
     run->body_bytes += take;
     return take;
 }
@@ -140,12 +121,8 @@ static void append_failure(const struct http_run *run, CURLcode code, struct buf
 
 static void append_answer(struct http_run *run, struct buf *out) {
     buf_append_format(out, "HTTP %s %s: %s Output: ", run->method, run->url, run->status);
-    for (size_t i = 0; i < run->tail_bytes; i++) {
-        if (run->tail[i] == '\0') {
-            run->tail[i] = '?'; /* outputs are C strings */
-        }
-    }
-    buf_append(out, run->tail, run->tail_bytes);
+    tail_mask_nuls(run->tail.data, run->tail.count);
+    buf_append(out, run->tail.data, run->tail.count);
 }
 
 /* Sums up: an answer whose head came is judged by it, even if its body broke off, was too long or
@@ -251,6 +228,7 @@ static void start(struct checks *checks, struct check *check) {
     struct transfers *transfers = transfers_get(checks);
     run->check = check;
     run->transfer.done = on_done;
+    tail_init(&run->tail, spec->output_bytes_max);
     run->url = spec_first(spec);
     run->method = spec_next(spec, run->url);
     const char *body = spec_next(spec, run->method);

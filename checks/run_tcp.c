@@ -10,8 +10,6 @@
 #include "base/mem.h"
 #include "checks/transfer.h"
 
-#define HOST_BYTES 512
-
 struct tcp_run {
     struct transfer transfer; /* first; easy is NULL when connected to directly */
     struct loop_timer timeout;
@@ -50,7 +48,7 @@ static void succeed(struct check *check) {
     struct buf text;
     const char *address = spec_first(check->spec);
     buf_init(&text, strlen(address) + 64);
-    buf_append_format(&text, "TCP%s connect %s: Success", check->spec->tcp_use_tls ? "+TLS" : "",
+    buf_append_format(&text, "TCP%s connect %s: Success", check->spec->use_tls ? "+TLS" : "",
                       address);
     buf_append_byte(&text, '\0');
     check_finish(check, HEALTH_PASSING, text.data);
@@ -150,7 +148,7 @@ static void start_transfer(struct check *check, struct transfers *transfers) {
     run->transfer.done = on_done;
     transfer_open(transfers, &run->transfer, spec->timeout_ms);
     buf_init(&url, strlen(address) + 32);
-    buf_append_format(&url, "%s://%s/", spec->tcp_use_tls ? "https" : "http", address);
+    buf_append_format(&url, "%s://%s/", spec->use_tls ? "https" : "http", address);
     ASSERT(!url.failed);
     transfer_set_url(&run->transfer, url.data, spec_next(spec, address), &run->connect_to, &host);
     free(host);
@@ -162,35 +160,20 @@ static void start_transfer(struct check *check, struct transfers *transfers) {
     transfer_start(&run->transfer);
 }
 
-/* Splits "host:port"; false: it is not that. */
-static bool split(const char *address, char host[HOST_BYTES], uint16_t *ret_port) {
-    const char *colon = strrchr(address, ':');
-    uint64_t port;
-    if (colon == NULL || (size_t)(colon - address) >= HOST_BYTES ||
-        !str_parse_u64(colon + 1, &port) || port > UINT16_MAX) {
-        return false;
-    }
-    memcpy(host, address, (size_t)(colon - address));
-    host[colon - address] = '\0';
-    *ret_port = (uint16_t)port;
-    return host[0] == '[' || strchr(host, ':') == NULL;
-}
-
 static void start(struct checks *checks, struct check *check) {
     const char *address = spec_first(check->spec);
-    char host[HOST_BYTES];
+    char host[TARGET_HOST_BYTES];
     uint16_t port;
     struct addr peer;
     struct buf text;
     buf_init(&text, strlen(address) + 128);
-    if (!split(address, host, &port) || strpbrk(host, "/?#@ \r\n") != NULL) {
+    if (!target_split(address, host, &port)) {
         buf_append_format(&text, "dial tcp: address %s: not of the form host:port", address);
         fail(check, &text);
         return;
     }
     /* No host means this one, as everywhere in this field. */
-    if (!check->spec->tcp_use_tls &&
-        addr_parse(host[0] != '\0' ? host : "127.0.0.1", port, &peer)) {
+    if (!check->spec->use_tls && addr_parse(host[0] != '\0' ? host : "127.0.0.1", port, &peer)) {
         start_direct(check, &peer);
         return;
     }

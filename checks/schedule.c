@@ -16,8 +16,32 @@ static void add(_Atomic uint64_t *stat, uint64_t value) {
     store(stat, atomic_load_explicit(stat, memory_order_relaxed) + value);
 }
 
+static const uint32_t lane_runs_max[LANE_COUNT] = {
+    [LANE_COMMON] = LIMIT_CHECK_RUNS,
+    [LANE_SCRIPT] = LIMIT_CHECK_SCRIPT_RUNS,
+    [LANE_UDP] = LIMIT_CHECK_UDP_RUNS,
+};
+
+static struct lane *lane_of(const struct check *check) {
+    return &check->checks->lanes[check->as->lane];
+}
+
+static void begin_run(struct check *check) {
+    check->running = true;
+    lane_of(check)->running++;
+    add(&check->checks->stat_running, 1);
+}
+
+static void end_run(struct check *check) {
+    ASSERT(check->running && lane_of(check)->running > 0);
+    check->running = false;
+    check->run = NULL;
+    lane_of(check)->running--;
+    add(&check->checks->stat_running, UINT64_MAX);
+}
+
 static void leave_queue(struct check *check) {
-    TAILQ_REMOVE(&check->checks->waiting, check, wait);
+    TAILQ_REMOVE(&lane_of(check)->waiting, check, wait);
     check->waiting = false;
     add(&check->checks->stat_waiting, UINT64_MAX);
 }
@@ -29,7 +53,7 @@ static void run_due(struct loop_timer *timer) {
         check->as->start(check->checks, check);
         return;
     }
-    TAILQ_INSERT_TAIL(&check->checks->waiting, check, wait);
+    TAILQ_INSERT_TAIL(&lane_of(check)->waiting, check, wait);
     check->waiting = true;
     add(&check->checks->stat_waiting, 1);
 }
@@ -57,38 +81,45 @@ void schedule_end(struct check *check) {
     }
     if (check->running) {
         check->as->abort(check);
-        check->running = false;
-        store(&check->checks->stat_running, --check->checks->running);
+        end_run(check);
     }
-    check->run = NULL;
 }
 
 /* From here and not from check_finish: a run that ends at once must not start the next one from
  * inside itself. */
 void schedule_run_waiting(void *context) {
     struct checks *checks = context;
-    struct check *check;
-    while (checks->running < LIMIT_CHECK_RUNS && (check = TAILQ_FIRST(&checks->waiting)) != NULL) {
-        leave_queue(check);
-        check->running = true;
-        store(&checks->stat_running, ++checks->running);
-        check->as->start(checks, check);
+    for (int kind = 0; kind < LANE_COUNT; kind++) {
+        struct lane *lane = &checks->lanes[kind];
+        struct check *check;
+        while (lane->running < lane_runs_max[kind] &&
+               (check = TAILQ_FIRST(&lane->waiting)) != NULL) {
+            leave_queue(check);
+            begin_run(check);
+            check->as->start(checks, check);
+        }
     }
 }
 
-void check_finish(struct check *check, enum catalog_health health, const char *output) {
+static void finish(struct check *check) {
     struct checks *checks = check->checks;
-    ASSERT(check->running && checks->running > 0);
-    check->running = false;
-    check->run = NULL;
-    store(&checks->stat_running, --checks->running);
+    end_run(check);
     add(&checks->stat_done, 1);
     loop_timer_start(checks->loop, &check->timer,
                      loop_now_ms(checks->loop) + check->spec->interval_ms);
+}
+
+void check_finish(struct check *check, enum catalog_health health, const char *output) {
     enum catalog_health told;
+    finish(check);
     if (threshold_apply(&check->threshold, health, &told)) {
         check_tell(check, told, output);
     }
+}
+
+void check_finish_as_is(struct check *check, enum catalog_health health, const char *output) {
+    finish(check);
+    check_tell(check, health, output);
 }
 
 void check_tell(struct check *check, enum catalog_health health, const char *output) {

@@ -27,6 +27,13 @@ uint32_t spec_output_bytes(int64_t output_bytes_max) {
                                                      : (uint32_t)output_bytes_max;
 }
 
+static bool use_tls(const struct check_definition *def, enum check_kind kind) {
+    return kind == CHECK_TCP      ? def->tcp_use_tls
+           : kind == CHECK_GRPC   ? def->grpc_use_tls
+           : kind == CHECK_H2PING ? def->h2ping_use_tls >= 0
+                                  : false;
+}
+
 struct check_spec *spec_create(const struct check_definition *def) {
     const struct check_runner *as = kinds_find(check_definition_kind(def));
     ASSERT(as != NULL);
@@ -39,7 +46,7 @@ struct check_spec *spec_create(const struct check_definition *def) {
     spec->bytes = (uint32_t)(sizeof *spec + text.count);
     spec->kind = (uint8_t)as->kind;
     spec->disable_redirects = def->disable_redirects;
-    spec->tcp_use_tls = def->tcp_use_tls;
+    spec->use_tls = use_tls(def, as->kind);
     spec->tls_skip_verify = def->tls_skip_verify;
     spec->success_before_passing = to_u32(def->success_before_passing);
     spec->failures_before_warning = to_u32(def->failures_before_warning);
@@ -47,8 +54,9 @@ struct check_spec *spec_create(const struct check_definition *def) {
     spec->output_bytes_max = spec_output_bytes(def->output_bytes_max);
     spec->interval_ms = to_ms(def->interval_ns);
     spec->ttl_ms = to_ms(def->ttl_ns);
-    spec->timeout_ms =
-        def->timeout_ns > 0 ? to_ms(def->timeout_ns) : LIMIT_CHECK_TIMEOUT_DEFAULT_MS;
+    spec->timeout_ms = def->timeout_ns > 0           ? to_ms(def->timeout_ns)
+                       : as->timeout_default_ms != 0 ? as->timeout_default_ms
+                                                     : LIMIT_CHECK_TIMEOUT_DEFAULT_MS;
     ASSERT(as->passive ? spec->ttl_ms > 0 : spec->interval_ms > 0);
     if (text.count > 0) {
         memcpy(spec->text, text.data, text.count);

@@ -1,5 +1,6 @@
 #include "checks/transfer.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -94,6 +95,9 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose, struct cur
     memset(&transfer->peer, 0, sizeof transfer->peer);
     if (to->addrlen <= sizeof transfer->peer) {
         memcpy(&transfer->peer, &to->addr, to->addrlen);
+    }
+    if (transfer->datagram) {
+        return socket(to->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     }
     return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
@@ -212,6 +216,31 @@ out:
     curl_free(host);
     curl_free(scheme);
     curl_url_cleanup(parts);
+}
+
+void transfer_connect_only(struct transfer *transfer) {
+    curl_easy_setopt(transfer->easy, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 0L);
+}
+
+int transfer_dup_socket(const struct transfer *transfer) {
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    curl_easy_getinfo(transfer->easy, CURLINFO_ACTIVESOCKET, &fd);
+    return fd == CURL_SOCKET_BAD ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+bool target_split(const char *address, char ret_host[TARGET_HOST_BYTES], uint16_t *ret_port) {
+    const char *colon = strrchr(address, ':');
+    uint64_t port;
+    if (colon == NULL || (size_t)(colon - address) >= TARGET_HOST_BYTES ||
+        !str_parse_u64(colon + 1, &port) || port > UINT16_MAX) {
+        return false;
+    }
+    memcpy(ret_host, address, (size_t)(colon - address));
+    ret_host[colon - address] = '\0';
+    *ret_port = (uint16_t)port;
+    return (ret_host[0] == '[' || strchr(ret_host, ':') == NULL) &&
+           strpbrk(ret_host, "/?#@ \r\n") == NULL;
 }
 
 void transfer_append_dial(const struct addr *peer, int number, struct buf *out) {

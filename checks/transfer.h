@@ -16,6 +16,7 @@ struct transfer {
     void (*done)(struct transfer *transfer, CURLcode code); /* the transfer is still open */
     char reason[CURL_ERROR_SIZE];
     struct addr peer; /* tried last; family 0 = none */
+    bool datagram;    /* connect a UDP socket: for the sake of the resolver */
 };
 
 /* NULL: libcurl does not start. */
@@ -35,6 +36,17 @@ void transfer_close(struct transfer *transfer);
  * header line) are lists that must live as long as the transfer, NULL when not needed. */
 void transfer_set_url(struct transfer *transfer, const char *url, const char *server_name,
                       struct curl_slist **ret_connect_to, char **ret_host);
+
+/* Before transfer_start: only connects, and keeps the connection. */
+void transfer_connect_only(struct transfer *transfer);
+/* Once that is done: another descriptor of the connection's socket, for the caller to watch and
+ * close; curl itself may still watch the first one. -1 on failure. */
+int transfer_dup_socket(const struct transfer *transfer);
+
+/* Splits "host:port", where an IPv6 address stands in brackets; false: it is not that, or holds
+ * what would change the meaning of a url. */
+#define TARGET_HOST_BYTES 512
+bool target_split(const char *address, char ret_host[TARGET_HOST_BYTES], uint16_t *ret_port);
 
 /* Why a connection failed, in the words of Go's net package, which operators know from this field:
  * `dial tcp 127.0.0.1:1: connect: connection refused`. */

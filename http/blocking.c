@@ -176,6 +176,17 @@ static int64_t deadline(struct http_server *server, int64_t wait_ms) {
            (jitter > 0 ? (int64_t)rand_below(&server->rand, (uint64_t)jitter) : 0);
 }
 
+/* What moves whenever the answer might. */
+static uint64_t present_index(struct http_server *server, const struct http_wait *wait) {
+    const struct backend *backend = server->backend;
+    epoch_enter(backend->epoch);
+    uint64_t index = wait->kind == WATCH_LOCAL_SERVICE
+                         ? local_view_version(local_view(backend->local))
+                         : http_watch_index(catalog_view(backend->catalog), wait->kind, wait->name);
+    epoch_exit(backend->epoch);
+    return index;
+}
+
 static void wait_arrived(struct loop_task *task) {
     struct http_exchange *exchange = CONTAINER_OF(task, struct http_exchange, task);
     struct http_server *server = exchange->server;
@@ -191,11 +202,7 @@ static void wait_arrived(struct loop_task *task) {
         epoll_ctl(server->hang_up_epoll, EPOLL_CTL_ADD, exchange->fd, &event);
     }
     /* The core alone moves the index on, so this sees every change that the HTTP thread did not. */
-    epoch_enter(server->backend->epoch);
-    uint64_t index =
-        http_watch_index(catalog_view(server->backend->catalog), wait->kind, wait->name);
-    epoch_exit(server->backend->epoch);
-    bool changed = index != wait->seen_index;
+    bool changed = present_index(server, wait) != wait->seen_index;
     wait->name = wait->question = NULL;
     arena_clear(&exchange->arena);
     if (atomic_load(&server->stopping)) {

@@ -26,6 +26,12 @@ struct http_clients *http_clients_create(int64_t limit) {
     return clients;
 }
 
+void http_clients_set_limit(struct http_clients *clients, int64_t limit) {
+    pthread_mutex_lock(&clients->mutex);
+    clients->limit = limit;
+    pthread_mutex_unlock(&clients->mutex);
+}
+
 void http_clients_destroy(struct http_clients *clients) {
     if (clients == NULL) {
         return;
@@ -66,7 +72,7 @@ static struct client **find(struct http_clients *clients, const struct in6_addr 
 }
 
 bool http_clients_opened(struct http_clients *clients, const struct sockaddr *address) {
-    if (clients->limit <= 0) {
+    if (address->sa_family == AF_UNIX) {
         return true;
     }
     struct in6_addr ip = ip_of(address);
@@ -76,13 +82,13 @@ bool http_clients_opened(struct http_clients *clients, const struct sockaddr *ad
         *at = mem_calloc(1, sizeof **at);
         (*at)->ip = ip;
     }
-    bool within = ++(*at)->connections <= clients->limit;
+    bool within = ++(*at)->connections <= clients->limit || clients->limit <= 0;
     pthread_mutex_unlock(&clients->mutex);
     return within;
 }
 
 void http_clients_closed(struct http_clients *clients, const struct sockaddr *address) {
-    if (clients->limit <= 0) {
+    if (address->sa_family == AF_UNIX) {
         return;
     }
     struct in6_addr ip = ip_of(address);

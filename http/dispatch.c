@@ -99,6 +99,12 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
         epoch_enter(server->backend->epoch);
         answer = read_answer(server, route, &req, &query, catalog_view(server->backend->catalog));
         epoch_exit(server->backend->epoch);
+    } else if (route != NULL && route->by_hash) {
+        epoch_enter(server->backend->epoch);
+        route->local(&req, &res);
+        epoch_exit(server->backend->epoch);
+        answer = http_answer_create(server, &res, NULL);
+        answer->index = 1; /* above that of its waiters: its hash alone decides */
     }
     buf_clear(&res.body);
     arena_clear(&arena);
@@ -249,8 +255,8 @@ static bool judge_route(const struct http_route *route, const char *method,
                         const struct http_request *req, struct http_response *res) {
     if (strcmp(method, route->method) != 0) {
         bool options = strcmp(method, "OPTIONS") == 0;
-        http_response_text(res, options ? 200 : 405, options ? "" : "method %s not allowed",
-                           method);
+        http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
+                           options ? "" : method, options ? "" : " not allowed");
         http_response_header(res, "Allow", arena_format(req->arena, "OPTIONS,%s", route->method));
         return false;
     }
@@ -261,19 +267,69 @@ static bool judge_route(const struct http_route *route, const char *method,
     return true;
 }
 
-static void dispatch_local(struct http_server *server, const struct http_route *route,
-                           struct http_request *req, struct http_response *res) {
+static const char *find_header(const struct http_response *res, const char *name) {
+    for (unsigned i = 0; i < res->header_count; i++) {
+        if (strcmp(res->headers[i].name, name) == 0) {
+            return res->headers[i].value;
+        }
+    }
+    return "";
+}
+
+static enum http_verdict dispatch_local(struct http_exchange *exchange, struct http_request *req,
+                                        struct http_response *res) {
+    struct http_server *server = exchange->server;
+    const struct http_route *route = exchange->route;
+    const char *hash = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
     struct err_text text = {""};
+    if (*hash != '\0' &&
+        http_query_parse_wait(req, LIMIT_QUERY_WAIT_DEFAULT_MS, LIMIT_QUERY_WAIT_MAX_MS,
+                              &exchange->wait.wait_ms, &text) != ERR_OK) {
+        http_response_error(res, ERR_INVALID, &text);
+        return HTTP_ANSWERED;
+    }
+    req->accept = http_exchange_header(exchange, "Accept");
     enum err err = http_filter_parse(req, route->filter, &text);
+    uint64_t version = 0;
     if (err == ERR_OK) {
         epoch_enter(server->backend->epoch);
+        version = local_view_version(local_view(server->backend->local));
         route->local(req, res);
         epoch_exit(server->backend->epoch);
         err = filter_judge(req->filter, &text);
     }
     if (err != ERR_OK) {
         http_response_error(res, err, &text);
+        return HTTP_ANSWERED;
     }
+    if (*hash == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
+        strcmp(hash, find_header(res, HTTP_CONTENT_HASH)) != 0) {
+        return HTTP_ANSWERED;
+    }
+    struct http_answer *seen = http_answer_create(server, res, NULL);
+    exchange->wait.kind = WATCH_LOCAL_SERVICE;
+    exchange->wait.index = 0;
+    exchange->wait.seen_index = version;
+    exchange->wait.seen_hash = http_answer_hash(seen);
+    exchange->wait.name = req->rest;
+    exchange->wait.question = http_uri_question(exchange->uri, &exchange->arena);
+    http_answer_drop(seen);
+    return HTTP_PARK_WAIT;
+}
+
+static bool is_write(const char *method) {
+    return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 &&
+           strcmp(method, "OPTIONS") != 0;
+}
+
+static bool is_blocked(const struct http_server *server, const char *path) {
+    const struct str_list *blocked = &server->config.block_endpoints;
+    for (uint32_t i = 0; i < blocked->count; i++) {
+        if (str_starts_with(path, blocked->v[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum http_verdict dispatch_stream(struct http_exchange *exchange,
@@ -313,14 +369,16 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
                            tenancy->header, tenancy->feature);
         return HTTP_ANSWERED;
     }
+    if (is_write(method) && !http_exchange_may_write(exchange)) {
+        http_response_text(res, 403, "Access is restricted");
+        return HTTP_ANSWERED;
+    }
     if (route->read != NULL) {
         return dispatch_read(exchange, req, res);
     }
     req->authz.token = find_token(exchange, req);
     if (route->local != NULL) {
-        req->accept = http_exchange_header(exchange, "Accept");
-        dispatch_local(exchange->server, route, req, res);
-        return HTTP_ANSWERED;
+        return dispatch_local(exchange, req, res);
     }
     if (route->stream != NULL) {
         return dispatch_stream(exchange, req, res);
@@ -378,6 +436,8 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
             http_response_text(&res, 400, "%s", "");
         } else if ((clean = http_path_clean(req.path, req.arena)) != NULL) {
             redirect_to(&req, exchange->uri, clean, &res);
+        } else if (is_blocked(exchange->server, req.path)) {
+            http_response_text(&res, 403, "Endpoint is blocked by agent configuration");
         } else {
             verdict = dispatch_route(exchange, method, &req, &res);
         }

@@ -120,8 +120,8 @@ void encode_check(struct json *json, const struct catalog_check *check) {
     json_object_end(json);
 }
 
-void encode_agent_service(struct json *json, const struct catalog_service *service,
-                          const char *dc) {
+void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
+                          const char *content_hash) {
     struct str_map meta = service->meta;
     meta.present = true;
     json_object_begin(json);
@@ -140,6 +140,9 @@ void encode_agent_service(struct json *json, const struct catalog_service *servi
     tagged_addresses(json, "TaggedAddresses", service);
     definition_write_weights(json, "Weights", service);
     json_member_bool(json, "EnableTagOverride", service->enable_tag_override);
+    if (content_hash != NULL) {
+        json_member_str(json, "ContentHash", content_hash);
+    }
     if (*service->kind != '\0' && *service->proxy != '\0') {
         opaque(json, "Proxy", service->proxy, PLAIN_PROXY);
     }

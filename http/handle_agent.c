@@ -131,13 +131,14 @@ void encode_member(struct json *json, const struct http_request *req, bool wan) 
 
 void handle_agent_self(const struct http_request *req, struct http_response *res) {
     const struct backend *backend = req->backend;
+    const struct backend_live *live = backend->live;
     struct json json;
     http_response_json(res, req, &json);
     json_object_begin(&json);
     json_key(&json, "Config");
     json_raw(&json, backend->facts->config_json);
     json_key(&json, "DebugConfig");
-    json_raw(&json, backend->facts->debug_config_json);
+    json_raw(&json, live->debug_config_json);
     json_key(&json, "Coord");
     json_null(&json);
     json_key(&json, "Member");
@@ -148,7 +149,7 @@ void handle_agent_self(const struct http_request *req, struct http_response *res
     put_raft_stats(&json, backend);
     put_runtime_stats(&json);
     json_object_end(&json);
-    json_member_map(&json, "Meta", &backend->facts->node_meta);
+    json_member_map(&json, "Meta", &live->node_meta);
     json_object_end(&json);
     http_response_json_end(res, req);
 }
@@ -177,7 +178,7 @@ static bool put_service(const struct catalog_service *service, void *context) {
     struct members *members = context;
     if (filter_keeps(members->req->filter, service)) {
         json_key(&members->json, service->id);
-        encode_agent_service(&members->json, service, members->dc);
+        encode_agent_service(&members->json, service, members->dc, NULL);
     }
     return true;
 }
@@ -216,6 +217,14 @@ bool handle_agent_leave(const struct http_request *req, struct backend_call *cal
     (void)req;
     (void)res;
     call->kind = BACKEND_LEAVE;
+    return true;
+}
+
+bool handle_agent_reload(const struct http_request *req, struct backend_call *call,
+                         struct http_response *res) {
+    (void)req;
+    (void)res;
+    call->kind = BACKEND_RELOAD;
     return true;
 }
 

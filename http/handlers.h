@@ -17,11 +17,17 @@ http_read_fn handle_catalog_nodes, handle_catalog_services, handle_catalog_servi
 http_read_fn handle_health_node, handle_health_checks, handle_health_state, handle_health_service;
 
 http_local_fn handle_agent_self, handle_agent_version, handle_agent_services, handle_agent_checks;
+http_call_fn handle_agent_leave, handle_agent_reload, handle_agent_service_register,
+    handle_agent_service_deregister, handle_agent_check_register, handle_agent_check_deregister,
+    handle_agent_check_pass, handle_agent_check_warn, handle_agent_check_fail,
+    handle_agent_check_update;
+http_local_fn handle_agent_service, handle_agent_health_by_id, handle_agent_health_by_name,
+    handle_agent_token;
+http_call_fn handle_agent_maintenance, handle_agent_service_maintenance;
+
+http_read_fn handle_mesh_list;
 http_stream_fn handle_agent_monitor;
 http_local_fn handle_agent_metrics, handle_agent_members, handle_agent_host,
     handle_operator_raft_configuration;
-http_call_fn handle_agent_leave, handle_agent_service_register, handle_agent_service_deregister,
-    handle_agent_check_register, handle_agent_check_deregister, handle_agent_check_pass,
-    handle_agent_check_warn, handle_agent_check_fail, handle_agent_check_update;
 
 #endif

@@ -16,23 +16,31 @@
 #include "catalog/backend.h"
 #include "catalog/watch.h"
 #include "net/addr.h"
+#include "net/cidr.h"
 #include "net/loop.h"
+#include "net/path_socket.h"
 
 struct http_server;
 
 struct http_config {
     const struct addr *listen;
     unsigned listen_count;
-    unsigned threads;               /* a listen address; >= 1 */
-    int64_t connections_per_client; /* 0 = no limit; above: 429 */
+    const struct path_socket *paths;
+    unsigned path_count;
+    struct str_list block_endpoints; /* paths that begin so: 403 */
+    const struct cidr *write_from;   /* who may use other methods than GET; none = all */
+    unsigned write_from_count;
+    struct str_map response_headers; /* of every answer; pointers of all these are kept */
+    unsigned threads;                /* a listen address; >= 1 */
+    int64_t connections_per_client;  /* 0 = no limit; above: 429 */
     int64_t query_wait_default_ms, query_wait_max_ms;
     bool pretty_always;      /* -dev */
     uint64_t seed;           /* of the jitter of waits */
     struct metrics *metrics; /* NULL: nothing is recorded */
 };
 
-/* All pointers but config are borrowed until the stop; config is copied. Call it on the core's
- * thread. NULL and a sentence that names the address on failure. */
+/* All pointers but config are borrowed until the stop, those within config too; config is copied.
+ * Call it on the core's thread. NULL and a sentence that names the address on failure. */
 struct http_server *http_server_start(const struct http_config *config,
                                       const struct backend *backend, struct watches *watches,
                                       struct loop *core, struct log *log, struct err_text *text);
@@ -48,6 +56,8 @@ bool http_server_drained(const struct http_server *server);
 /* Drained, or never run; joins its threads. NULL is allowed. */
 void http_server_destroy(struct http_server *server);
 
+/* Any thread; connections that are open keep on. */
+void http_server_set_connections_per_client(struct http_server *server, int64_t limit);
 /* Requests parked at present. Any thread. */
 size_t http_server_parked(const struct http_server *server);
 

@@ -53,6 +53,18 @@ static enum err parse_consistency(const struct http_request *req, struct http_qu
     return ERR_OK;
 }
 
+enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
+                               int64_t *ret_wait_ms, struct err_text *text) {
+    int64_t wait_ns = 0;
+    const char *wait = str_or_empty(http_request_param(req, "wait"));
+    if (*wait != '\0' && duration_parse(wait, &wait_ns, NULL) != ERR_OK) {
+        return err_set(text, ERR_INVALID, "Invalid wait time");
+    }
+    int64_t wait_ms = wait_ns > 0 ? (wait_ns + DURATION_MS - 1) / DURATION_MS : default_ms;
+    *ret_wait_ms = wait_ms > max_ms ? max_ms : wait_ms;
+    return ERR_OK;
+}
+
 enum err http_query_parse(const struct http_request *req, int64_t wait_default_ms,
                           int64_t wait_max_ms, struct http_query *ret_query,
                           struct err_text *text) {
@@ -104,6 +116,7 @@ uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind,
         return view_index_service(view, name);
     case WATCH_NODE:
         return view_index_node(view, name);
+    case WATCH_LOCAL_SERVICE: /* not of the catalog */
     case WATCH_KIND_COUNT:
         break;
     }

@@ -104,7 +104,8 @@ struct http_route {
     http_local_fn *local;
     http_stream_fn *stream;
     enum filter_rows filter; /* what ?filter= judges; 0: the route does not know it */
-    const char *missing;     /* 400 text when rest is empty; NULL: may be empty */
+    bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
+    const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
 /* Longest pattern that fits, with req->rest set; NULL. ret_redirect: the path lacks a slash. */
@@ -141,6 +142,9 @@ enum err http_query_parse(const struct http_request *req, int64_t wait_default_m
                           int64_t wait_max_ms, struct http_query *ret_query, struct err_text *text);
 /* Sets req->filter from ?filter=. ERR_REFUSED. */
 enum err http_filter_parse(struct http_request *req, enum filter_rows rows, struct err_text *text);
+/* ?wait alone, with its default and its bound. ERR_INVALID. */
+enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
+                               int64_t *ret_wait_ms, struct err_text *text);
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
 
 /* ---- encode.c: the one encoder of rows (contract 5) ---- */
@@ -150,7 +154,14 @@ void encode_node_service(struct json *json, const struct catalog_service *servic
 void encode_service_node(struct json *json, const struct catalog_instance *instance,
                          const char *dc);
 void encode_check(struct json *json, const struct catalog_check *check);
-void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc);
+/* content_hash: NULL where it is not shown. */
+void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
+                          const char *content_hash);
+
+/* ---- content_hash.c ---- */
+
+#define HTTP_CONTENT_HASH "X-Consul-ContentHash"
+uint64_t http_content_hash(const struct catalog_service *service);
 
 /* ---- filters that several reads share ---- */
 

@@ -67,6 +67,13 @@ static void add(struct MHD_Response *response, const char *name, const char *val
     ASSERT(MHD_add_response_header(response, name, value) == MHD_YES);
 }
 
+/* One that the library does not take, such as a second Content-Length, is left out. */
+static void add_configured(struct MHD_Response *response, const struct str_map *headers) {
+    for (uint32_t i = 0; i < headers->count; i++) {
+        MHD_add_response_header(response, headers->v[i].key, headers->v[i].value);
+    }
+}
+
 static void add_meta(struct MHD_Response *response, const struct http_meta *meta) {
     char index[24];
     snprintf(index, sizeof index, "%llu", (unsigned long long)(meta->index ? meta->index : 1));
@@ -79,7 +86,6 @@ static void add_meta(struct MHD_Response *response, const struct http_meta *meta
 
 struct http_answer *http_answer_create(struct http_server *server, struct http_response *res,
                                        const struct http_meta *meta) {
-    (void)server;
     struct http_answer *answer = mem_calloc(1, sizeof *answer);
     size_t size = 0;
     char *body = buf_take(&res->body, &size);
@@ -98,6 +104,7 @@ struct http_answer *http_answer_create(struct http_server *server, struct http_r
     if (!res->no_endpoint) {
         add(response, "X-Consul-Default-ACL-Policy", "allow");
     }
+    add_configured(response, &server->config.response_headers);
     for (unsigned i = 0; i < res->header_count; i++) {
         add(response, res->headers[i].name, res->headers[i].value);
     }
@@ -190,6 +197,19 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 
 const char *http_exchange_header(struct http_exchange *exchange, const char *name) {
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+bool http_exchange_may_write(struct http_exchange *exchange) {
+    const struct http_config *config = &exchange->server->config;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    bool known = info != NULL && info->client_addr != NULL;
+    for (unsigned i = 0; known && i < config->write_from_count; i++) {
+        if (cidr_contains(&config->write_from[i], info->client_addr)) {
+            return true;
+        }
+    }
+    return config->write_from_count == 0;
 }
 
 void http_exchange_resume(struct http_exchange *exchange, enum http_state state) {
@@ -402,19 +422,13 @@ static void keep_alive(int fd) {
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
-static bool start_daemon(struct http_server *server, const struct addr *addr,
-                         struct err_text *text) {
-    char name[ADDR_TEXT_BYTES];
-    addr_format(addr, name);
-    int fd = addr_bind(addr, SOCK_STREAM, false, text);
-    if (fd < 0) {
-        return false;
-    }
-    keep_alive(fd);
+/* Takes the listening socket. */
+static bool start_daemon(struct http_server *server, int fd, bool v6, const char *name,
+                         const char *network, struct err_text *text) {
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO |
-                     (addr->any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0u);
+                     (v6 ? MHD_USE_IPv6 : 0u);
     struct MHD_Daemon *mhd = MHD_start_daemon(
-        flags, addr_port(addr), NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
+        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, server->config.threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)LIMIT_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
         connection_limit(server->config.listen_count), MHD_OPTION_THREAD_STACK_SIZE,
@@ -428,8 +442,33 @@ static bool start_daemon(struct http_server *server, const struct addr *addr,
     }
     server->daemons[server->daemon_count++] = (struct http_daemon){.mhd = mhd, .listening = -1};
     log_write(server->log, LOG_INFO, "agent",
-              "Starting server: address=%s network=tcp protocol=http", name);
+              "Starting server: address=%s network=%s protocol=http", name, network);
     return true;
+}
+
+static bool listen_at(struct http_server *server, const struct addr *addr, struct err_text *text) {
+    char name[ADDR_TEXT_BYTES];
+    addr_format(addr, name);
+    int fd = addr_bind(addr, SOCK_STREAM, false, text);
+    if (fd < 0) {
+        return false;
+    }
+    keep_alive(fd);
+    return start_daemon(server, fd, addr->any.sa_family == AF_INET6, name, "tcp", text);
+}
+
+static bool listen_all(struct http_server *server, struct err_text *text) {
+    const struct http_config *config = &server->config;
+    bool started = true;
+    for (unsigned i = 0; started && i < config->listen_count; i++) {
+        started = listen_at(server, &config->listen[i], text);
+    }
+    for (unsigned i = 0; started && i < config->path_count; i++) {
+        int fd = path_socket_listen(&config->paths[i], text);
+        started = fd >= 0 && start_daemon(server, fd, false, config->paths[i].path, "unix", text);
+        server->paths_bound += fd >= 0;
+    }
+    return started;
 }
 
 struct http_server *http_server_start(const struct http_config *config,
@@ -444,13 +483,12 @@ struct http_server *http_server_start(const struct http_config *config,
     rand_init(&server->rand, config->seed);
     server->timings = http_timings_create(config->metrics, backend->facts->node_name);
     server->clients = http_clients_create(config->connections_per_client);
-    server->daemons = mem_calloc(config->listen_count, sizeof *server->daemons);
+    server->daemons =
+        mem_calloc(config->listen_count + config->path_count + 1, sizeof *server->daemons);
     ASSERT(pthread_key_create(&server->cache_key, http_cache_destroy) == 0);
     bool started = http_hang_ups_open(server, text);
     server->worker = http_worker_start(server);
-    for (unsigned i = 0; started && i < config->listen_count; i++) {
-        started = start_daemon(server, &config->listen[i], text);
-    }
+    started = started && listen_all(server, text);
     if (!started) {
         http_server_destroy(server);
         return NULL;
@@ -488,6 +526,10 @@ bool http_server_drained(const struct http_server *server) {
     return atomic_load(&server->parked) == 0 && server->jobs == 0;
 }
 
+void http_server_set_connections_per_client(struct http_server *server, int64_t limit) {
+    http_clients_set_limit(server->clients, limit);
+}
+
 size_t http_server_parked(const struct http_server *server) {
     return atomic_load(&server->parked);
 }
@@ -501,6 +543,9 @@ void http_server_destroy(struct http_server *server) {
         if (server->daemons[i].listening >= 0) {
             close(server->daemons[i].listening);
         }
+    }
+    for (unsigned i = 0; i < server->paths_bound; i++) {
+        unlink(server->config.paths[i].path);
     }
     http_worker_stop(server->worker);
     http_hang_ups_close(server);

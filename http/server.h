@@ -92,6 +92,7 @@ struct http_server {
     struct log *log;
     struct http_daemon *daemons; /* a listen address each */
     unsigned daemon_count;
+    unsigned paths_bound;         /* of config.paths, from the first */
     struct http_clients *clients; /* connections by address */
     struct http_worker *worker;
     pthread_key_t cache_key; /* each HTTP thread's answers */
@@ -119,6 +120,9 @@ uint64_t http_answer_hash(struct http_answer *answer);
 /* Core's thread: the exchange goes on at the end of the turn. */
 void http_exchange_resume(struct http_exchange *exchange, enum http_state state);
 const char *http_exchange_header(struct http_exchange *exchange, const char *name);
+
+/* Whether the peer may use other methods than GET. */
+bool http_exchange_may_write(struct http_exchange *exchange);
 
 /* ---- dispatch.c ---- */
 
@@ -188,6 +192,7 @@ void http_streams_abort(struct http_server *server);
 /* ---- clients.c: connections by client address ---- */
 
 struct http_clients *http_clients_create(int64_t limit);
+void http_clients_set_limit(struct http_clients *clients, int64_t limit);
 void http_clients_destroy(struct http_clients *clients);
 /* Any thread. False: this one is over the limit; it counts all the same until it is closed. */
 bool http_clients_opened(struct http_clients *clients, const struct sockaddr *address);

@@ -203,8 +203,130 @@ def filters(args):
     agent.close()
 
 
+class Target:
+    """What the checks ask: tests/bench/check_target.c."""
+
+    def __init__(self, binary):
+        self.process = subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
+        self.port = int(self.process.stdout.readline())
+
+    def report(self):
+        """Since the last one: requests, different checks, the longest gap of one in ms."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return [int(word) for word in self.process.stdout.readline().split()]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def processes():
+    """(pid, parent, state, command line) of all."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", encoding="latin-1") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            with open(f"/proc/{name}/cmdline", encoding="latin-1") as file:
+                yield int(name), int(fields[1]), fields[0], file.read()
+        except OSError:
+            pass
+
+
+def find_scripts(agent, marker):
+    """How many processes are scripts of the agent, and the pids of zombies below the agent and its
+    helper: a moment of that is what every process has between its end and its parent's look."""
+    all_ = list(processes())
+    family = {agent.process.pid} | {p for p, parent, _, _ in all_ if parent == agent.process.pid}
+    return (sum(marker in line for _, _, _, line in all_),
+            {pid for pid, parent, state, _ in all_ if state == "Z" and parent in family})
+
+
+def http_checks(args):
+    count, interval = 10000, 10
+    agent = Agent(args.cairn)
+    agent.start()
+    target = Target(args.check_target)
+    time.sleep(1)
+    _, idle_kib = agent.memory()
+    writer = Writer(agent)
+    for i in range(count):
+        writer.put("/v1/agent/check/register", {
+            "Name": f"check {i}", "HTTP": f"http://127.0.0.1:{target.port}/{i}",
+            "Interval": f"{interval}s", "Timeout": "5s"})
+    writer.finish()
+    seen = 0
+    while seen < count:  # all have run, and told the catalog
+        time.sleep(interval)
+        seen = target.report()[1]
+    shares, gaps, rates, memory = [], [], [], []
+    for _ in range(3):
+        begin, cpu = time.monotonic(), agent.cpu_seconds()
+        time.sleep(2 * interval)
+        requests, different, gap = target.report()
+        took = time.monotonic() - begin
+        if different != count:
+            raise RuntimeError(f"{count - different} checks did not run in {took:.1f} s")
+        shares.append((agent.cpu_seconds() - cpu) / took * 100)
+        gaps.append(gap)
+        rates.append(requests / took)
+        memory.append((agent.memory()[1] - idle_kib) / 1024)
+    print(f"{count} HTTP checks of {interval} s: {', '.join(f'{r:.0f}' for r in rates)} runs/s, "
+          f"{', '.join(f'{s:.1f}' for s in shares)} % of a core (flat), latest by "
+          f"{', '.join(f'{(g - interval * 1000) / 1000:.2f}' for g in gaps)} s (at most 1), "
+          f"{', '.join(f'{m:.1f}' for m in memory)} MiB anonymous above idle (at most 40), "
+          f"{len(find_scripts(agent, 'no-script')[1])} zombies (none)")
+    agent.close()
+    target.close()
+
+
+def script_checks(args):
+    count, marker = 500, str(1000000 + os.getpid())
+    agent = Agent(args.cairn, {"enable_script_checks": True,
+                               "http_config": {"allow_write_http_from": ["127.0.0.0/8"]}})
+    agent.start()
+    writer = Writer(agent)
+    for i in range(count):
+        writer.put("/v1/agent/check/register", {
+            "Name": f"script {i}", "Interval": "5s", "Timeout": "1s",
+            "ScriptArgs": ["/bin/sh", "-c", f"sleep {marker} & sleep {marker}"]})
+    writer.finish()
+    begin, cpu = time.monotonic(), agent.cpu_seconds()
+    most = timed_out = 0
+    before, stayed = set(), set()
+    while timed_out < count:
+        time.sleep(0.2)
+        alive, dead = find_scripts(agent, marker)
+        most, stayed, before = max(most, alive), stayed | (before & dead), dead
+        timed_out = agent.get("/v1/agent/checks")[1].count(b"Timed out (1s) running check")
+    took = time.monotonic() - begin
+    share = (agent.cpu_seconds() - cpu) / took * 100
+    for i in range(count):
+        writer.put(f"/v1/agent/check/deregister/script%20{i}", {})
+    writer.finish()
+    begin = time.monotonic()
+    while find_scripts(agent, marker)[0] > 0 and time.monotonic() - begin < 10:
+        time.sleep(0.01)
+    gone = time.monotonic() - begin
+    left, dead = find_scripts(agent, marker)
+    print(f"{count} script checks that time out after 1 s: all told after {took:.1f} s, at most "
+          f"{most} processes of theirs at once, {share:.1f} % of a core in the agent; once "
+          f"deregistered, after {gone:.2f} s: {left} processes, {len(stayed | dead)} zombies "
+          f"that stayed for 0.2 s (none)")
+    agent.close()
+
+
+def checks(args):
+    http_checks(args)
+    sys.stdout.flush()
+    script_checks(args)
+
+
 BENCHES = {"lookup": lookup, "watchers": watchers, "idle": idle, "instances": instances,
-           "filter": filters}
+           "filter": filters, "checks": checks}
 
 
 def main():
@@ -212,6 +334,7 @@ def main():
     parser.add_argument("--cairn", required=True)
     parser.add_argument("--bare", required=True)
     parser.add_argument("--watch-client", required=True)
+    parser.add_argument("--check-target", required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--watchers", type=int, default=10000)

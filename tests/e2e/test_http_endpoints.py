@@ -246,10 +246,24 @@ class Reads(EndpointTest):
         self.refuses(400, "Invalid value for ?passing", "GET",
                      "/v1/health/service/db?passing=maybe")
 
+    def test_nothing_of_a_mesh(self):
+        for path in ("/v1/catalog/connect/", "/v1/health/connect/", "/v1/health/ingress/",
+                     "/v1/catalog/gateway-services/"):
+            for service in ("db", "nothing"):
+                reply = self.agent.get(path + service)
+                self.assertEqual((reply.status, reply.body), (200, b"[]"))
+                self.assertGreater(reply.index, 0)
+                self.assertEqual(reply.headers["X-Consul-KnownLeader"], "true")
+            self.refuses(400, "Missing %s name" % ("gateway" if "gateway" in path else "service"),
+                         "GET", path)
+
     def test_status(self):
         server = "%s:%d" % (self.agent.ip, self.agent.server_port)
         self.assertEqual(self.agent.get("/v1/status/leader").body, json.dumps(server).encode())
         self.assertEqual(self.agent.get("/v1/status/peers").json, [server])
+        for path in ("/v1/status/leader", "/v1/status/peers"):
+            self.assertEqual(self.agent.get(path + "?dc=DC1").status, 200)
+            self.refuses(500, "No path to datacenter", "GET", path + "?dc=elsewhere")
 
     def test_agent_self(self):
         got = self.agent.get("/v1/agent/self").json
@@ -318,6 +332,16 @@ class Reads(EndpointTest):
 
 
 class CatalogWrites(EndpointTest):
+    def test_weights_that_are_none(self):
+        """The Go client sends zeros for weights that its caller did not give."""
+        for weights in ({"Passing": 0, "Warning": 0}, {"Passing": 1, "Warning": -1}, {}):
+            self.put_ok("/v1/catalog/register", {
+                "Node": "lax", "Address": "192.0.2.1",
+                "Service": {"Service": "weighed", "Weights": weights}}, "true")
+            row, = self.agent.get("/v1/catalog/service/weighed").json
+            self.assertEqual(row["ServiceWeights"], {"Passing": 1, "Warning": 1})
+        self.forget("lax")
+
     def test_decoding(self):
         path = "/v1/catalog/register"
         failed = "Request decode failed: "

@@ -308,7 +308,8 @@ class End(AgentCase):
         pid = agent.get("/v1/agent/self").json["Config"]["NodeID"]
         for number in (signal.SIGPIPE, signal.SIGHUP):
             agent.process.send_signal(number)
-        eventually(lambda: b"restart it" in agent.printed("stdout"), "SIGHUP is answered in the log")
+        eventually(lambda: b"Configuration reloaded" in agent.printed("stdout"),
+                   "SIGHUP is answered in the log")
         self.assertEqual(agent.get("/v1/agent/self").json["Config"]["NodeID"], pid)
         agent.stop()
 

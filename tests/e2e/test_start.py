@@ -117,7 +117,7 @@ class StartErrors(StartTest):
         agent = self.new_agent()
         for name, text, part in (("bad.json", '{"server":', "bad.json"),
                                  ("bad.json", "[]", "bad.json"),
-                                 ("x.yaml", "a: b", "x.yaml"), ("x.hcl", "server = true", "x.hcl")):
+                                 ("x.yaml", "a: b", "x.yaml"), ("x.hcl", "server =", "x.hcl: At 1:9")):
             path = os.path.join(agent.folder, name)
             with open(path, "w", encoding="ascii") as file:
                 file.write(text)
@@ -141,7 +141,7 @@ class StartErrors(StartTest):
         for args, part in ((["-no-such-flag"], "flag provided but not defined: -no-such-flag"),
                            (["-http-port"], "flag needs an argument: -http-port"),
                            (["-http-port=abc"], 'invalid value "abc" for flag -http-port'),
-                           (["-server=perhaps"], 'invalid value "perhaps" for flag -server'),
+                           (["-server=perhaps"], 'invalid boolean value "perhaps" for -server'),
                            (["extra"], "Unexpected extra arguments: [extra]")):
             self.refuses(self.new_agent(args=args), part)
         agent = self.new_agent(args=["-node=by-flag", "-node-meta", "a:b", "--log-level=debug"])

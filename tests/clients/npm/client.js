@@ -1,0 +1,139 @@
+// The npm client on a tour of the agent.
+//
+//   node client.js HOST PORT SERVER_ADDRESS CHECKED_IP CHECKED_PORT CHECKED_URL
+//
+// Ends with 0 if the client got from every call what it should. Another program registers the
+// instances w1 and w2 of the service "woken" when it sees that this one waits for them.
+const assert = require("node:assert/strict");
+const Consul = require("consul");
+
+const [host, port, server, checkedIp, checkedPort, checkedUrl] = process.argv.slice(2);
+const DEADLINE_MS = 30000;
+const consul = new Consul({ host, port });
+
+// Resolves with the first result of the client's own watch that is as hoped for.
+function watched(method, options, hoped) {
+  return new Promise((resolve, reject) => {
+    const watch = consul.watch({ method, options: { wait: "60s", ...options }, backoffFactor: 10 });
+    const timer = setTimeout(() => {
+      watch.end();
+      reject(new Error(`not in time: ${JSON.stringify(options)}`));
+    }, DEADLINE_MS);
+    const finish = (settle, value) => {
+      clearTimeout(timer);
+      watch.end();
+      settle(value);
+    };
+    watch.on("change", (data) => hoped(data) && finish(resolve, data));
+    watch.on("error", (error) => finish(reject, error));
+  });
+}
+
+async function statusAndSelf() {
+  assert.equal(await consul.status.leader(), server);
+  assert.deepEqual(await consul.status.peers(), [server]);
+  const self = await consul.agent.self();
+  assert.equal(self.Config.NodeName, "n1");
+  assert.equal(self.Member.Name, "n1");
+  assert.deepEqual(await consul.catalog.datacenters(), ["dc1"]);
+}
+
+async function ttlService() {
+  const checkId = "service:db-1";
+  await consul.agent.service.register({
+    id: "db-1",
+    name: "db",
+    address: "192.0.2.9",
+    port: 5432,
+    tags: ["v1", "primary"],
+    meta: { zone: "a" },
+    check: { ttl: "60s", deregistercriticalserviceafter: "1h" },
+  });
+  assert.equal((await consul.agent.services())["db-1"].Port, 5432);
+  assert.equal((await consul.agent.checks())[checkId].Status, "critical");
+  const steps = { pass: "passing", fail: "critical", warn: "warning" };
+  for (const call of ["pass", "fail", "warn", "pass"]) {
+    await consul.agent.check[call]({ id: checkId, note: `note ${call}` });
+    const [check] = await consul.health.checks("db");
+    assert.deepEqual([check.Status, check.Output], [steps[call], `note ${call}`]);
+    const rows = await consul.health.service({ service: "db", passing: true });
+    assert.equal(rows.length, call === "pass" ? 1 : 0);
+    const state = await consul.health.state(steps[call]);
+    assert.ok(state.some((row) => row.CheckID === checkId));
+  }
+  assert.deepEqual((await consul.catalog.service.list()).db.sort(), ["primary", "v1"]);
+  const [row] = await consul.catalog.service.nodes({ service: "db", tag: "primary" });
+  assert.deepEqual(
+    [row.Node, row.ServiceAddress, row.ServicePort, row.ServiceMeta.zone],
+    ["n1", "192.0.2.9", 5432, "a"],
+  );
+  assert.deepEqual(await consul.catalog.service.nodes({ service: "db", tag: "v2" }), []);
+  assert.deepEqual((await consul.catalog.node.list()).map((node) => node.Node), ["n1"]);
+  assert.equal((await consul.catalog.node.services("n1")).Services["db-1"].Port, 5432);
+  const node = await consul.health.node("n1");
+  assert.deepEqual(node.map((check) => check.CheckID).sort(), ["serfHealth", checkId]);
+  assert.deepEqual(await consul.catalog.connect.nodes("db"), []); // no mesh, and no error
+  await consul.agent.service.deregister("db-1");
+  assert.deepEqual(await consul.agent.services(), {});
+  assert.deepEqual(await consul.catalog.service.list(), { consul: [] });
+}
+
+async function httpCheck() {
+  await consul.agent.service.register({
+    name: "web",
+    address: checkedIp,
+    port: Number(checkedPort),
+    check: { http: checkedUrl, interval: "1s", timeout: "2s" },
+  });
+  await watched(
+    consul.health.service,
+    { service: "web", passing: true },
+    (rows) => rows.length === 1,
+  );
+  await consul.agent.check.register({ id: "disk", name: "disk", ttl: "60s", notes: "of n1" });
+  await consul.agent.check.pass("disk");
+  assert.equal((await consul.agent.checks()).disk.Status, "passing");
+  await consul.agent.check.deregister("disk");
+  await consul.agent.service.deregister("web");
+}
+
+async function woken() {
+  await watched(consul.catalog.service.nodes, { service: "woken" }, (rows) => rows.length === 1);
+  const rows = await watched(
+    consul.health.service,
+    { service: "woken", passing: true },
+    (found) => found.length === 2,
+  );
+  assert.deepEqual(rows.map((row) => row.Service.ID), ["w1", "w2"]);
+}
+
+async function options() {
+  const all = [
+    { stale: true },
+    { consistent: true },
+    { dc: "dc1" },
+    { near: "_agent" },
+    { filter: 'Node == "n1"' },
+  ];
+  for (const how of all) {
+    assert.equal((await consul.catalog.node.list(how))[0].Node, "n1");
+  }
+  await assert.rejects(consul.catalog.node.list("elsewhere"), /No path to datacenter/);
+  await assert.rejects(consul.agent.check.pass("nothing"), /not found/i);
+}
+
+async function main() {
+  await statusAndSelf();
+  await ttlService();
+  await httpCheck();
+  await options();
+  await woken();
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,30 @@
+"""The npm package consul."""
+
+import os
+import unittest
+
+from clients import INSTALLED, ClientTest, program
+
+
+class NpmConsul(ClientTest):
+    def test_tour(self):
+        node = program("node")
+        script = os.path.join(INSTALLED, "npm", "client.js")
+        if not os.path.exists(script):
+            raise unittest.SkipTest("the npm package consul is not installed; "
+                                    "tests/clients/run.sh does it where npm is")
+        service = self.checked_service()
+
+        def register_both():
+            self.agent.register("woken", ID="w1", Port=1)
+            self.change_when_asked("/v1/health/service/woken.*index=[1-9]",
+                                   lambda: self.agent.register("woken", ID="w2", Port=2))
+
+        self.change_when_asked("/v1/catalog/service/woken.*index=[1-9]", register_both)
+        host, port = self.recorder.address
+        self.run_program(node, script, host, str(port),
+                         "%s:%d" % (self.agent.ip, self.agent.server_port),
+                         service.address[0], str(service.address[1]), service.url)
+
+
+del ClientTest

@@ -1,0 +1,178 @@
+/* The agent's own registrations: which checks belong together, and the clock of
+ * DeregisterCriticalServiceAfter (contract 11.5). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/duration.h"
+#include "catalog/local.h"
+
+struct fixture {
+    struct epoch *epoch;
+    struct local *local;
+    struct arena arena;
+};
+
+static int set_up(void **state) {
+    static struct fixture fixture;
+    fixture.epoch = epoch_create();
+    fixture.local = local_create(fixture.epoch, "n1");
+    arena_init(&fixture.arena);
+    *state = &fixture;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct fixture *fixture = *state;
+    local_destroy(fixture->local);
+    epoch_destroy(fixture->epoch);
+    arena_clear(&fixture->arena);
+    return 0;
+}
+
+static void set_service(struct fixture *fixture, const char *json, bool replace_checks) {
+    struct service_definition service;
+    struct err_text text;
+    assert_int_equal(definition_parse_service(json, strlen(json), &fixture->arena, &service, &text),
+                     ERR_OK);
+    local_set_service(fixture->local, &service, replace_checks);
+}
+
+static void set_check(struct fixture *fixture, const char *json) {
+    struct check_definition check;
+    struct err_text text;
+    assert_int_equal(definition_parse_check(json, strlen(json), &fixture->arena, &check, &text),
+                     ERR_OK);
+    assert_int_equal(local_set_check(fixture->local, &check, true), ERR_OK);
+}
+
+static bool append_id(const struct catalog_check *check, void *context) {
+    strcat(context, check->id);
+    strcat(context, " ");
+    return true;
+}
+
+static void assert_checks(struct fixture *fixture, const char *service_id, const char *ids) {
+    char got[256] = "";
+    local_walk_service_checks(local_next_view(fixture->local), service_id, append_id, got);
+    assert_string_equal(got, ids);
+    local_publish(fixture->local);
+    got[0] = '\0';
+    epoch_enter(fixture->epoch);
+    local_walk_service_checks(local_view(fixture->local), service_id, append_id, got);
+    epoch_exit(fixture->epoch);
+    assert_string_equal(got, ids);
+}
+
+static void test_checks_of_a_service(void **state) {
+    struct fixture *fixture = *state;
+    set_service(fixture, "{\"Name\": \"a\", \"Checks\": [{\"TTL\": \"1m\"}, {\"TTL\": \"1m\"}]}",
+                false);
+    set_service(fixture, "{\"Name\": \"a:1\"}", false);
+    set_check(fixture, "{\"Name\": \"node\", \"TTL\": \"1m\"}");
+    set_check(fixture, "{\"Name\": \"x\", \"TTL\": \"1m\", \"ServiceID\": \"a\"}");
+    assert_checks(fixture, "a", "service:a:1 service:a:2 x ");
+    assert_checks(fixture, "", "node ");
+    assert_checks(fixture, "a:1", "");
+
+    /* A new status changes the row that both trees show. */
+    local_update_check(fixture->local, "x", "passing", "fine");
+    struct local_view const *view = local_next_view(fixture->local);
+    assert_string_equal(local_get_check(view, "x")->status, "passing");
+    assert_checks(fixture, "a", "service:a:1 service:a:2 x ");
+
+    /* A check can move. */
+    set_check(fixture, "{\"Name\": \"x\", \"TTL\": \"1m\", \"ServiceID\": \"a:1\"}");
+    assert_checks(fixture, "a", "service:a:1 service:a:2 ");
+    assert_checks(fixture, "a:1", "x ");
+    set_check(fixture, "{\"Name\": \"x\", \"TTL\": \"1m\"}");
+    assert_checks(fixture, "a:1", "");
+    assert_checks(fixture, "", "node x ");
+    assert_int_equal(local_remove_check(fixture->local, "x"), ERR_OK);
+    assert_checks(fixture, "", "node ");
+
+    set_service(fixture, "{\"Name\": \"a\", \"Check\": {\"CheckID\": \"new\", \"TTL\": \"1m\"}}",
+                true);
+    assert_checks(fixture, "a", "new ");
+    assert_int_equal(local_remove_service(fixture->local, "a"), ERR_OK);
+    assert_checks(fixture, "a", "");
+    assert_checks(fixture, "", "node ");
+}
+
+static void append_overdue(const struct check_definition *definition, void *context) {
+    strcat(context, definition->id);
+    strcat(context, " ");
+}
+
+static void assert_overdue(struct fixture *fixture, int64_t now_s, const char *ids) {
+    char got[256] = "";
+    local_walk_overdue(fixture->local, now_s * 1000, 60 * DURATION_S, append_overdue, got);
+    assert_string_equal(got, ids);
+}
+
+static void test_overdue(void **state) {
+    struct fixture *fixture = *state;
+    set_service(
+        fixture,
+        "{\"Name\": \"a\", \"Checks\": ["
+        "{\"CheckID\": \"a1\", \"TTL\": \"1m\", \"DeregisterCriticalServiceAfter\": \"1s\"},"
+        "{\"CheckID\": \"a2\", \"TTL\": \"1m\", \"DeregisterCriticalServiceAfter\": \"2m\"},"
+        "{\"CheckID\": \"a3\", \"TTL\": \"1m\"}]}",
+        false);
+    /* Critical from the start, but nobody has said so yet. */
+    assert_overdue(fixture, 1000000, "");
+    const char *ids[] = {"a1", "a2", "a3"};
+    for (int i = 0; i < 3; i++) {
+        local_note_result(fixture->local, ids[i], true, 1000 * 1000);
+    }
+    assert_overdue(fixture, 1059, ""); /* a minute at least */
+    assert_overdue(fixture, 1060, "a1 ");
+    local_note_result(fixture->local, "a1", true, 1050 * 1000); /* still critical: no new start */
+    assert_overdue(fixture, 1060, "a1 ");
+    assert_overdue(fixture, 1120, "a1 a2 ");
+    local_note_result(fixture->local, "a1", false, 1100 * 1000);
+    assert_overdue(fixture, 1120, "a2 ");
+    local_note_result(fixture->local, "a1", true, 1110 * 1000);
+    assert_overdue(fixture, 1169, "a2 ");
+    assert_overdue(fixture, 1170, "a1 a2 ");
+    /* Registering it again starts it over. */
+    set_check(fixture, "{\"Name\": \"a2\", \"ServiceID\": \"a\", \"TTL\": \"1m\", "
+                       "\"DeregisterCriticalServiceAfter\": \"2m\"}");
+    assert_overdue(fixture, 1170, "a1 ");
+    local_note_result(fixture->local, "unknown", true, 1);
+}
+
+static void test_maintenance(void **state) {
+    struct fixture *fixture = *state;
+    struct check_definition check = definition_make_maintenance("", "", &fixture->arena);
+    assert_int_equal(local_set_check(fixture->local, &check, false), ERR_OK);
+    const struct catalog_check *row =
+        local_get_check(local_next_view(fixture->local), "_node_maintenance");
+    assert_string_equal(row->name, "Node Maintenance Mode");
+    assert_string_equal(row->type, "maintenance");
+    assert_string_equal(row->status, "critical");
+    assert_string_equal(row->interval, "");
+    assert_string_equal(row->notes, "Maintenance mode is enabled for this node, but no reason was "
+                                    "provided. This is a default message.");
+    set_service(fixture, "{\"Name\": \"a\"}", false);
+    check = definition_make_maintenance("a", "why", &fixture->arena);
+    assert_int_equal(local_set_check(fixture->local, &check, false), ERR_OK);
+    row = local_get_check(local_next_view(fixture->local), "_service_maintenance:a");
+    assert_string_equal(row->notes, "why");
+    assert_string_equal(row->service_name, "a");
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(test_checks_of_a_service),
+        CASE(test_overdue),
+        CASE(test_maintenance),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
