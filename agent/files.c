@@ -483,7 +483,7 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
             err = json != NULL ? loaders[folder](loading, json, size, &text)
                                : err_set(&text, ERR_CORRUPT, "its checksum is wrong");
         }
-        if (err == ERR_NOT_FOUND && folder == FOLDER_CHECKS) {
+        if (err == ERR_NOT_FOUND && folder == FOLDER_CHECKS && loading->unreadable == 0) {
             /* The agent was ended between the two files of a deregistration. Left there, the check
              * would come back with the next service of that id. */
             unlinkat(dirfd(dir), at->d_name, 0);
