@@ -443,11 +443,31 @@ static void unknown_text(struct decoder *d, struct buf *out) {
     buf_append_byte(out, '\0');
 }
 
+/* A copy in which each byte that does not belong is U+FFFD. */
+static const char *replace_invalid_utf8(struct arena *arena, const char *from, size_t size,
+                                        size_t *ret_size) {
+    const unsigned char *at = (const unsigned char *)arena_strndup(arena, from, size);
+    char *out = arena_alloc(arena, 3 * size + 1), *to = out;
+    for (const unsigned char *end = at + size; at < end;) {
+        size_t length = *at == '\0' ? 1 : str_utf8_length(at);
+        memcpy(to, length > 0 ? (const char *)at : "\xef\xbf\xbd", length > 0 ? length : 3);
+        to += length > 0 ? length : 3;
+        at += length > 0 ? length : 1;
+    }
+    *ret_size = (size_t)(to - out);
+    return out;
+}
+
 static enum err decode(struct decoder *d, const struct decode_spec *spec, const char *json,
                        size_t size, void *out) {
     json_error_t error;
     size_t flags = JSON_DECODE_ANY | (d->dialect == DECODE_BODY ? JSON_DISABLE_EOF_CHECK : 0);
     json_t *root = json_loadb(json, size, flags, &error);
+    if (root == NULL && d->dialect == DECODE_BODY &&
+        json_error_code(&error) == json_error_invalid_utf8) {
+        json = replace_invalid_utf8(d->arena, json, size, &size); /* as Go does */
+        root = json_loadb(json, size, flags, &error);
+    }
     if (root == NULL) {
         return syntax_error(d, &error, json, size);
     }

@@ -68,33 +68,6 @@ void json_array_end(struct json *json) {
     end(json, ']');
 }
 
-/* Length of the well-formed UTF-8 sequence at s (RFC 3629 section 4), 0 when it is not one. */
-static size_t utf8_length(const unsigned char *s) {
-    if (s[0] < 0xc2 || s[0] > 0xf4) {
-        return s[0] < 0x80 ? 1 : 0;
-    }
-    unsigned char low = 0x80, high = 0xbf;
-    size_t length = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (s[0] == 0xe0) {
-        low = 0xa0;
-    } else if (s[0] == 0xed) {
-        high = 0x9f;
-    } else if (s[0] == 0xf0) {
-        low = 0x90;
-    } else if (s[0] == 0xf4) {
-        high = 0x8f;
-    }
-    if (s[1] < low || s[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < length; i++) {
-        if (s[i] < 0x80 || s[i] > 0xbf) {
-            return 0;
-        }
-    }
-    return length;
-}
-
 /* 1 for bytes that can't stand as they are. */
 static const unsigned char special[256] = {
     [0 ... 0x1f] = 1, ['"'] = 1, ['\\'] = 1, ['<'] = 1, ['>'] = 1, ['&'] = 1, [0x80 ... 0xff] = 1,
@@ -113,7 +86,7 @@ static const unsigned char *write_special(struct buf *out, const unsigned char *
         buf_append_format(out, "\\u%04x", *s);
         return s + 1;
     }
-    size_t length = utf8_length(s);
+    size_t length = str_utf8_length(s);
     if (length == 0) {
         buf_append_str(out, "\\ufffd");
         return s + 1;

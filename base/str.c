@@ -97,3 +97,29 @@ bool str_parse_bool(const char *s, bool *ret_value) {
     }
     return false;
 }
+
+size_t str_utf8_length(const unsigned char *s) {
+    if (s[0] < 0xc2 || s[0] > 0xf4) {
+        return s[0] < 0x80 ? 1 : 0;
+    }
+    unsigned char low = 0x80, high = 0xbf;
+    size_t length = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (s[0] == 0xe0) {
+        low = 0xa0;
+    } else if (s[0] == 0xed) {
+        high = 0x9f;
+    } else if (s[0] == 0xf0) {
+        low = 0x90;
+    } else if (s[0] == 0xf4) {
+        high = 0x8f;
+    }
+    if (s[1] < low || s[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < length; i++) {
+        if (s[i] < 0x80 || s[i] > 0xbf) {
+            return 0;
+        }
+    }
+    return length;
+}

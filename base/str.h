@@ -45,4 +45,8 @@ bool str_parse_u64(const char *s, uint64_t *ret_value);
 /* 1 t T TRUE true True 0 f F FALSE false False. */
 bool str_parse_bool(const char *s, bool *ret_value);
 
+/* Length of the well-formed UTF-8 sequence that NUL-terminated s starts with (RFC 3629 section 4),
+ * 0 when it is none. */
+size_t str_utf8_length(const unsigned char *s);
+
 #endif

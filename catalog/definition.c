@@ -95,6 +95,8 @@ static const struct decode_field check_fields[] = {
     CHECK_FIELD(failures_before_critical, "FailuresBeforeCritical", DECODE_INT,
                 "failures_before_critical"),
     CHECK_FIELD(output_bytes_max, "OutputMaxSize", DECODE_INT, "output_max_size"),
+    CHECK_FIELD(name_space, "Namespace", DECODE_STR, NULL),
+    CHECK_FIELD(partition, "Partition", DECODE_STR, NULL),
     {.name = "ProxyHTTP", .kind = DECODE_IGNORE},
     {.name = "ProxyGRPC", .kind = DECODE_IGNORE},
 };
@@ -196,6 +198,13 @@ static size_t definition_bytes(const struct check_definition *c) {
         bytes += str_list_bytes(&pair->values);
     }
     return bytes + str_list_bytes(&c->script_args);
+}
+
+/* The strings live in the request only, so they go once they are judged. */
+static enum err take_tenancy(struct check_definition *check, struct err_text *text) {
+    enum err err = definition_judge_tenancy(check->name_space, check->partition, text);
+    check->name_space = check->partition = NULL;
+    return err;
 }
 
 enum err check_definition_validate(struct check_definition *c, struct err_text *text) {
@@ -579,6 +588,9 @@ static enum err take_checks(const struct service_input *in, struct arena *arena,
         if (judge_check_id(check, text) != ERR_OK) {
             return ERR_INVALID;
         }
+        if (take_tenancy(check, text) != ERR_OK) {
+            return ERR_INVALID;
+        }
         if (check_definition_validate(check, text) != ERR_OK) {
             err_prefix(text, "Invalid check");
             return ERR_INVALID;
@@ -633,6 +645,9 @@ enum err definition_finish_check(struct check_definition *check, struct err_text
         check->id = check->name;
     }
     if (judge_check_id(check, text) != ERR_OK) {
+        return ERR_INVALID;
+    }
+    if (take_tenancy(check, text) != ERR_OK) {
         return ERR_INVALID;
     }
     if (check_definition_validate(check, text) != ERR_OK) {

@@ -60,6 +60,8 @@ struct check_definition {
     int64_t interval_ns, timeout_ns, ttl_ns, deregister_critical_after_ns; /* 0 = unset */
     int64_t success_before_passing, failures_before_warning, failures_before_critical;
     int64_t output_bytes_max; /* 0 = unset */
+
+    const char *name_space, *partition; /* as decoded; NULL once judged */
 };
 
 /* The check of maintenance mode (contract 10.6) of a service, "" = the node. reason "" = the

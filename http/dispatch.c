@@ -53,6 +53,11 @@ static void read_filtered(const struct http_route *route, struct http_request *r
     }
 }
 
+/* Health of a service tells none (contract 4.3). */
+static bool tells_meta_on_errors(const struct http_route *route) {
+    return strcmp(route->pattern, "/v1/health/service/") != 0;
+}
+
 static struct http_answer *read_answer(struct http_server *server, const struct http_route *route,
                                        struct http_request *req, const struct http_query *query,
                                        const struct catalog_view *view) {
@@ -71,7 +76,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
         http_response_text(&res, 500, "No cluster leader");
     }
     if (res.status == 500) {
-        meta.present = strcmp(route->pattern, "/v1/health/service/") != 0;
+        meta.present = tells_meta_on_errors(route);
         meta.index = 1;
         meta.known_leader = false;
     }
@@ -180,6 +185,10 @@ static enum http_verdict dispatch_read(struct http_exchange *exchange, struct ht
                                     exchange->server->config.query_wait_max_ms, &query, &text);
     if (err != ERR_OK) {
         http_response_error(res, err, &text);
+        if (err == ERR_REFUSED && tells_meta_on_errors(exchange->route)) {
+            struct http_meta meta = {.present = true, .index = 1, .consistency = "leader"};
+            exchange->answer = http_answer_create(exchange->server, res, &meta);
+        }
         return HTTP_ANSWERED;
     }
     if (!read_or_wait(exchange, req, &query)) {
@@ -371,6 +380,11 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     }
     if (is_write(method) && !http_exchange_may_write(exchange)) {
         http_response_text(res, 403, "Access is restricted");
+        return HTTP_ANSWERED;
+    }
+    struct err_text text;
+    if (http_query_judge_tenancy(req, &text) != ERR_OK) {
+        http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
     if (route->read != NULL) {

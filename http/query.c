@@ -3,7 +3,7 @@
 #include "base/duration.h"
 #include "http/request.h"
 
-static enum err parse_tenancy(const struct http_request *req, struct err_text *text) {
+enum err http_query_judge_tenancy(const struct http_request *req, struct err_text *text) {
     const char *name_space = str_or_empty(http_request_param(req, "ns"));
     const char *partition = str_or_empty(http_request_param(req, "partition"));
     if (*name_space != '\0' && strcmp(name_space, "default") != 0) {
@@ -84,7 +84,7 @@ enum err http_query_parse(const struct http_request *req, int64_t wait_default_m
     if (query.wait_ms > wait_max_ms) {
         query.wait_ms = wait_max_ms;
     }
-    enum err err = parse_tenancy(req, text);
+    enum err err = http_query_judge_tenancy(req, text);
     if (err == ERR_OK) {
         err = parse_consistency(req, &query, text);
     }

@@ -145,6 +145,8 @@ enum err http_filter_parse(struct http_request *req, enum filter_rows rows, stru
 /* ?wait alone, with its default and its bound. ERR_INVALID. */
 enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
                                int64_t *ret_wait_ms, struct err_text *text);
+/* ?ns and ?partition, of every endpoint: none but the default one exists. */
+enum err http_query_judge_tenancy(const struct http_request *req, struct err_text *text);
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
 
 /* ---- encode.c: the one encoder of rows (contract 5) ---- */

@@ -331,6 +331,31 @@ class Reads(EndpointTest):
                          .headers["X-Consul-Effective-Consistency"], "stale")
 
 
+class Tenancy(EndpointTest):
+    def test_everywhere(self):
+        """None but the default one exists, on reads, writes and the agent's own."""
+        for method, path in (("GET", "/v1/catalog/nodes"), ("GET", "/v1/agent/services"),
+                             ("PUT", "/v1/agent/service/register"),
+                             ("PUT", "/v1/agent/check/pass/x")):
+            reply = self.agent.request(method, path + "?ns=foo", b"{}" if method == "PUT" else None)
+            self.assertEqual(reply.status, 400, path)
+            self.assertEqual(reply.body, b'Invalid query parameter: "ns" - Namespaces are a Consul '
+                                         b'Enterprise feature')
+        self.assertEqual(self.agent.get("/v1/agent/services?ns=default").status, 200)
+        for name, status in (("", 200), ("default", 200), ("other", 400)):
+            reply = self.agent.put("/v1/agent/check/register", json.dumps(
+                {"Name": "tenant", "TTL": "10m", "Namespace": name, "Partition": ""}).encode())
+            self.assertEqual(reply.status, status, name)
+        self.agent.must_put("/v1/agent/check/deregister/tenant")
+
+    def test_meta_of_an_unknown_datacenter(self):
+        reply = self.agent.get("/v1/catalog/nodes?dc=nowhere")
+        self.assertEqual((reply.status, reply.headers["X-Consul-Index"],
+                          reply.headers["X-Consul-KnownLeader"]), (500, "1", "false"))
+        self.assertNotIn("X-Consul-Index",
+                         self.agent.get("/v1/health/service/web?dc=nowhere").headers)
+
+
 class CatalogWrites(EndpointTest):
     def test_weights_that_are_none(self):
         """The Go client sends zeros for weights that its caller did not give."""
@@ -352,13 +377,17 @@ class CatalogWrites(EndpointTest):
                              (b'{"Namespace":"team","Node":"x"}', 'json: unknown field "Namespace" '
                               '- Namespaces are a Consul Enterprise feature')):
             self.refuses(400, failed + detail, "PUT", path, body)
+        # What is no UTF-8 is replaced, as Go does, and not refused.
+        self.refuses(500, "Must provide address if SkipNodeUpdate is not set", "PUT", path,
+                     b'{"Node":"\xff"}')
         for body, part in ((b'{"Node":7}', "cannot unmarshal number"),
                            (b'{"Node":true}', "cannot unmarshal bool"),
                            (b'{"Service":[]}', "cannot unmarshal array"),
                            (b'{"Service":{"Port":"80"}}', "cannot unmarshal string"),
                            (b'{"Service":{"Port":70000}}', ""), (b'{"Service":{"Port":-1}}', ""),
                            (b'{"Service":{"Port":1.5}}', ""), (b'[]', "cannot unmarshal array"),
-                           (b'"x"', "cannot unmarshal string"), (b'{"Node":"\xff"}', ""), (b"[" * 100000, ""), (b'{"a":' * 100000, "")):
+                           (b'"x"', "cannot unmarshal string"), (b"[" * 100000, ""),
+                           (b'{"a":' * 100000, "")):
             with self.subTest(body=body[:40]):
                 reply = self.agent.put(path, body)
                 self.assertEqual(reply.status, 400)
