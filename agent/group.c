@@ -267,7 +267,6 @@ static void append(struct group *group, const struct raft_append *append,
             batch->entries[i].payload = proposal->data;
             batch->entries[i].size = (uint32_t)proposal->size;
             proposal->data = NULL;
-            proposal->index = append->first + i;
             proposal = proposal->next;
         }
     }

@@ -47,7 +47,6 @@ struct group_proposal {
     struct group_proposal *next;
     uint8_t *data; /* NULL: the command did not fit into an entry; answered ERR_TOO_LARGE */
     size_t size;
-    uint64_t index;        /* of its entry, once it is appended */
     enum err result;       /* of its apply, until the view that shows it is published */
     struct err_text *text; /* NULL: nothing to say; the group's */
     struct metric *timing; /* samples the time until the answer; NULL: nothing does */

@@ -46,7 +46,6 @@ struct backend_call {
     struct err_text text; /* the contract's sentence when it failed */
     void (*done)(struct backend_call *call); /* runs once, on the core's thread */
     void *context;                           /* the caller's */
-    struct backend_call *next;               /* the backend's while it has the call */
 };
 
 /* Facts about this agent that do not change while it runs. */

@@ -58,7 +58,5 @@ void http_server_destroy(struct http_server *server);
 
 /* Any thread; connections that are open keep on. */
 void http_server_set_connections_per_client(struct http_server *server, int64_t limit);
-/* Requests parked at present. Any thread. */
-size_t http_server_parked(const struct http_server *server);
 
 #endif

@@ -530,10 +530,6 @@ void http_server_set_connections_per_client(struct http_server *server, int64_t 
     http_clients_set_limit(server->clients, limit);
 }
 
-size_t http_server_parked(const struct http_server *server) {
-    return atomic_load(&server->parked);
-}
-
 void http_server_destroy(struct http_server *server) {
     if (server == NULL) {
         return;
