@@ -6,13 +6,11 @@
 #include "agent/group_internal.h"
 #include "base/assert.h"
 #include "base/container.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
-#define RETRY_MS 500 /* of an append that found the disk full */
-#define STOP_MS 1000 /* each for log and snapshot thread: 2 s in all */
-
-static const struct err_text no_leader = {"No cluster leader"};
+#define STOP_MS 1000 /* each for log, snapshot and reading thread: 3 s at worst */
 
 /* ---- what others see ---- */
 
@@ -24,11 +22,34 @@ bool group_had_leader(const struct group *group) {
     return atomic_load_explicit(&group->had_leader, memory_order_acquire);
 }
 
+bool group_leads(const struct group *group) {
+    return atomic_load_explicit(&group->leads, memory_order_acquire);
+}
+
+bool group_may_read(const struct group *group) {
+    int64_t until_ms = atomic_load_explicit(&group->lease_at_ms, memory_order_acquire);
+    return until_ms == INT64_MAX || (until_ms > 0 && clock_monotonic_ms() < until_ms);
+}
+
+int64_t group_contact_ms(const struct group *group) {
+    int64_t at_ms = atomic_load_explicit(&group->contact_at_ms, memory_order_relaxed);
+    if (at_ms == INT64_MAX) {
+        return 0;
+    }
+    int64_t now_ms = clock_monotonic_ms();
+    return at_ms <= 0 ? -1 : now_ms > at_ms ? now_ms - at_ms : 0;
+}
+
+const struct raft_id *group_self(const struct group *group) {
+    return &group->self;
+}
+
 void group_get_status(const struct group *group, struct group_status *ret_status) {
     struct group *writable = (struct group *)(uintptr_t)group;
     pthread_mutex_lock(&writable->status_mutex);
     *ret_status = group->status;
     pthread_mutex_unlock(&writable->status_mutex);
+    ret_status->contact_ms = group_contact_ms(group);
 }
 
 void group_refresh_status(struct group *group) {
@@ -43,156 +64,65 @@ void group_refresh_status(struct group *group) {
         .snapshot_index = raft.snapshot_index,
         .snapshot_term = raft.snapshot_term,
         .configuration_index = raft.configuration_index,
-        .leader = atomic_load(&group->has_leader),
+        .role = raft.role,
+        .leader = group_leads(group),
+        .leader_known = raft.leader_known,
+        .leader_id = raft.leader,
     };
     pthread_mutex_unlock(&group->status_mutex);
+    int64_t contact_ms = (int64_t)raft.leader_contact_at_ms;
+    atomic_store_explicit(&group->contact_at_ms,
+                          raft.role == RAFT_LEADER ? INT64_MAX : contact_ms,
+                          memory_order_relaxed);
 }
 
-/* Leadership counts for others once everything committed is applied here (Ongaro 6.4). */
+/* ---- leadership ---- */
+
+static void publish_lease(struct group *group) {
+    int64_t until_ms = !group_leads(group)                 ? 0
+                       : group->lease_until_ms == RAFT_NEVER ? INT64_MAX
+                                                             : (int64_t)group->lease_until_ms;
+    atomic_store_explicit(&group->lease_at_ms, until_ms, memory_order_release);
+}
+
+static void log_leader(struct group *group) {
+    const struct peer *peer = group_find_peer(group, &group->leader);
+    char id[UUID_TEXT_BYTES];
+    uuid_format(&group->leader.node, id);
+    log_write(group->config.log, LOG_INFO, "agent.server", "New leader elected: payload=%s",
+              peer != NULL ? peer->server.name : id);
+}
+
+/* This server's leadership counts for others once all is applied here that was committed when it
+ * became ready (Ongaro 6.4). */
 void group_judge_leadership(struct group *group) {
-    bool leader = group->leader_ready && group->applied >= group->apply_to && !group->disk_failed &&
-                  !group->applying_failed;
-    if (leader == atomic_load(&group->has_leader)) {
-        return;
-    }
-    atomic_store(&group->has_leader, leader);
-    if (leader) {
+    bool leads = group->leader_ready && group->applied >= group->lead_from && !group->disk_failed &&
+                 !group->applying_failed;
+    bool known = leads || (group->role != RAFT_LEADER && group->leader_known);
+    bool led = group_leads(group), knew = group_has_leader(group);
+    atomic_store(&group->leads, leads);
+    atomic_store(&group->has_leader, known);
+    publish_lease(group);
+    if (known) {
         atomic_store(&group->had_leader, true);
-        log_write(group->config.log, LOG_INFO, "agent.server", "cluster leadership acquired");
-        log_write(group->config.log, LOG_INFO, "agent.server", "New leader elected");
-    } else {
-        log_write(group->config.log, LOG_WARN, "agent.server", "cluster leadership lost");
     }
-    group->config.leader_changed(group->config.context, leader);
-}
-
-/* ---- proposals ---- */
-
-void group_queue_answer(struct group *group, struct group_proposal *proposal, enum err err,
-                        const struct err_text *text) {
-    free(proposal->data); /* of one that was never appended */
-    proposal->data = NULL;
-    proposal->next = NULL;
-    proposal->result = err;
-    proposal->text = err != ERR_OK ? mem_memdup(text, sizeof *text) : NULL;
-    *group->applied_last = proposal;
-    group->applied_last = &proposal->next;
-}
-
-/* A client that is answered can read its write: the view comes first. */
-void group_answer_applied(struct group *group) {
-    static const struct err_text nothing = {""};
-    struct group_proposal *proposal = group->applied_list;
-    group->applied_list = NULL;
-    group->applied_last = &group->applied_list;
-    while (proposal != NULL) {
-        struct group_proposal *next = proposal->next;
-        struct err_text *text = proposal->text;
-        if (proposal->timing != NULL) {
-            metric_sample(proposal->timing,
-                          metrics_ms_since(proposal->proposed_at_ns, metrics_clock_ns()));
-        }
-        proposal->done(proposal, proposal->result, text != NULL ? text : &nothing);
-        free(text);
-        proposal = next;
+    if (leads != led) {
+        log_write(group->config.log, leads ? LOG_INFO : LOG_WARN, "agent.server",
+                  "cluster leadership %s", leads ? "acquired" : "lost");
+        group->config.leader_changed(group->config.context, leads);
+        group_members_note(group);
+    }
+    if (known && (!knew || !raft_id_equal(&group->leader, &group->logged_leader))) {
+        group->logged_leader = group->leader;
+        log_leader(group);
+        group_forward_leader_changed(group);
+    }
+    if (known != knew) {
+        group->config.leader_known(group->config.context, known);
     }
 }
 
-void group_propose(struct group *group, struct group_proposal *proposal) {
-    struct err_text text = {""};
-    enum err err = ERR_OK;
-    proposal->next = NULL;
-    proposal->proposed_at_ns = metrics_clock_ns();
-    if (group->closing) {
-        err = err_set(&text, ERR_CLOSED, "the agent is stopping");
-    } else if (group->disk_failed) {
-        err = err_set(&text, ERR_NO_LEADER, "No cluster leader");
-    } else if (proposal->data == NULL || proposal->size > LIMIT_ENTRY_BYTES) {
-        err = err_set(&text, ERR_TOO_LARGE, "the request is larger than a log entry may be");
-    } else if (group->waiting_count >= LIMIT_PROPOSALS_PENDING) {
-        err = err_set(&text, ERR_OVERLOADED, "too many writes are waiting");
-    } else if (group->storage != NULL && !storage_has_space(group->storage)) {
-        err = err_set(&text, ERR_NO_SPACE, "the disk of the data directory is full");
-        group_maybe_snapshot(group); /* a compacted log may make room */
-    }
-    if (err != ERR_OK) {
-        group_queue_answer(group, proposal, err, &text);
-        return;
-    }
-    *group->waiting_last = proposal;
-    group->waiting_last = &proposal->next;
-    group->waiting_count++;
-}
-
-static struct group_proposal *take_waiting(struct group *group, uint32_t count) {
-    struct group_proposal *first = group->waiting, *last = first;
-    for (uint32_t i = 1; i < count; i++) {
-        last = last->next;
-    }
-    group->waiting = last->next;
-    if (group->waiting == NULL) {
-        group->waiting_last = &group->waiting;
-    }
-    last->next = NULL;
-    group->waiting_count -= count;
-    return first;
-}
-
-static void answer_list(struct group *group, struct group_proposal *proposal, enum err err,
-                        const struct err_text *text) {
-    while (proposal != NULL) {
-        struct group_proposal *next = proposal->next;
-        group_queue_answer(group, proposal, err, text);
-        proposal = next;
-    }
-}
-
-static void clear_waiting(struct group *group, enum err err, const struct err_text *text) {
-    if (group->waiting != NULL) {
-        answer_list(group, take_waiting(group, (uint32_t)group->waiting_count), err, text);
-    }
-}
-
-/* What is in the log and not applied: nobody can say what becomes of it. */
-static void answer_appended(struct group *group, enum err err, const struct err_text *text) {
-    for (struct batch *batch = group->batches; batch != NULL; batch = batch->next) {
-        answer_list(group, batch->proposals, err, text);
-        batch->proposals = NULL;
-    }
-}
-
-/* ---- appends ---- */
-
-void group_free_batch(struct batch *batch) {
-    for (uint32_t i = 0; i < batch->count; i++) {
-        free((void *)(uintptr_t)batch->entries[i].payload);
-    }
-    free(batch->entries);
-    free(batch);
-}
-
-static void batch_back(struct loop_task *task);
-
-/* Log thread. */
-static void batch_done(void *context, enum err result, const char *message) {
-    struct batch *batch = context;
-    batch->err = result;
-    err_set(&batch->text, result, "%s", message != NULL ? message : "");
-    loop_post(batch->group->config.loop, &batch->task);
-}
-
-static void send_batch(struct group *group, struct batch *batch) {
-    batch->task.run = batch_back;
-    batch->refused = false;
-    batch->sent_at_ns = metrics_clock_ns();
-    group->appends_under_way++;
-    if (group->storage != NULL) {
-        storage_append(group->storage, batch->entries, batch->count, batch_done, batch);
-    } else {
-        batch->err = ERR_OK;
-        loop_post(group->config.loop, &batch->task);
-    }
-}
+/* ---- hard state ---- */
 
 void group_fail_disk(struct group *group, const char *message) {
     if (group->disk_failed) {
@@ -205,108 +135,10 @@ void group_fail_disk(struct group *group, const char *message) {
     group->disk_failed = true;
     struct err_text text;
     err_set(&text, ERR_IO, "the disk failed: %.256s", message);
-    answer_appended(group, ERR_IO, &text);
-    clear_waiting(group, ERR_IO, &text);
+    group_answer_appended(group, ERR_IO, &text);
     struct raft_event event = {.kind = RAFT_EVENT_DISK_FAILED};
     group_step(group, &event);
 }
-
-static void retry_refused(struct loop_timer *timer) {
-    struct group *group = CONTAINER_OF(timer, struct group, retry_timer);
-    group->retrying = false;
-    for (struct batch *batch = group->batches; batch != NULL; batch = batch->next) {
-        if (batch->refused) {
-            send_batch(group, batch);
-        }
-    }
-}
-
-static void batch_back(struct loop_task *task) {
-    struct batch *batch = CONTAINER_OF(task, struct batch, task);
-    struct group *group = batch->group;
-    group->appends_under_way--;
-    if (group->closing) {
-        return;
-    }
-    if (batch->err == ERR_NO_SPACE) {
-        batch->refused = true;
-    } else if (batch->err != ERR_OK) {
-        group_fail_disk(group, batch->text.s);
-    } else {
-        const struct store_entry *last = &batch->entries[batch->count - 1];
-        struct raft_event event = {.kind = RAFT_EVENT_PERSISTED,
-                                   .persisted = {.term = last->term, .index = last->index}};
-        batch->persisted = true;
-        metric_sample(group->metrics.dispatch_log,
-                      metrics_ms_since(batch->sent_at_ns, metrics_clock_ns()));
-        metric_set(group->metrics.dispatch_logs, batch->count);
-        group_step(group, &event);
-    }
-    if (batch->refused && group->appends_under_way == 0 && !group->retrying) {
-        log_write(group->config.log, LOG_ERROR, MODULE,
-                  "the disk is full, writes wait until there is space");
-        group->retrying = true;
-        loop_timer_start(group->config.loop, &group->retry_timer,
-                         loop_now_ms(group->config.loop) + RETRY_MS);
-    }
-}
-
-static void append(struct group *group, const struct raft_append *append,
-                   struct group_proposal *proposals) {
-    struct batch *batch = mem_calloc(1, sizeof *batch);
-    batch->group = group;
-    batch->count = append->count;
-    batch->appended_at_ns = metrics_clock_ns();
-    batch->entries = mem_calloc(append->count, sizeof *batch->entries);
-    batch->proposals = proposals;
-    struct group_proposal *proposal = proposals;
-    for (uint32_t i = 0; i < append->count; i++) {
-        batch->entries[i] = (struct store_entry){
-            .index = append->first + i, .term = append->term, .kind = (uint8_t)append->kind};
-        if (append->kind == RAFT_ENTRY_COMMAND) {
-            batch->entries[i].payload = proposal->data;
-            batch->entries[i].size = (uint32_t)proposal->size;
-            proposal->data = NULL;
-            proposal = proposal->next;
-        }
-    }
-    if (append->kind == RAFT_ENTRY_COMMAND) {
-        metric_count(group->metrics.apply, append->count);
-    }
-    if (append->kind == RAFT_ENTRY_CONFIGURATION) {
-        struct buf out;
-        size_t size = 0;
-        buf_init(&out, RAFT_CONFIGURATION_BYTES_MAX);
-        raft_configuration_encode(&group->bootstrap, &out);
-        batch->entries[0].payload = buf_take(&out, &size);
-        batch->entries[0].size = (uint32_t)size;
-    }
-    *group->batches_last = batch;
-    group->batches_last = &batch->next;
-    send_batch(group, batch);
-}
-
-void group_turn_end(struct group *group) {
-    group_answer_applied(
-        group); /* refused ones; what was applied is answered right after its publish */
-    while (group->waiting != NULL) {
-        uint32_t count = group->waiting_count < LIMIT_PROPOSALS_PER_TURN
-                             ? (uint32_t)group->waiting_count
-                             : LIMIT_PROPOSALS_PER_TURN;
-        struct raft_output output;
-        struct raft_event event = {.kind = RAFT_EVENT_PROPOSE, .propose = {.count = count}};
-        if (!group_has_leader(group) ||
-            raft_step(group->raft, (uint64_t)loop_now_ms(group->config.loop), &event, &output) !=
-                ERR_OK) {
-            clear_waiting(group, ERR_NO_LEADER, &no_leader);
-            return;
-        }
-        ASSERT(output.append.count == count && !output.write_hard_state);
-        append(group, &output.append, take_waiting(group, count));
-    }
-}
-
-/* ---- hard state ---- */
 
 static void vote_back(struct loop_task *task) {
     struct vote_write *write = CONTAINER_OF(task, struct vote_write, task);
@@ -353,14 +185,34 @@ static void on_raft_timer(struct loop_timer *timer) {
     group_step(group, &event);
 }
 
-static void follow_output(struct group *group, const struct raft_output *output) {
+static void note_role(struct group *group, const struct raft_output *output) {
+    static const struct err_text lost = {"leadership lost while committing log"};
+    if (output->role != group->role) {
+        log_write(group->config.log, LOG_INFO, MODULE, "entering %s state: term=%llu",
+                  raft_role_name(output->role), (unsigned long long)output->term);
+        group_metrics_role(&group->metrics, output->role);
+        if (group->role == RAFT_LEADER) {
+            group_answer_appended(group, ERR_TIMEOUT, &lost);
+        }
+    }
+    group->role = output->role;
+    group->leader_known = output->leader_known;
+    if (output->leader_known) {
+        group->leader = output->leader;
+    }
+}
+
+/* The order of raft.h. */
+void group_follow(struct group *group, const struct raft_output *output,
+                  struct group_proposal *proposals) {
     if (output->write_hard_state) {
         write_hard_state(group, &output->hard_state);
     }
+    group_cut(group, output);
     if (output->append.count > 0) {
-        append(group, &output->append, NULL);
+        group_append(group, &output->append, proposals);
     }
-    group->leader_ready = output->leader_ready;
+    group_send(group, output);
     if (output->apply_first <= output->apply_last && output->apply_last > group->apply_to) {
         group->apply_to = output->apply_last;
         group_post_apply(group);
@@ -369,16 +221,22 @@ static void follow_output(struct group *group, const struct raft_output *output)
         group->compacting = true;
         storage_compact(group->storage, output->compact_to, group_compact_done, group);
     }
-    if (output->role_changed) {
-        log_write(group->config.log, LOG_INFO, MODULE, "entering %s state: term=%llu",
-                  raft_role_name(output->role), (unsigned long long)output->term);
-        group_metrics_role(&group->metrics, output->role);
-        if (output->role != RAFT_LEADER) {
-            static const struct err_text lost = {"leadership lost while committing log"};
-            answer_appended(group, ERR_TIMEOUT, &lost);
-        }
-        group_judge_leadership(group);
+    if (output->snapshot_piece) {
+        group_install_piece(group);
     }
+    if (output->install) {
+        group_install(group, output);
+    }
+    if (output->leader_ready && !group->leader_ready) {
+        group->lead_from = output->commit;
+    }
+    group->leader_ready = output->leader_ready;
+    group->lease_until_ms = output->lease_until_ms;
+    if (output->role_changed) {
+        note_role(group, output);
+    }
+    group_judge_leadership(group);
+    group_take_reads(group, output);
     if (output->deadline_at_ms != RAFT_NEVER) {
         loop_timer_start(group->config.loop, &group->raft_timer, (int64_t)output->deadline_at_ms);
     } else {
@@ -387,16 +245,22 @@ static void follow_output(struct group *group, const struct raft_output *output)
     group_refresh_status(group);
 }
 
-void group_step(struct group *group, const struct raft_event *event) {
+enum err group_step(struct group *group, const struct raft_event *event) {
     struct raft_output output;
     uint64_t now_ms = (uint64_t)loop_now_ms(group->config.loop);
     enum err err = raft_step(group->raft, now_ms, event, &output);
-    if (err != ERR_OK) {
-        log_write(group->config.log, LOG_ERROR, MODULE, "the core refused an event: error=\"%s\"",
-                  err_name(err));
-        return;
+    if (err == ERR_OK) {
+        group_follow(group, &output, NULL);
     }
-    follow_output(group, &output);
+    return err;
+}
+
+void group_turn_end(struct group *group) {
+    group_answer_applied(group); /* refused ones; what was applied is answered after its publish */
+    if (group_leads(group)) {
+        group_propose_waiting(group);
+    }
+    group_forward_turn_end(group);
 }
 
 /* ---- start and stop ---- */
@@ -414,8 +278,9 @@ static enum err start_core(struct group *group, const struct storage_start *star
         event.start.log_last = start->log_last;
         event.start.runs = start->runs;
         event.start.run_count = start->run_count;
-        event.start.configuration = start->configuration;
-        event.start.configuration_index = start->configuration_index;
+        event.start.configurations = start->configurations;
+        event.start.configuration_count = start->configuration_count;
+        event.start.sizes = &start->sizes;
         group->applied = group->apply_to = start->snapshot_index;
         group->snapshot_bytes = start->snapshot_bytes;
     } else {
@@ -427,18 +292,7 @@ static enum err start_core(struct group *group, const struct storage_start *star
                        "the log and the snapshot in the data directory do not fit "
                        "together; restore the directory from a backup");
     }
-    follow_output(group, &output);
-    if (raft_get_configuration(group->raft)->count == 0 && group->config.bootstrap) {
-        group->bootstrap = (struct raft_configuration){
-            .count = 1, .servers = {{.id = group->self, .voter = true}}};
-        event = (struct raft_event){.kind = RAFT_EVENT_BOOTSTRAP};
-        event.bootstrap.configuration = group->bootstrap;
-        err = raft_step(group->raft, now_ms, &event, &output);
-        if (err != ERR_OK) {
-            return err_set(text, err, "cannot make a new group: %s", err_name(err));
-        }
-        follow_output(group, &output);
-    }
+    group_follow(group, &output, NULL);
     return ERR_OK;
 }
 
@@ -453,46 +307,128 @@ static void recognise_self(struct group *group, const struct raft_configuration 
     }
 }
 
-struct uuid group_node(const struct group *group) {
-    return group->self.node;
+/* ---- a group for a blank server ---- */
+
+/* Of the first servers, so that each of them makes the same one. */
+static struct uuid derive_cluster(const struct raft_configuration *configuration) {
+    uint8_t bytes[16] = {0};
+    for (uint32_t i = 0; i < configuration->count; i++) { /* order does not matter */
+        const struct raft_id *id = &configuration->servers[i].id;
+        for (uint64_t half = 0; half < 2; half++) {
+            uint64_t hash = hash_bytes(half + 1, id, sizeof *id);
+            for (size_t k = 0; k < 8; k++) {
+                bytes[half * 8 + k] ^= (uint8_t)(hash >> (8 * k));
+            }
+        }
+    }
+    return uuid_from_random(bytes);
+}
+
+enum err group_join_cluster(struct group *group, const struct uuid *cluster,
+                            struct err_text *text) {
+    enum err err = ERR_OK;
+    if (group->storage != NULL && !storage_has_cluster(group->storage)) {
+        err = storage_join(group->storage, cluster, group->config.catalog, text);
+        if (err == ERR_OK && group->config.rpc != NULL) {
+            rpc_set_cluster(group->config.rpc, cluster);
+        }
+    }
+    return err;
+}
+
+enum err group_bootstrap(struct group *group, const struct raft_configuration *configuration,
+                         struct err_text *text) {
+    if (raft_get_configuration(group->raft)->count > 0) {
+        return err_set(text, ERR_EXISTS, "this server is in a group already");
+    }
+    struct uuid cluster = derive_cluster(configuration);
+    enum err err = group_join_cluster(group, &cluster, text);
+    if (err == ERR_OK) {
+        struct raft_event event = {.kind = RAFT_EVENT_BOOTSTRAP};
+        event.bootstrap.configuration = *configuration;
+        err = group_step(group, &event);
+        if (err != ERR_OK) {
+            err_set(text, err, "cannot make a new group: %s", err_name(err));
+        }
+    }
+    return err;
+}
+
+static enum err bootstrap_alone(struct group *group, struct err_text *text) {
+    struct raft_configuration alone = {.count = 1,
+                                       .servers = {{.id = group->self, .voter = true}}};
+    return group_bootstrap(group, &alone, text);
+}
+
+/* ---- life ---- */
+
+static void init(struct group *group, const struct group_config *config) {
+    group->config = *config;
+    group_metrics_init(&group->metrics, config->metrics);
+    group->waiting_last = &group->waiting;
+    group->applied_last = &group->applied_list;
+    group->raft_timer.run = on_raft_timer;
+    group->retry_timer.run = group_retry_refused;
+    group->install.group = group;
+    pthread_mutex_init(&group->status_mutex, NULL);
+    rand_init(&group->rand, config->random_seed);
+    group_forward_init(group);
+}
+
+static enum err open_storage(struct group *group, struct storage_start *start,
+                             struct err_text *text) {
+    const struct group_config *config = &group->config;
+    uint8_t random[16];
+    rand_bytes(&group->rand, random, sizeof random);
+    struct uuid cluster = uuid_from_random(random);
+    enum err err = storage_open(config->data_dir, &group->self.disk, &cluster, config->bootstrap,
+                                config->catalog, &group->storage, start, text);
+    if (err == ERR_OK) {
+        group->self.disk = start->disk;
+        if (start->configuration_count > 0) {
+            recognise_self(group,
+                           &start->configurations[start->configuration_count - 1].configuration);
+        }
+        if (config->rpc != NULL && storage_has_cluster(group->storage)) {
+            cluster = storage_cluster(group->storage);
+            rpc_set_cluster(config->rpc, &cluster);
+        }
+    }
+    return err;
 }
 
 struct group *group_create(const struct group_config *config, struct err_text *text) {
     struct group *group = mem_calloc(1, sizeof *group);
-    group->config = *config;
-    group_metrics_init(&group->metrics, config->metrics);
-    group->waiting_last = &group->waiting;
-    group->batches_last = &group->batches;
-    group->applied_last = &group->applied_list;
-    group->raft_timer.run = on_raft_timer;
-    group->retry_timer.run = retry_refused;
-    pthread_mutex_init(&group->status_mutex, NULL);
-    rand_init(&group->rand, config->random_seed);
+    init(group, config);
     uint8_t random[16];
     rand_bytes(&group->rand, random, sizeof random);
     group->self = (struct raft_id){.node = config->node, .disk = uuid_from_random(random)};
     struct storage_start start = {0};
-    enum err err = ERR_OK;
-    if (config->data_dir != NULL) {
-        rand_bytes(&group->rand, random, sizeof random);
-        struct uuid cluster = uuid_from_random(random);
-        err = storage_open(config->data_dir, &group->self.disk, &cluster, config->bootstrap,
-                           config->catalog, &group->storage, &start, text);
-        group->self.disk = start.disk;
-        recognise_self(group, &start.configuration);
-    }
-    group->raft = raft_create(&group->self);
+    enum err err = config->data_dir != NULL ? open_storage(group, &start, text) : ERR_OK;
+    uint32_t multiplier = config->raft_multiplier > 0 ? config->raft_multiplier : 1;
+    struct raft_options options = {.self = group->self,
+                                   .seed = rand_next(&group->rand),
+                                   .heartbeat_ms = LIMIT_RAFT_HEARTBEAT_MS * multiplier,
+                                   .election_ms = LIMIT_RAFT_ELECTION_MS * multiplier};
+    group->raft = raft_create(&options);
     if (err == ERR_OK) {
         err = start_core(group, config->data_dir != NULL ? &start : NULL, text);
     }
-    free(start.runs);
+    if (err == ERR_OK && config->bootstrap && raft_get_configuration(group->raft)->count == 0) {
+        err = bootstrap_alone(group, text);
+    }
+    bool cut = start.cut;
+    storage_start_clear(&start);
     if (err != ERR_OK) {
         group_destroy(group);
         return NULL;
     }
-    if (start.cut) {
+    if (cut) {
         log_write(config->log, LOG_WARN, MODULE,
                   "cut a torn tail that was never acknowledged off the log");
+    }
+    if (config->rpc != NULL) {
+        group_peers_serve(group);
     }
     return group;
 }
@@ -503,21 +439,23 @@ bool group_destroy(struct group *group) {
     }
     struct err_text text = {"the agent is stopping"};
     group->closing = true;
-    clear_waiting(group, ERR_CLOSED, &text);
-    answer_appended(group, ERR_CLOSED, &text);
+    group_clear_waiting(group, ERR_CLOSED, &text);
+    group_answer_appended(group, ERR_CLOSED, &text);
+    group_forward_clear(group, &text);
     group_answer_applied(group);
+    group_members_clear(group);
     bool stopped = group->storage == NULL || storage_close(group->storage, STOP_MS);
     if (!stopped) {
         log_write(group->config.log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
     }
-    loop_flush(group->config.loop);             /* the threads' last reports */
-    while (stopped && group->batches != NULL) { /* else the log thread may still read them */
-        struct batch *batch = group->batches;
-        group->batches = batch->next;
-        group_free_batch(batch);
-    }
+    loop_flush(group->config.loop); /* the threads' last reports */
     loop_timer_stop(group->config.loop, &group->raft_timer);
     loop_timer_stop(group->config.loop, &group->retry_timer);
+    group_peers_clear(group);
+    if (stopped) { /* else threads may still read what there is */
+        group_install_clear(group);
+        tail_clear(&group->tail, true);
+    }
     raft_destroy(group->raft);
     pthread_mutex_destroy(&group->status_mutex);
     if (stopped) {

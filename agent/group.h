@@ -1,9 +1,13 @@
-/* The driver of a datacenter's Raft group: brings the pure core together with disk, loop and
- * catalog. Everything here is for the core's thread unless it says otherwise.
+/* The driver of a datacenter's Raft group: brings the pure core together with disk, loop, catalog
+ * and the other servers. Everything here is for the core's thread unless it says otherwise.
  *
  * A turn of the loop: proposals gather -> at its end one append for all of them -> the log thread
- * writes and syncs -> PERSISTED -> commit -> apply in slices -> one publish -> proposals answered.
- */
+ * writes and syncs, beside it the peers -> commit -> apply in slices -> one publish -> proposals
+ * answered.
+ *
+ * A server that does not lead passes commands on to the one that does, and answers reads from its
+ * own view once that holds what the leader had committed when it was asked. While no leader is
+ * known both wait, for LIMIT_LEADER_HOLD_MS: an election is shorter. */
 #ifndef AGENT_GROUP_H
 #define AGENT_GROUP_H
 
@@ -12,7 +16,10 @@
 #include "base/metrics.h"
 #include "base/uuid.h"
 #include "catalog/catalog.h"
+#include "net/addr.h"
 #include "net/loop.h"
+#include "net/rpc.h"
+#include "raft/raft.h"
 
 struct group;
 
@@ -21,10 +28,14 @@ struct group_config {
     struct log *log;
     struct epoch *epoch;
     struct catalog *catalog;
+    struct rpc *rpc;      /* of the servers; NULL: this one is alone */
+    const char *datacenter;
     const char *data_dir; /* NULL: everything in memory, as in -dev */
     struct uuid node;
     uint64_t random_seed; /* of ids made here */
     bool bootstrap;       /* a blank server makes itself the first of a new group */
+    bool learner;         /* this server stays one: it reads, and never votes */
+    uint32_t raft_multiplier; /* of heartbeat and election timeout; 0 = 1 */
     /* The catalog has a new published view. */
     void (*published)(void *context);
     /* This server's leadership, once its catalog is current, has begun or ended. */
@@ -37,9 +48,10 @@ struct group_config {
  * by the loop once it runs. NULL and one sentence that says what to do. */
 struct group *group_create(const struct group_config *config, struct err_text *text);
 
-/* The node's id as the group's configuration on this disk has it; config.node when there is none.
- */
-struct uuid group_node(const struct group *group);
+/* Who this server is in the group: node and disk as its configuration on this disk has them. */
+const struct raft_id *group_self(const struct group *group);
+
+/* ---- writes ---- */
 
 /* One command on its way through the log. Owned by the caller until done ran; the bytes are from
  * malloc and the group's from group_propose on, because the log thread may outlive the answer. */
@@ -51,6 +63,7 @@ struct group_proposal {
     struct err_text *text; /* NULL: nothing to say; the group's */
     struct metric *timing; /* samples the time until the answer; NULL: nothing does */
     uint64_t proposed_at_ns;
+    int64_t hold_until_ms; /* the group's: waits for a leader until then */
     /* ERR_OK: applied. ERR_REFUSED: applied, and the catalog said no. ERR_NO_LEADER and
      * ERR_OVERLOADED, ERR_NO_SPACE, ERR_TOO_LARGE: surely not appended. ERR_IO, ERR_TIMEOUT,
      * ERR_CLOSED: outcome unknown. */
@@ -58,17 +71,87 @@ struct group_proposal {
 };
 
 void group_propose(struct group *group, struct group_proposal *proposal);
+
+/* ---- reads ---- */
+
+/* Owned by the caller until done ran. */
+struct group_read {
+    struct group_read *next;
+    uint64_t index; /* the group's */
+    int64_t hold_until_ms;
+    /* ERR_OK: a view taken from now on holds everything that was acknowledged before the call.
+     * ERR_NO_LEADER, ERR_TIMEOUT, ERR_CLOSED. */
+    void (*done)(struct group_read *read, enum err err);
+};
+
+/* consistent: by a round of the group, whatever the clocks; else by the leader's lease (Ongaro
+ * 6.4). */
+void group_read(struct group *group, struct group_read *read, bool consistent);
+
+/* Any thread: this server's view is current by its lease, as seen from now. */
+bool group_may_read(const struct group *group);
+/* Any thread: whether a leader is known, and whether one ever was. */
+bool group_has_leader(const struct group *group);
+bool group_had_leader(const struct group *group);
+/* Any thread: this server leads, and its catalog is current. */
+bool group_leads(const struct group *group);
+/* Any thread: milliseconds since the leader was last heard; 0 on the leader, -1: never. */
+int64_t group_contact_ms(const struct group *group);
+
+/* ---- servers ---- */
+
+/* A server of this datacenter, as the pool knows it. */
+enum group_server_state { GROUP_SERVER_ALIVE, GROUP_SERVER_FAILED, GROUP_SERVER_LEFT };
+
+#define GROUP_SERVER_NAME_BYTES 256
+
+struct group_server {
+    struct raft_id id;
+    char name[GROUP_SERVER_NAME_BYTES];
+    struct addr addr; /* of its RPC */
+    enum group_server_state state;
+    bool learner; /* does not want to vote */
+};
+
+/* All that are known, without this one; copied. Connections follow; on the leader the group's
+ * members do, too. */
+void group_set_servers(struct group *group, const struct group_server *servers, uint32_t count);
+
+/* A blank server becomes one of the first of a group that all of `servers` are told of alike.
+ * ERR_EXISTS: it is in a group already. */
+enum err group_bootstrap(struct group *group, const struct raft_configuration *configuration,
+                         struct err_text *text);
+
+/* Membership by hand or by autopilot. done may be NULL: ERR_OK once the entry is in the leader's
+ * log; else as RAFT_EVENT_CHANGE. */
+enum err group_change(struct group *group, enum raft_change_kind kind, const struct raft_id *id,
+                      struct err_text *text);
+/* Hands leadership to a server, or to the one that is furthest along if id is NULL. */
+enum err group_transfer(struct group *group, const struct raft_id *id, struct err_text *text);
+/* Before a graceful end: this server hands its leadership over and has itself removed, if the rest
+ * can go on without it. done runs once that is so, or cannot be. */
+void group_leave(struct group *group, void (*done)(void *context), void *context);
+
 /* At the end of each turn. */
 void group_turn_end(struct group *group);
 
-/* Any thread: whether a leader is known whose catalog is current, and whether one ever was. */
-bool group_has_leader(const struct group *group);
-bool group_had_leader(const struct group *group);
+struct group_peer_status {
+    struct group_server server; /* name "" and no address: the pool does not know it */
+    bool self, leader, voter;
+    uint64_t match;       /* as the leader knows it; else 0 */
+    int64_t contact_ms;   /* since it last answered the leader; -1: not known */
+};
 
 struct group_status {
     uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
     uint64_t configuration_index;
-    bool leader;
+    int64_t contact_ms; /* since the leader was last heard; 0: leads; -1: never */
+    enum raft_role role;
+    bool leader; /* this server leads, and its catalog is current */
+    bool leader_known;
+    struct raft_id leader_id;
+    uint32_t peer_count;
+    struct group_peer_status peers[LIMIT_RAFT_SERVERS]; /* the configuration's servers */
 };
 
 /* Any thread: a recent state, for people. */

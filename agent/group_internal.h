@@ -7,25 +7,11 @@
 
 #include "agent/group.h"
 #include "agent/storage.h"
+#include "agent/tail.h"
 #include "base/rand.h"
 #include "raft/raft.h"
 
 #define MODULE "agent.server.raft"
-
-/* One append: entries that go into one write. Lives until it is persisted and applied. */
-struct batch {
-    struct batch *next;
-    struct loop_task task;
-    struct group *group;
-    struct store_entry *entries; /* their payloads are the batch's */
-    uint32_t count;
-    uint64_t appended_at_ns, sent_at_ns; /* sent: to the log thread, for the last time */
-    struct group_proposal *proposals;    /* of its commands, in order; NULL for the core's own */
-    enum err err;
-    struct err_text text;
-    bool persisted;
-    bool refused; /* the disk was full: append again */
-};
 
 /* Series of contract 5.2; NULL ones record nothing. */
 struct group_metrics {
@@ -42,24 +28,64 @@ struct vote_write {
     struct err_text text;
 };
 
+/* A message on its way to a peer. Messages of one peer leave in the order in which the core made
+ * them, so one that needs the disk holds up those behind it. */
+struct outgoing {
+    struct outgoing *next;
+    struct raft_message message;
+    struct raft_configuration configuration; /* of a SNAPSHOT, which points here */
+};
+
+/* Another server of the datacenter, as the pool knows it. */
+struct peer {
+    struct group *group;
+    struct group_server server;
+    struct rpc_client *client;
+    struct outgoing *outgoing, **outgoing_last;
+    uint32_t outgoing_count;
+    struct feed *feed; /* one is being read for, before all that wait; NULL: none */
+    bool gone;         /* the pool knows it no longer: freed once its feed is back */
+};
+
+/* Snapshot pieces that arrive, and the last step of an install. */
+struct install {
+    struct storage_job job;
+    struct group *group;
+    bool busy;                            /* the job is under way */
+    struct store_snapshot_writer *writer; /* the job's while it is busy; NULL: no file is open */
+    struct store_snapshot_info info;
+    uint64_t offset; /* behind what was written */
+    uint8_t *piece;
+    uint32_t piece_bytes;
+    bool begins;                 /* a new file */
+    struct catalog_image *image; /* what the whole file holds */
+    enum err err;
+    struct err_text text;
+    uint64_t bytes; /* of the file */
+};
+
 struct group {
     struct group_config config;
     struct group_metrics metrics;
     struct raft *raft;
     struct storage *storage; /* NULL: in memory */
     struct raft_id self;
-    struct raft_configuration bootstrap;
     struct rand rand;
 
     struct group_proposal *waiting, **waiting_last; /* not yet appended */
     size_t waiting_count;
-    struct batch *batches, **batches_last;               /* appended, not yet applied, by index */
+    struct tail tail;
     struct group_proposal *applied_list, **applied_last; /* to answer: see queue_answer */
     unsigned appends_under_way;
     bool retrying;
 
     uint64_t applied, apply_to;
-    bool apply_posted, leader_ready, disk_failed, applying_failed, closing;
+    bool apply_posted, leader_ready, transferring, disk_failed, applying_failed, closing;
+    enum raft_role role;
+    uint64_t lease_until_ms; /* as in raft_output */
+    uint64_t lead_from;      /* applied, this leader's catalog is current */
+    bool leader_known;
+    struct raft_id leader, logged_leader;
     struct loop_task apply_task;
     struct loop_timer raft_timer, retry_timer;
 
@@ -75,8 +101,32 @@ struct group {
     enum err snapshot_err;
     struct err_text snapshot_text;
 
-    _Atomic bool has_leader, had_leader;
-    pthread_mutex_t status_mutex; /* a struct of numbers for people, copied whole */
+    /* Peers: group_peers.c, group_feed.c, group_install.c. */
+    struct peer **peers;
+    uint32_t peer_count;
+    const struct raft_decoded *received; /* the message that is being stepped */
+    struct install install;
+    uint64_t messages_dropped;
+
+    /* Requests to the leader: group_forward.c. */
+    struct group_proposal *held, **held_last; /* wait for a leader */
+    size_t held_count;
+    struct forward *forwards; /* with the leader */
+    size_t forward_count;
+    struct group_read *reads[2], **reads_last[2];     /* of this turn: default, consistent */
+    struct read_round *rounds;                        /* asked for, by ticket */
+    struct group_read *reads_applying;                /* have an index, wait until it is applied */
+    uint64_t next_ticket;
+    struct loop_timer hold_timer;
+    bool holding;        /* the timer is started */
+    bool leader_refused; /* until the timer's next tick */
+
+    struct loop_timer members_timer; /* group_members.c */
+
+    _Atomic bool has_leader, had_leader, leads;
+    _Atomic int64_t lease_at_ms;     /* reads of this server's view are current until then */
+    _Atomic int64_t contact_at_ms;   /* when the leader was last heard; INT64_MAX: leads */
+    pthread_mutex_t status_mutex;    /* a struct of numbers for people, copied whole */
     struct group_status status;
 };
 
@@ -87,16 +137,37 @@ void group_metrics_role(const struct group_metrics *metrics, enum raft_role role
 
 /* ---- group.c ---- */
 
-void group_step(struct group *group, const struct raft_event *event);
+/* On an error nothing has happened; see raft.h. */
+enum err group_step(struct group *group, const struct raft_event *event);
+/* Does what an output asks for. proposals: of the commands that it appends. */
+void group_follow(struct group *group, const struct raft_output *output,
+                  struct group_proposal *proposals);
+/* A server without a group joins one: from now on it writes. */
+enum err group_join_cluster(struct group *group, const struct uuid *cluster, struct err_text *text);
 /* This server leaves the quorum; what waits is answered ERR_IO. */
 void group_fail_disk(struct group *group, const char *message);
+void group_judge_leadership(struct group *group);
+void group_refresh_status(struct group *group);
+
+/* ---- group_append.c: proposals and what the log thread writes ---- */
+
 /* Answers go out after a publish or at the end of the turn, never from within a call. */
 void group_queue_answer(struct group *group, struct group_proposal *proposal, enum err err,
                         const struct err_text *text);
+void group_answer_list(struct group *group, struct group_proposal *list, enum err err,
+                       const struct err_text *text);
 void group_answer_applied(struct group *group);
-void group_judge_leadership(struct group *group);
-void group_refresh_status(struct group *group);
-void group_free_batch(struct batch *batch);
+void group_clear_waiting(struct group *group, enum err err, const struct err_text *text);
+/* What is in the log and not applied: nobody can say what becomes of it. */
+void group_answer_appended(struct group *group, enum err err, const struct err_text *text);
+/* Entries of the output, the core's own or those of group->received. */
+void group_append(struct group *group, const struct raft_append *append,
+                  struct group_proposal *proposals);
+void group_cut(struct group *group, const struct raft_output *output);
+void group_retry_refused(struct loop_timer *timer);
+/* Proposes what waits. */
+void group_propose_waiting(struct group *group);
+void group_trim(struct group *group);
 
 /* ---- group_apply.c ---- */
 
@@ -109,5 +180,49 @@ void group_post_apply(struct group *group);
 void group_maybe_snapshot(struct group *group);
 /* Log thread. */
 void group_compact_done(void *context, enum err result, const char *message);
+
+/* ---- group_peers.c: connections and messages ---- */
+
+/* Takes the other servers' messages and requests. */
+void group_peers_serve(struct group *group);
+void group_send(struct group *group, const struct raft_output *output);
+struct peer *group_find_peer(const struct group *group, const struct raft_id *id);
+/* NULL: unknown, or not connected. */
+struct rpc_connection *group_connection(const struct group *group, const struct raft_id *id);
+void group_peers_clear(struct group *group);
+/* Sends what waits for the peer, up to what needs the disk. */
+void group_pump(struct peer *peer);
+
+/* ---- group_feed.c: entries and snapshot pieces that must be read for a peer ---- */
+
+/* Reads what the message needs and sends it; takes it. */
+void group_feed(struct peer *peer, struct outgoing *outgoing);
+
+/* ---- group_install.c ---- */
+
+void group_install_piece(struct group *group);
+void group_install(struct group *group, const struct raft_output *output);
+void group_install_clear(struct group *group);
+
+/* ---- group_forward.c: writes and reads of a server that does not lead ---- */
+
+void group_forward_init(struct group *group);
+/* Takes those of other servers. */
+void group_forward_serve(struct group *group);
+/* Back to wait for a leader, for as long as it may. */
+void group_hold(struct group *group, struct group_proposal *proposal);
+/* Passes on what waits, if a leader is known. */
+void group_forward_turn_end(struct group *group);
+void group_forward_leader_changed(struct group *group);
+/* Answers of the core; see raft_output. */
+void group_take_reads(struct group *group, const struct raft_output *output);
+/* Entries were applied and published. */
+void group_reads_applied(struct group *group);
+void group_forward_clear(struct group *group, const struct err_text *text);
+
+/* ---- group_members.c: who belongs to the group ---- */
+
+void group_members_note(struct group *group);
+void group_members_clear(struct group *group);
 
 #endif

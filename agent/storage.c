@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/container.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "store/file.h"
 #include "store/identity.h"
@@ -23,10 +25,30 @@ struct storage {
     struct store_log *log;
     struct store_log_thread *log_thread;
     struct store_snapshot_thread *snapshot_thread;
+    struct store_work_thread *work_thread;
+    struct loop *loop;
+    struct uuid cluster;                    /* if hard_state is set */
+    struct store_snapshot_reader *sending; /* the reading thread's: the last one asked for */
     char raft_dir[PATH_BYTES];
 };
 
 /* ---- open ---- */
+
+void storage_start_clear(struct storage_start *start) {
+    free(start->runs);
+    free(start->configurations);
+    raft_sizes_clear(&start->sizes);
+    *start = (struct storage_start){0};
+}
+
+static void add_configuration(struct storage_start *start, uint64_t index,
+                              const struct raft_configuration *configuration) {
+    start->configurations =
+        mem_realloc(start->configurations,
+                    (start->configuration_count + 1) * sizeof *start->configurations);
+    start->configurations[start->configuration_count++] =
+        (struct raft_configuration_at){.index = index, .configuration = *configuration};
+}
 
 struct restore {
     struct store_snapshot_reader *reader;
@@ -55,10 +77,10 @@ static enum err open_snapshot(struct storage *storage, const struct uuid *cluste
     start->snapshot_index = info->index;
     start->snapshot_term = info->term;
     start->snapshot_bytes = store_snapshot_reader_bytes(restore.reader);
-    start->configuration_index = info->configuration_index;
-    err = raft_configuration_decode(info->configuration, info->configuration_size,
-                                    &start->configuration);
+    struct raft_configuration configuration;
+    err = raft_configuration_decode(info->configuration, info->configuration_size, &configuration);
     if (err == ERR_OK) {
+        add_configuration(start, info->configuration_index, &configuration);
         err = catalog_restore(catalog, read_snapshot, &restore, text);
     } else {
         err_set(text, err, "the snapshot's configuration is %s", err_name(err));
@@ -67,13 +89,13 @@ static enum err open_snapshot(struct storage *storage, const struct uuid *cluste
     return err;
 }
 
-static void find_configuration(void *context, const struct store_entry *entry) {
+static void visit_entry(void *context, const struct store_entry *entry) {
     struct storage_start *start = context;
     struct raft_configuration configuration;
-    if (entry->kind == RAFT_ENTRY_CONFIGURATION && entry->index > start->configuration_index &&
+    raft_sizes_add(&start->sizes, entry->index, entry->size);
+    if (entry->kind == RAFT_ENTRY_CONFIGURATION && entry->index > start->snapshot_index &&
         raft_configuration_decode(entry->payload, entry->size, &configuration) == ERR_OK) {
-        start->configuration = configuration;
-        start->configuration_index = entry->index;
+        add_configuration(start, entry->index, &configuration);
     }
 }
 
@@ -81,7 +103,7 @@ static enum err open_log(struct storage *storage, const struct uuid *cluster,
                          struct storage_start *start, struct err_text *text) {
     struct store_log_options options = {.directory = storage->raft_dir, .cluster = *cluster};
     struct store_log_found found = {0};
-    enum err err = store_log_open(&options, find_configuration, start, &storage->log, &found, text);
+    enum err err = store_log_open(&options, visit_entry, start, &storage->log, &found, text);
     if (err == ERR_OK) {
         start->log_first = found.first;
         start->log_last = found.last;
@@ -125,14 +147,18 @@ static enum err open_files(struct storage *storage, const struct uuid *cluster,
     if (err == ERR_OK) {
         storage->log_thread = store_log_thread_start(storage->log, storage->hard_state);
         storage->snapshot_thread = store_snapshot_thread_start(storage->raft_dir, cluster);
+        storage->work_thread = store_work_thread_start();
+        storage->cluster = *cluster;
     }
     return err;
 }
 
 enum err storage_open(const char *data_dir, const struct uuid *disk, const struct uuid *cluster,
-                      bool create_cluster, struct catalog *catalog, struct storage **ret_storage,
-                      struct storage_start *ret_start, struct err_text *text) {
+                      bool create_cluster, struct loop *loop, struct catalog *catalog,
+                      struct storage **ret_storage, struct storage_start *ret_start,
+                      struct err_text *text) {
     struct storage *storage = mem_calloc(1, sizeof *storage);
+    storage->loop = loop;
     struct storage_start start = {.log_first = 1};
     struct uuid own;
     snprintf(storage->raft_dir, sizeof storage->raft_dir, "%s/raft", data_dir);
@@ -150,13 +176,33 @@ enum err storage_open(const char *data_dir, const struct uuid *disk, const struc
         }
     }
     if (err != ERR_OK) {
-        free(start.runs);
+        storage_start_clear(&start);
         storage_close(storage, 0);
         return err;
     }
     *ret_start = start;
     *ret_storage = storage;
     return ERR_OK;
+}
+
+bool storage_has_cluster(const struct storage *storage) {
+    return storage->log_thread != NULL;
+}
+
+struct uuid storage_cluster(const struct storage *storage) {
+    return storage->cluster;
+}
+
+enum err storage_join(struct storage *storage, const struct uuid *cluster, struct catalog *catalog,
+                      struct err_text *text) {
+    struct storage_start start = {.log_first = 1};
+    ASSERT(!storage_has_cluster(storage));
+    enum err err = store_identity_set_cluster(storage->identity, cluster, text);
+    if (err == ERR_OK) {
+        err = open_files(storage, cluster, catalog, &start, text);
+    }
+    storage_start_clear(&start);
+    return err;
 }
 
 /* ---- use ---- */
@@ -175,6 +221,14 @@ void storage_write_hard_state(struct storage *storage, const struct raft_hard_st
     store_log_thread_write_hard_state(storage->log_thread, &vote, done, context);
 }
 
+void storage_truncate(struct storage *storage, uint64_t from, store_done_fn done, void *context) {
+    store_log_thread_truncate(storage->log_thread, from, done, context);
+}
+
+void storage_reset(struct storage *storage, uint64_t index, store_done_fn done, void *context) {
+    store_log_thread_reset(storage->log_thread, index, done, context);
+}
+
 void storage_compact(struct storage *storage, uint64_t index, store_done_fn done, void *context) {
     store_log_thread_compact(storage->log_thread, index, done, context);
 }
@@ -191,6 +245,75 @@ uint64_t storage_log_bytes(const struct storage *storage) {
     return storage->log != NULL ? store_log_bytes(storage->log) : 0;
 }
 
+/* ---- the reading thread ---- */
+
+static void job_back(struct loop_task *task) {
+    struct storage_job *job = CONTAINER_OF(task, struct storage_job, task);
+    job->done(job);
+}
+
+static void job_run(struct store_work *work, void *context) {
+    struct storage_job *job = CONTAINER_OF(work, struct storage_job, work);
+    struct storage *storage = context;
+    job->run(job);
+    job->task.run = job_back;
+    loop_post(storage->loop, &job->task);
+}
+
+void storage_run(struct storage *storage, struct storage_job *job) {
+    job->work.run = job_run;
+    job->work.context = storage;
+    store_work_thread_run(storage->work_thread, &job->work);
+}
+
+enum err storage_read_snapshot(struct storage *storage, uint64_t index, uint64_t offset,
+                               uint8_t *piece, size_t *ret_size, bool *ret_done,
+                               struct err_text *text) {
+    enum err err = ERR_OK;
+    if (storage->sending != NULL && store_snapshot_reader_info(storage->sending)->index != index) {
+        store_snapshot_reader_close(storage->sending);
+        storage->sending = NULL;
+    }
+    if (storage->sending == NULL) {
+        err = store_snapshot_reader_open(storage->raft_dir, &storage->cluster, &storage->sending,
+                                         text);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    if (store_snapshot_reader_info(storage->sending)->index != index) {
+        return err_set(text, ERR_NOT_FOUND, "a newer snapshot has replaced it");
+    }
+    err = store_snapshot_reader_seek(storage->sending, offset, text);
+    if (err == ERR_OK) {
+        err = store_snapshot_reader_read(storage->sending, piece, LIMIT_SNAPSHOT_PIECE_BYTES,
+                                         ret_size, text);
+    }
+    *ret_done = offset + *ret_size == store_snapshot_reader_bytes(storage->sending);
+    return err;
+}
+
+enum err storage_create_snapshot(struct storage *storage, const struct store_snapshot_info *info,
+                                 struct store_snapshot_writer **ret_writer, struct err_text *text) {
+    return store_snapshot_writer_create(storage->raft_dir, &storage->cluster, info, ret_writer,
+                                        text);
+}
+
+enum err storage_read_image(struct storage *storage, uint64_t index,
+                            struct catalog_image **ret_image, struct err_text *text) {
+    struct restore restore = {0};
+    enum err err =
+        store_snapshot_reader_open(storage->raft_dir, &storage->cluster, &restore.reader, text);
+    if (err == ERR_OK && store_snapshot_reader_info(restore.reader)->index != index) {
+        err = err_set(text, ERR_CORRUPT, "another snapshot is the newest");
+    }
+    if (err == ERR_OK) {
+        err = catalog_read_image(read_snapshot, &restore, ret_image, text);
+    }
+    store_snapshot_reader_close(restore.reader);
+    return err;
+}
+
 enum err storage_read(struct storage *storage, uint64_t first, uint64_t last, store_entry_fn visit,
                       void *context, struct err_text *text) {
     enum err err = ERR_OK;
@@ -202,8 +325,11 @@ enum err storage_read(struct storage *storage, uint64_t first, uint64_t last, st
 
 bool storage_close(struct storage *storage, uint64_t timeout_ms) {
     bool stopped = true;
+    if (storage->work_thread != NULL) {
+        stopped = store_work_thread_stop(storage->work_thread, timeout_ms);
+    }
     if (storage->snapshot_thread != NULL) {
-        stopped = store_snapshot_thread_stop(storage->snapshot_thread, timeout_ms);
+        stopped = store_snapshot_thread_stop(storage->snapshot_thread, timeout_ms) && stopped;
     }
     if (storage->log_thread != NULL) {
         stopped = store_log_thread_stop(storage->log_thread, timeout_ms) && stopped;
@@ -211,6 +337,7 @@ bool storage_close(struct storage *storage, uint64_t timeout_ms) {
     if (!stopped) {
         return false;
     }
+    store_snapshot_reader_close(storage->sending);
     store_log_close(storage->log);
     if (storage->hard_state != NULL) {
         store_hard_state_close(storage->hard_state);

@@ -51,5 +51,14 @@ enum err catalog_snapshot(const struct catalog_view *view,
 enum err catalog_restore(struct catalog *catalog,
                          int64_t (*read)(void *context, void *data, size_t size), void *context,
                          struct err_text *text);
+/* The same in two steps, for a catalog that must not stand still: any thread reads everything into
+ * an image, the writer's puts it into the catalog's place. */
+struct catalog_image;
+enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t size), void *context,
+                            struct catalog_image **ret_image, struct err_text *text);
+/* Takes the image. */
+void catalog_take_image(struct catalog *catalog, struct catalog_image *image);
+/* NULL is allowed. */
+void catalog_drop_image(struct catalog_image *image);
 
 #endif

@@ -254,32 +254,56 @@ static void retire_rows(struct catalog_view *view, struct epoch *epoch) {
     }
 }
 
-enum err catalog_restore(struct catalog *catalog,
-                         int64_t (*read)(void *context, void *data, size_t size), void *context,
-                         struct err_text *text) {
-    struct codec_indexes indexes = {0};
-    struct catalog *building = catalog_create(catalog->epoch, NULL);
-    building->batch.stamp = catalog->batch.stamp + 1;
-    struct reader r = {.read = read, .context = context, .building = building};
-    enum err err = read_records(&r, &indexes);
-    if (err == ERR_OK && building->next.indexes.row_hash != indexes.row_hash) {
+/* Stamps of an image's nodes: no catalog that grew from nothing has come so far, and one that took an
+ * image goes on above it. */
+#define IMAGE_STAMP (1ull << 62)
+
+struct catalog_image {
+    struct epoch *epoch; /* of its own: it is built on any thread */
+    struct catalog *building;
+    struct codec_indexes indexes;
+};
+
+void catalog_drop_image(struct catalog_image *image) {
+    if (image != NULL) {
+        catalog_destroy(image->building);
+        epoch_destroy(image->epoch);
+        free(image);
+    }
+}
+
+enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t size), void *context,
+                            struct catalog_image **ret_image, struct err_text *text) {
+    struct catalog_image *image = mem_calloc(1, sizeof *image);
+    image->epoch = epoch_create();
+    image->building = catalog_create(image->epoch, NULL);
+    image->building->batch.stamp = IMAGE_STAMP;
+    struct reader r = {.read = read, .context = context, .building = image->building};
+    enum err err = read_records(&r, &image->indexes);
+    if (err == ERR_OK && image->building->next.indexes.row_hash != image->indexes.row_hash) {
         err = ERR_CORRUPT;
     }
     if (err != ERR_OK) {
         err_set(text, err, "snapshot: record %llu: %s", (unsigned long long)r.records + 1,
                 err_name(err));
-        catalog_destroy(building);
+        catalog_drop_image(image);
         return err;
     }
-    tree_walk(&building->next.services, NULL, 0, visit_service, building);
+    tree_walk(&image->building->next.services, NULL, 0, visit_service, image->building);
+    *ret_image = image;
+    return ERR_OK;
+}
+
+void catalog_take_image(struct catalog *catalog, struct catalog_image *image) {
     catalog_publish(catalog); /* closes the batch, so that all retired below waits for the next */
     struct catalog_view old = catalog->next;
-    catalog->next = building->next;
-    catalog->next.indexes = indexes;
+    catalog->next = image->building->next;
+    catalog->next.indexes = image->indexes;
     catalog->next.version = old.version;
-    catalog->batch.stamp = building->batch.stamp + 1;
-    building->next = (struct catalog_view){0};
-    catalog_destroy(building);
+    catalog->batch.stamp =
+        (catalog->batch.stamp > IMAGE_STAMP ? catalog->batch.stamp : IMAGE_STAMP) + 1;
+    image->building->next = (struct catalog_view){0};
+    catalog_drop_image(image);
     retire_rows(&old, catalog->epoch);
     tree_retire(&old.nodes, catalog->epoch);
     tree_retire(&old.node_ids, catalog->epoch);
@@ -293,5 +317,15 @@ enum err catalog_restore(struct catalog *catalog,
         watches_mark_all(catalog->watches);
     }
     catalog_publish(catalog);
-    return ERR_OK;
+}
+
+enum err catalog_restore(struct catalog *catalog,
+                         int64_t (*read)(void *context, void *data, size_t size), void *context,
+                         struct err_text *text) {
+    struct catalog_image *image = NULL;
+    enum err err = catalog_read_image(read, context, &image, text);
+    if (err == ERR_OK) {
+        catalog_take_image(catalog, image);
+    }
+    return err;
 }

@@ -417,3 +417,17 @@ enum err store_snapshot_reader_read(struct store_snapshot_reader *reader, void *
     *ret_size = done;
     return ERR_OK;
 }
+
+/* All pieces but the last hold as much as a piece can. */
+enum err store_snapshot_reader_seek(struct store_snapshot_reader *reader, uint64_t offset,
+                                    struct err_text *text) {
+    uint64_t pieces = offset / LIMIT_SNAPSHOT_PIECE_BYTES;
+    if (offset % LIMIT_SNAPSHOT_PIECE_BYTES != 0 || offset > reader->total) {
+        return err_set(text, ERR_INVALID, "there is no piece at offset %" PRIu64, offset);
+    }
+    rewind_pieces(reader);
+    reader->offset += pieces * (PIECE_HEADER_BYTES + (uint64_t)LIMIT_SNAPSHOT_PIECE_BYTES);
+    reader->pieces = (uint32_t)pieces;
+    reader->read = offset;
+    return ERR_OK;
+}

@@ -56,5 +56,9 @@ uint64_t store_snapshot_reader_bytes(const struct store_snapshot_reader *reader)
 /* Fills data as far as the state goes; ret_size < size: the end. ERR_CORRUPT, ERR_IO. */
 enum err store_snapshot_reader_read(struct store_snapshot_reader *reader, void *data, size_t size,
                                     size_t *ret_size, struct err_text *text);
+/* The next read begins at offset, a multiple of LIMIT_SNAPSHOT_PIECE_BYTES within the state (its end
+ * included). ERR_INVALID: it is not. */
+enum err store_snapshot_reader_seek(struct store_snapshot_reader *reader, uint64_t offset,
+                                    struct err_text *text);
 
 #endif

@@ -1,0 +1,63 @@
+/* The newest part of the log in memory: what the log thread writes, what is not applied yet, and up
+ * to LIMIT_LOG_TAIL_BYTES behind, so that peers that keep up are fed without the disk.
+ *
+ * Entries come in batches, each one write. A batch stays until it is persisted and applied and the
+ * bytes behind it are enough; one that was cut off stays until the log thread has let go of it.
+ * Everything is the core thread's. */
+#ifndef AGENT_TAIL_H
+#define AGENT_TAIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/loop.h"
+#include "store/log.h"
+
+struct group;
+struct group_proposal;
+
+struct batch {
+    struct loop_task task;
+    struct group *group;
+    struct store_entry *entries; /* payloads: inside `block`, else from malloc each */
+    uint32_t count;              /* kept <= count; applied <= kept */
+    uint32_t kept;               /* the others were cut off */
+    uint32_t applied;
+    uint8_t *block;
+    size_t bytes;                         /* of payloads */
+    struct group_proposal *proposals;     /* of entries from `applied` on, in order */
+    uint64_t appended_at_ns, sent_at_ns;  /* sent: to the log thread, for the last time */
+    bool writing;                         /* the log thread has it */
+    bool persisted;
+    bool refused; /* the disk was full: write it again */
+    bool dropped; /* no longer in the tail */
+    enum err err; /* of the write */
+    struct err_text text;
+};
+
+struct tail {
+    struct batch **v; /* a ring, by index */
+    uint32_t head, count, capacity;
+    size_t bytes;
+};
+
+/* Frees all batches but those that the log thread has, unless `all` is set. */
+void tail_clear(struct tail *tail, bool all);
+void tail_push(struct tail *tail, struct batch *batch);
+struct batch *tail_get(const struct tail *tail, uint32_t i);
+/* The batch that holds the index, NULL if none does; *ret_entry is its entry. */
+struct batch *tail_find(const struct tail *tail, uint64_t index,
+                        const struct store_entry **ret_entry);
+/* The entries first .. first + count - 1, all of `term`, are here. */
+bool tail_holds(const struct tail *tail, uint64_t first, uint32_t count, uint64_t term);
+/* Cuts off everything from the index on. Proposals of what went are chained behind *ret_lost, which
+ * the caller answers. */
+void tail_cut(struct tail *tail, uint64_t from, struct group_proposal **ret_lost);
+/* Lets go of what is persisted, applied, and more than bytes_max from the end. */
+void tail_trim(struct tail *tail, size_t bytes_max);
+/* The log thread has let go of it. */
+void tail_release(struct batch *batch);
+
+#endif
