@@ -90,6 +90,7 @@
 /* Telemetry. */
 #define LIMIT_METRICS 512          /* series: a name and its labels */
 #define LIMIT_METRIC_THREADS 128   /* that record */
+#define LIMIT_LOG_QUEUE_BYTES (1024 * 1024) /* lines on their way to one output; more are lost */
 #define LIMIT_LOG_READERS 32       /* monitors of the log at once: above 429 */
 #define LIMIT_LOG_READER_LINES 512 /* that wait for one of them; more are dropped */
 
