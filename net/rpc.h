@@ -3,12 +3,13 @@
  * over a stream speak it on the serf ports, with another kind in the handshake.
  *
  * On the wire, numbers big-endian. First 8 bytes: "cairn" | kind | 0 | 0, from either side. Then
- * frames: 4 bytes length | payload. The handshake is three frames of proto/rpc.proto:
+ * frames: 4 bytes length | payload. The handshake is four frames of proto/rpc.proto:
  *   caller -> RpcHello     versions, who it is, a nonce, the id of its primary key if it seals
- *   callee -> RpcWelcome   the version chosen, who it is, a nonce, its proof; or why it refuses
+ *   callee -> RpcWelcome   the version chosen, who it is, a nonce; or why it refuses
+ *   callee -> RpcProof     its proof, empty without a key
  *   caller -> RpcProof     its proof; or why it refuses
  * A proof is HMAC-SHA256, under a key that HKDF derives from the pool's key, over the side's name
- * and all bytes of both greetings, so neither side can be someone else's echo. From then on each
+ * and all bytes of the first two, so neither side can be someone else's echo. From then on each
  * frame is an RpcFrame; with a key it is sealed: AES-GCM, a key for each direction from pool key
  * and both nonces, the frame's number as nonce, the length authenticated.
  *

@@ -15,8 +15,8 @@ struct tcp_listener;
 
 struct tcp_events {
     void (*connected)(void *context); /* of tcp_connect */
-    /* Bytes as they arrive, borrowed until it returns. */
-    void (*received)(void *context, const uint8_t *data, size_t size);
+    /* Bytes as they arrive, writable, borrowed until it returns. */
+    void (*received)(void *context, uint8_t *data, size_t size);
     /* The queue, which was not empty, is. */
     void (*drained)(void *context);
     /* The last event: the peer closed (ERR_CLOSED) or the stream broke. tcp_close is still to be

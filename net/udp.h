@@ -12,13 +12,17 @@
 
 struct udp;
 
-/* received runs for each datagram; the bytes are writable and borrowed until it returns. NULL and a
- * sentence when the address cannot be bound. */
-struct udp *udp_open(struct loop *loop, const struct addr *bind,
-                     void (*received)(void *context, const struct addr *from, uint8_t *data,
-                                      size_t size),
+struct udp_events {
+    /* A datagram; the bytes are writable and borrowed until it returns. */
+    void (*received)(void *context, const struct addr *from, uint8_t *data, size_t size);
+    /* The host at this address answered that nothing listens on the port. May be NULL. */
+    void (*refused)(void *context, const struct addr *to);
+};
+
+/* events is borrowed. NULL and a sentence when the address cannot be bound. */
+struct udp *udp_open(struct loop *loop, const struct addr *bind, const struct udp_events *events,
                      void *context, struct err_text *text);
-/* Allowed inside received. NULL is allowed. */
+/* Allowed inside events. NULL is allowed. */
 void udp_close(struct udp *udp);
 
 /* Never waits: a datagram that the system has no room for is lost, as on the wire. ERR_IO: not
