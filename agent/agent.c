@@ -16,11 +16,14 @@
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "store/file.h"
+#include "store/replace.h"
 
 #define MODULE "agent"
 #define HTTP_THREADS 2
 #define DNS_THREADS 2
 #define STOP_MS 1500 /* requests that are still parked after this are given up */
+#define LOG_FLUSH_MS 500
 #define PATH_BYTES 4096
 
 static uint64_t random_u64(void) {
@@ -66,7 +69,6 @@ static enum err find_node_id(struct agent *agent, struct uuid *ret_id, bool *ret
                          "%.200s does not hold a UUID; remove the file or set node_id", path);
 }
 
-/* Whole or not at all: the agent may be killed here too. */
 static bool file_says(const char *path, const char *text) {
     char line[64] = "";
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -79,33 +81,29 @@ static bool file_says(const char *path, const char *text) {
 }
 
 static enum err keep_node_id(struct agent *agent, struct err_text *text) {
-    char path[PATH_BYTES], temporary[PATH_BYTES + 8];
+    char path[PATH_BYTES];
     node_id_path(agent, path);
     if (file_says(path, agent->node_id)) {
         return ERR_OK; /* nothing to write, so a full disk does not matter */
     }
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, agent->node_id, UUID_TEXT_BYTES - 1) != UUID_TEXT_BYTES - 1 ||
-        fsync(fd) != 0 || rename(temporary, path) != 0) {
-        enum err err = err_set_errno(text, errno, "cannot write %.200s", path);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return err;
-    }
-    close(fd);
-    return ERR_OK;
+    enum err err = store_replace_file(path, agent->node_id, UUID_TEXT_BYTES - 1, text);
+    return err == ERR_OK ? store_directory_sync(agent->config->data_dir, text) : err;
 }
 
 /* ---- callbacks of the parts ---- */
+
+/* Without taking the parts down: one of them hangs. */
+static _Noreturn void end_now(struct agent *agent, int exit_code) {
+    log_flush(agent->log, LOG_FLUSH_MS);
+    _exit(exit_code);
+}
 
 /* Something hangs, most likely a disk: better an end than a wait for it. What is acknowledged is on
  * disk, so nothing is lost. */
 static void give_up(struct loop_timer *timer) {
     struct agent *agent = CONTAINER_OF(timer, struct agent, stop_timer);
     log_write(agent->log, LOG_ERROR, MODULE, "requests hang, stopping without them");
-    _exit(1);
+    end_now(agent, 1);
 }
 
 static void published(void *context) {
@@ -450,7 +448,7 @@ void agent_destroy(struct agent *agent) {
     checks_destroy(agent->checks);
     if (!files_destroy(agent->files)) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
-        _exit(agent->exit_code);
+        end_now(agent, agent->exit_code);
     }
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
@@ -459,7 +457,7 @@ void agent_destroy(struct agent *agent) {
         alias_clear(agent);
     }
     if (!group_destroy(agent->group)) {
-        _exit(agent->exit_code);
+        end_now(agent, agent->exit_code);
     }
     sync_destroy(agent->sync);
     telemetry_destroy(agent);

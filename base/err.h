@@ -1,5 +1,6 @@
 /* The one error table. A function that can fail returns an enum err; where a person will read the
- * reason, it also fills a struct err_text, whose sentence grows by prefix as it rises. */
+ * reason, it also fills a struct err_text, whose sentence grows by prefix as it rises. The numbers
+ * travel between agents: append, never reorder. */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 

@@ -87,9 +87,29 @@
 #define LIMIT_DNS_UDP_REQUEST_BYTES 2048
 #define LIMIT_DNS_TXT_BYTES 2048 /* of one TXT record, after escaping */
 
+/* Between agents. */
+#define LIMIT_KEYRING_KEYS 16
+#define LIMIT_SEAL_SENDERS 16384     /* whose replay windows are kept; the longest silent one goes */
+#define LIMIT_SEAL_WINDOW 256        /* packets of one sender that may overtake each other */
+#define LIMIT_SEAL_PACKET_BYTES 2048 /* a datagram */
+#define LIMIT_UDP_BATCH 16           /* datagrams read by a system call */
+#define LIMIT_UDP_TURN 256           /* read in one turn */
+#define LIMIT_TCP_TURN_BYTES (512 * 1024) /* read from one stream in one turn */
+#define LIMIT_RPC_HELLO_BYTES 4096        /* a frame of the handshake */
+#define LIMIT_RPC_FRAME_BYTES (17 * 1024 * 1024)
+#define LIMIT_RPC_QUEUE_BYTES (36 * 1024 * 1024) /* outgoing, of one connection: above, wait */
+#define LIMIT_RPC_ACCEPTED 8192                  /* connections of others at once */
+#define LIMIT_RPC_REQUESTS 4096                  /* of one connection, under way */
+#define LIMIT_RPC_CONNECT_MS 5000
+#define LIMIT_RPC_HANDSHAKE_MS 5000
+#define LIMIT_RPC_BACKOFF_MIN_MS 50
+#define LIMIT_RPC_BACKOFF_MAX_MS 5000
+#define LIMIT_RESOLVE_ADDRESSES 64 /* of one name */
+
 /* Telemetry. */
 #define LIMIT_METRICS 512          /* series: a name and its labels */
 #define LIMIT_METRIC_THREADS 128   /* that record */
+#define LIMIT_LOG_QUEUE_BYTES (1024 * 1024) /* lines on their way to one output; more are lost */
 #define LIMIT_LOG_READERS 32       /* monitors of the log at once: above 429 */
 #define LIMIT_LOG_READER_LINES 512 /* that wait for one of them; more are dropped */
 
@@ -103,6 +123,8 @@ _Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arriv
 _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
 _Static_assert(2 * LIMIT_HTTP_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES,
                "a script fits a frame");
+_Static_assert(LIMIT_ENTRY_BYTES + 64 * 1024 <= LIMIT_RPC_FRAME_BYTES, "an entry fits a frame");
+_Static_assert(2 * LIMIT_RPC_FRAME_BYTES <= LIMIT_RPC_QUEUE_BYTES, "two frames fit a queue");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
 
 #endif

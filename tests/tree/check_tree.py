@@ -32,12 +32,12 @@ BEHIND = {
     "uv.h": ["net/loop.c"],
     "microhttpd.h": ["http/server.c"],
     "curl/*": ["checks/transfer.h", "agent/command_client.c"],
-    "openssl/*": ["agent/files.c", "checks/tls.c"],
+    "openssl/*": ["agent/files.c", "checks/tls.c", "net/crypto.c"],
     "zlib.h": ["http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c"],
-    "proto/*.pb-c.h": ["catalog/codec.c"],
+    "proto/*.pb-c.h": ["catalog/codec.c", "net/rpc_wire.c"],
     "pcre2*.h": ["catalog/pattern.c"],
-    "ares*.h": [],
+    "ares*.h": ["net/resolve.c"],
     "gnutls/*": [],
 }
 
