@@ -34,12 +34,20 @@ struct group_config {
     struct uuid node;
     uint64_t random_seed; /* of ids made here */
     bool bootstrap;       /* a blank server makes itself the first of a new group */
-    bool learner;         /* this server stays one: it reads, and never votes */
     uint32_t raft_multiplier; /* of heartbeat and election timeout; 0 = 1 */
+    /* Autopilot (contract, operator): how long a new server must have been healthy before it votes,
+     * once there are three voters; whether failed ones are removed, and how many voters stay. */
+    int64_t stabilization_ms;
+    bool cleanup_dead_servers;
+    uint32_t min_quorum;
+    const char *name;        /* of this server, and where others reach it */
+    const struct addr *addr; /* NULL: not known */
     /* The catalog has a new published view. */
     void (*published)(void *context);
     /* This server's leadership, once its catalog is current, has begun or ended. */
     void (*leader_changed)(void *context, bool leader);
+    /* A leader is known now, this server or another; or none is any more. */
+    void (*leader_known)(void *context, bool known);
     void *context;
     struct metrics *metrics; /* NULL: nothing is recorded */
 };
@@ -135,13 +143,6 @@ void group_leave(struct group *group, void (*done)(void *context), void *context
 /* At the end of each turn. */
 void group_turn_end(struct group *group);
 
-struct group_peer_status {
-    struct group_server server; /* name "" and no address: the pool does not know it */
-    bool self, leader, voter;
-    uint64_t match;       /* as the leader knows it; else 0 */
-    int64_t contact_ms;   /* since it last answered the leader; -1: not known */
-};
-
 struct group_status {
     uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
     uint64_t configuration_index;
@@ -150,12 +151,25 @@ struct group_status {
     bool leader; /* this server leads, and its catalog is current */
     bool leader_known;
     struct raft_id leader_id;
-    uint32_t peer_count;
-    struct group_peer_status peers[LIMIT_RAFT_SERVERS]; /* the configuration's servers */
+};
+
+/* One server of the group's configuration. */
+struct group_peer_status {
+    struct raft_id id;
+    char name[GROUP_SERVER_NAME_BYTES]; /* "": neither this server nor known to the pool */
+    struct addr addr;                   /* of its RPC; of family 0 if not known */
+    enum group_server_state state;
+    bool known, self, leader, voter;
+    uint64_t match;        /* as the leader knows it; else 0 */
+    int64_t contact_at_ms; /* when it last answered the leader; 0: not known */
+    int64_t stable_since_ms;
 };
 
 /* Any thread: a recent state, for people. */
 void group_get_status(const struct group *group, struct group_status *ret_status);
+/* Any thread: the servers of the newest configuration; returns their number. */
+uint32_t group_get_peers(const struct group *group,
+                         struct group_peer_status ret_peers[LIMIT_RAFT_SERVERS]);
 
 /* Answers what waits with ERR_CLOSED and stops the threads, within 2 s. False: the disk hangs,
  * threads still use the loop, the epoch and the catalog, and the process must end without taking

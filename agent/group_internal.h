@@ -44,6 +44,7 @@ struct peer {
     struct outgoing *outgoing, **outgoing_last;
     uint32_t outgoing_count;
     struct feed *feed; /* one is being read for, before all that wait; NULL: none */
+    int64_t alive_since_ms; /* 0: is not */
     bool gone;         /* the pool knows it no longer: freed once its feed is back */
 };
 
@@ -122,6 +123,11 @@ struct group {
     bool leader_refused; /* until the timer's next tick */
 
     struct loop_timer members_timer; /* group_members.c */
+    struct group_peer_status members[LIMIT_RAFT_SERVERS]; /* under status_mutex */
+    uint32_t member_count;
+    int64_t leave_until_ms; /* 0: stays */
+    void (*left)(void *context);
+    void *left_context;
 
     _Atomic bool has_leader, had_leader, leads;
     _Atomic int64_t lease_at_ms;     /* reads of this server's view are current until then */

@@ -239,6 +239,11 @@ static void update(struct peer *peer, const struct group_server *server) {
     static const struct rpc_events events = {.closed = on_closed};
     bool back = peer->server.state != GROUP_SERVER_ALIVE && server->state == GROUP_SERVER_ALIVE;
     peer->server = *server;
+    if (server->state != GROUP_SERVER_ALIVE) {
+        peer->alive_since_ms = 0;
+    } else if (peer->alive_since_ms == 0) {
+        peer->alive_since_ms = loop_now_ms(peer->group->config.loop);
+    }
     if (server->state == GROUP_SERVER_LEFT) {
         rpc_client_destroy(peer->client);
         peer->client = NULL;

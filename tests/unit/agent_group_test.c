@@ -1,0 +1,245 @@
+/* A group of several servers: writes and reads at any of them, the loss of the leader, peers that lag
+ * behind the tail and behind the log, servers that come and go. */
+#include "tests/unit/agent_group_support.h"
+
+static void start_all(struct world *world, unsigned count) {
+    world_init(world, count);
+    for (unsigned i = 0; i < count; i++) {
+        server_start(&world->servers[i]);
+    }
+    world_tell(world);
+    world_bootstrap(world, count);
+    assert_true(world_wait(world, all_know_leader, NULL));
+}
+
+static struct server *follower_of(struct world *world) {
+    struct server *leader = world_leader(world);
+    return &world->servers[(leader->number + 1) % world->count];
+}
+
+struct everywhere {
+    const char *node;
+};
+
+static bool is_everywhere(struct world *world, void *context) {
+    for (unsigned i = 0; i < world->count; i++) {
+        if (world->servers[i].group != NULL && !has_node(&world->servers[i], context)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void test_write_at_leader(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *leader = world_leader(&world);
+    assert_int_equal(write_node(leader, "a", 0), ERR_OK);
+    assert_true(has_node(leader, "a")); /* who is answered can read it */
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"a"));
+    world_clear(&world);
+}
+
+static void test_write_at_follower(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *follower = follower_of(&world);
+    assert_int_equal(write_node(follower, "a", 0), ERR_OK);
+    assert_true(has_node(world_leader(&world), "a"));
+    assert_int_equal(read_barrier(follower, false), ERR_OK);
+    assert_true(has_node(follower, "a"));
+    assert_int_equal(write_node(follower, "b", 0), ERR_OK);
+    assert_int_equal(read_barrier(follower, true), ERR_OK);
+    assert_true(has_node(follower, "b"));
+    world_clear(&world);
+}
+
+/* A refusal of the catalog comes back from the leader with its sentence. */
+static void test_refused_at_follower(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    assert_int_equal(write_node(follower_of(&world), "", 0), ERR_REFUSED);
+    world_clear(&world);
+}
+
+static void test_leader_lost(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *lost = world_leader(&world);
+    assert_int_equal(write_node(lost, "before", 0), ERR_OK);
+    server_stop(lost);
+    struct server *other = &world.servers[(lost->number + 1) % 3];
+    /* Asked at once: it waits for the next leader. */
+    assert_int_equal(write_node(other, "after", 0), ERR_OK);
+    assert_int_equal(read_barrier(other, false), ERR_OK);
+    assert_true(has_node(other, "before") && has_node(other, "after"));
+    server_start(lost);
+    world_tell(&world);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"after"));
+    world_clear(&world);
+}
+
+static void test_minority_refuses(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *leader = world_leader(&world);
+    server_stop(&world.servers[(leader->number + 1) % 3]);
+    server_stop(&world.servers[(leader->number + 2) % 3]);
+    enum err err = write_node(leader, "a", 0);
+    assert_true(err == ERR_TIMEOUT || err == ERR_NO_LEADER);
+    assert_int_equal(read_barrier(leader, true), ERR_NO_LEADER);
+    assert_false(has_node(leader, "a"));
+    world_clear(&world);
+}
+
+/* More than the tail holds: the peer is fed from the disk. */
+static void test_fed_from_disk(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *leader = world_leader(&world), *away = follower_of(&world);
+    server_stop(away);
+    for (int i = 0; i < 24; i++) {
+        char node[16];
+        snprintf(node, sizeof node, "n%d", i);
+        assert_int_equal(write_node(leader, node, 1000 * 1000), ERR_OK);
+    }
+    server_start(away);
+    world_tell(&world);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"n23"));
+    assert_true(has_node(away, "n0"));
+    world_clear(&world);
+}
+
+static bool has_snapshot(struct world *world, void *context) {
+    struct group_status status;
+    (void)world;
+    group_get_status(((struct server *)context)->group, &status);
+    return status.snapshot_index > 0;
+}
+
+/* More than the log holds: the peer gets a snapshot, in several pieces. */
+static void test_snapshot_sent(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *leader = world_leader(&world), *away = follower_of(&world);
+    server_stop(away);
+    for (int i = 0; i < 100; i++) {
+        char node[16];
+        snprintf(node, sizeof node, "n%d", i % 10);
+        assert_int_equal(write_node(leader, node, (size_t)1000 * 1000 + (size_t)i), ERR_OK);
+    }
+    assert_true(world_wait(&world, has_snapshot, leader));
+    assert_int_equal(write_node(leader, "last", 0), ERR_OK);
+    server_start(away);
+    world_tell(&world);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"last"));
+    assert_true(has_node(away, "n0") && has_node(away, "n9"));
+    /* It is on its disk, too. */
+    server_stop(away);
+    server_start(away);
+    world_tell(&world);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"n9"));
+    world_clear(&world);
+}
+
+static bool are_voters(struct world *world, void *context) {
+    struct group_peer_status peers[LIMIT_RAFT_SERVERS];
+    struct server *leader = world_leader(world);
+    if (leader == NULL) {
+        return false;
+    }
+    uint32_t count = group_get_peers(leader->group, peers), voters = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        voters += peers[i].voter;
+    }
+    return count == *(unsigned *)context && voters == count;
+}
+
+static void start_alone(struct world *world, unsigned count) {
+    world_init(world, count);
+    server_start(&world->servers[0]);
+    world_bootstrap(world, 1);
+    world_tell(world);
+    assert_true(world_wait(world, has_leader, NULL));
+}
+
+/* One server, then two blank ones in its pool: they become voters without anybody's help. */
+static void test_servers_join(void **state) {
+    struct world world;
+    unsigned three = 3;
+    (void)state;
+    start_alone(&world, 3);
+    assert_int_equal(write_node(&world.servers[0], "a", 0), ERR_OK);
+    server_start(&world.servers[1]);
+    server_start(&world.servers[2]);
+    world_tell(&world);
+    assert_true(world_wait(&world, are_voters, &three));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"a"));
+    server_stop(world_leader(&world));
+    world_tell(&world);
+    assert_true(world_wait(&world, has_leader, NULL));
+    world_clear(&world);
+}
+
+/* A machine that lost its disk is a new server in the place of the old one. */
+static void test_disk_lost(void **state) {
+    struct world world;
+    unsigned three = 3;
+    (void)state;
+    start_all(&world, 3);
+    struct server *wiped = follower_of(&world);
+    assert_int_equal(write_node(world_leader(&world), "a", 0), ERR_OK);
+    struct raft_id before = wiped->id;
+    server_stop(wiped);
+    server_remove_files(wiped);
+    server_start(wiped);
+    assert_false(raft_id_equal(&before, &wiped->id));
+    world_tell(&world);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"a"));
+    assert_true(world_wait(&world, are_voters, &three));
+    world_clear(&world);
+}
+
+static void on_left(void *context) {
+    *(bool *)context = true;
+}
+
+static bool is_set(struct world *world, void *context) {
+    (void)world;
+    return *(bool *)context;
+}
+
+static void test_leader_leaves(void **state) {
+    struct world world;
+    unsigned two = 2;
+    bool left = false;
+    (void)state;
+    start_all(&world, 3);
+    struct server *leaver = world_leader(&world);
+    group_leave(leaver->group, on_left, &left);
+    leaver->left = true;
+    world_tell(&world);
+    assert_true(world_wait(&world, is_set, &left));
+    assert_true(world_wait(&world, are_voters, &two));
+    assert_ptr_not_equal(world_leader(&world), leaver);
+    server_stop(leaver);
+    world_clear(&world);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_write_at_leader),  cmocka_unit_test(test_write_at_follower),
+        cmocka_unit_test(test_refused_at_follower), cmocka_unit_test(test_leader_lost),
+        cmocka_unit_test(test_minority_refuses), cmocka_unit_test(test_fed_from_disk),
+        cmocka_unit_test(test_snapshot_sent),    cmocka_unit_test(test_servers_join),
+        cmocka_unit_test(test_disk_lost),        cmocka_unit_test(test_leader_leaves),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
