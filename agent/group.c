@@ -234,8 +234,9 @@ static void batch_back(struct loop_task *task) {
         group_fail_disk(group, batch->text.s);
     } else {
         const struct store_entry *last = &batch->entries[batch->count - 1];
-        struct raft_event event = {.kind = RAFT_EVENT_PERSISTED,
-                                   .persisted = {.term = last->term, .index = last->index}};
+        struct raft_event event = {
+            .kind = RAFT_EVENT_PERSISTED,
+            .persisted = {.term = last->term, .index = last->index, .cuts = batch->cuts}};
         batch->persisted = true;
         metric_sample(group->metrics.dispatch_log,
                       metrics_ms_since(batch->sent_at_ns, metrics_clock_ns()));
@@ -256,6 +257,7 @@ static void append(struct group *group, const struct raft_append *append,
     struct batch *batch = mem_calloc(1, sizeof *batch);
     batch->group = group;
     batch->count = append->count;
+    batch->cuts = append->cuts;
     batch->appended_at_ns = metrics_clock_ns();
     batch->entries = mem_calloc(append->count, sizeof *batch->entries);
     batch->proposals = proposals;
@@ -414,8 +416,9 @@ static enum err start_core(struct group *group, const struct storage_start *star
         event.start.log_last = start->log_last;
         event.start.runs = start->runs;
         event.start.run_count = start->run_count;
-        event.start.configuration = start->configuration;
-        event.start.configuration_index = start->configuration_index;
+        event.start.configurations = start->configurations;
+        event.start.configuration_count = start->configuration_count;
+        event.start.sizes = &start->sizes;
         group->applied = group->apply_to = start->snapshot_index;
         group->snapshot_bytes = start->snapshot_bytes;
     } else {
@@ -479,18 +482,23 @@ struct group *group_create(const struct group_config *config, struct err_text *t
         err = storage_open(config->data_dir, &group->self.disk, &cluster, config->bootstrap,
                            config->catalog, &group->storage, &start, text);
         group->self.disk = start.disk;
-        recognise_self(group, &start.configuration);
+        if (start.configuration_count > 0) {
+            recognise_self(group,
+                           &start.configurations[start.configuration_count - 1].configuration);
+        }
     }
-    group->raft = raft_create(&group->self);
+    struct raft_options options = {.self = group->self, .seed = rand_next(&group->rand)};
+    group->raft = raft_create(&options);
     if (err == ERR_OK) {
         err = start_core(group, config->data_dir != NULL ? &start : NULL, text);
     }
-    free(start.runs);
+    bool cut = start.cut;
+    storage_start_clear(&start);
     if (err != ERR_OK) {
         group_destroy(group);
         return NULL;
     }
-    if (start.cut) {
+    if (cut) {
         log_write(config->log, LOG_WARN, MODULE,
                   "cut a torn tail that was never acknowledged off the log");
     }

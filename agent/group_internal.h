@@ -19,6 +19,7 @@ struct batch {
     struct group *group;
     struct store_entry *entries; /* their payloads are the batch's */
     uint32_t count;
+    uint64_t cuts;                       /* as in the append */
     uint64_t appended_at_ns, sent_at_ns; /* sent: to the log thread, for the last time */
     struct group_proposal *proposals;    /* of its commands, in order; NULL for the core's own */
     enum err err;

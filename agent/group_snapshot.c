@@ -114,11 +114,13 @@ void group_maybe_snapshot(struct group *group) {
     group->snapshot_info = (struct store_snapshot_info){
         .index = index,
         .term = raft_get_term(group->raft, index),
-        .configuration_index = status.configuration_index,
     };
     struct buf out;
     buf_init(&out, STORE_SNAPSHOT_CONFIGURATION_BYTES_MAX);
-    raft_configuration_encode(raft_get_configuration(group->raft), &out);
+    const struct raft_configuration_at *at = raft_get_configuration_at(group->raft, index);
+    ASSERT(at != NULL);
+    group->snapshot_info.configuration_index = at->index;
+    raft_configuration_encode(&at->configuration, &out);
     ASSERT(!out.failed);
     memcpy(group->snapshot_info.configuration, out.data, out.count);
     group->snapshot_info.configuration_size = (uint32_t)out.count;

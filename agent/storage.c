@@ -28,6 +28,21 @@ struct storage {
 
 /* ---- open ---- */
 
+void storage_start_clear(struct storage_start *start) {
+    free(start->runs);
+    free(start->configurations);
+    raft_sizes_clear(&start->sizes);
+    *start = (struct storage_start){0};
+}
+
+static void add_configuration(struct storage_start *start, uint64_t index,
+                              const struct raft_configuration *configuration) {
+    start->configurations = mem_realloc(start->configurations, (start->configuration_count + 1) *
+                                                                   sizeof *start->configurations);
+    start->configurations[start->configuration_count++] =
+        (struct raft_configuration_at){.index = index, .configuration = *configuration};
+}
+
 struct restore {
     struct store_snapshot_reader *reader;
     struct err_text text;
@@ -55,10 +70,10 @@ static enum err open_snapshot(struct storage *storage, const struct uuid *cluste
     start->snapshot_index = info->index;
     start->snapshot_term = info->term;
     start->snapshot_bytes = store_snapshot_reader_bytes(restore.reader);
-    start->configuration_index = info->configuration_index;
-    err = raft_configuration_decode(info->configuration, info->configuration_size,
-                                    &start->configuration);
+    struct raft_configuration configuration;
+    err = raft_configuration_decode(info->configuration, info->configuration_size, &configuration);
     if (err == ERR_OK) {
+        add_configuration(start, info->configuration_index, &configuration);
         err = catalog_restore(catalog, read_snapshot, &restore, text);
     } else {
         err_set(text, err, "the snapshot's configuration is %s", err_name(err));
@@ -67,13 +82,13 @@ static enum err open_snapshot(struct storage *storage, const struct uuid *cluste
     return err;
 }
 
-static void find_configuration(void *context, const struct store_entry *entry) {
+static void visit_entry(void *context, const struct store_entry *entry) {
     struct storage_start *start = context;
     struct raft_configuration configuration;
-    if (entry->kind == RAFT_ENTRY_CONFIGURATION && entry->index > start->configuration_index &&
+    raft_sizes_add(&start->sizes, entry->index, entry->size);
+    if (entry->kind == RAFT_ENTRY_CONFIGURATION && entry->index > start->snapshot_index &&
         raft_configuration_decode(entry->payload, entry->size, &configuration) == ERR_OK) {
-        start->configuration = configuration;
-        start->configuration_index = entry->index;
+        add_configuration(start, entry->index, &configuration);
     }
 }
 
@@ -81,7 +96,7 @@ static enum err open_log(struct storage *storage, const struct uuid *cluster,
                          struct storage_start *start, struct err_text *text) {
     struct store_log_options options = {.directory = storage->raft_dir, .cluster = *cluster};
     struct store_log_found found = {0};
-    enum err err = store_log_open(&options, find_configuration, start, &storage->log, &found, text);
+    enum err err = store_log_open(&options, visit_entry, start, &storage->log, &found, text);
     if (err == ERR_OK) {
         start->log_first = found.first;
         start->log_last = found.last;
@@ -150,7 +165,7 @@ enum err storage_open(const char *data_dir, const struct uuid *disk, const struc
         }
     }
     if (err != ERR_OK) {
-        free(start.runs);
+        storage_start_clear(&start);
         storage_close(storage, 0);
         return err;
     }

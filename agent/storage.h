@@ -13,7 +13,7 @@
 
 struct storage;
 
-/* What the disk held; runs is the caller's to free. */
+/* What the disk held; the caller clears it. */
 struct storage_start {
     struct uuid disk;
     struct raft_hard_state hard_state;
@@ -21,10 +21,13 @@ struct storage_start {
     uint64_t log_first, log_last;
     struct raft_run *runs;
     uint32_t run_count;
-    struct raft_configuration configuration;
-    uint64_t configuration_index;
+    struct raft_configuration_at *configurations; /* the snapshot's and those in the log */
+    uint32_t configuration_count;
+    struct raft_sizes sizes;
     bool cut; /* a torn tail was removed */
 };
+
+void storage_start_clear(struct storage_start *start);
 
 /* Opens or makes the data directory; a new one gets `disk` and, if create_cluster, `cluster`. The
  * newest snapshot is restored into the catalog. One sentence in text that says what to do;

@@ -39,6 +39,7 @@ void raft_use_configuration(struct raft *raft, const struct raft_configuration *
                             uint64_t index) {
     raft->configuration = *configuration;
     raft->configuration_index = index;
+    raft->configuration_at = (struct raft_configuration_at){index, *configuration};
     raft->self_at = 0;
     while (raft->self_at < configuration->count &&
            !raft_id_equal(&configuration->servers[raft->self_at].id, &raft->self)) {

@@ -42,6 +42,7 @@ struct raft {
 
     struct raft_configuration configuration;
     uint64_t configuration_index;
+    struct raft_configuration_at configuration_at;
     uint32_t self_at;                 /* in configuration.servers; == count: not a member */
     bool granted[LIMIT_RAFT_SERVERS]; /* candidate: votes of hard_state.term */
     uint64_t

@@ -13,9 +13,9 @@ const char *raft_role_name(enum raft_role role) {
     return names[role];
 }
 
-struct raft *raft_create(const struct raft_id *self) {
+struct raft *raft_create(const struct raft_options *options) {
     struct raft *raft = mem_calloc(1, sizeof *raft);
-    raft->self = *self;
+    raft->self = options->self;
     raft->log.first = 1;
     return raft;
 }
@@ -30,12 +30,16 @@ void raft_destroy(struct raft *raft) {
 static enum err start(struct raft *raft, uint64_t now_ms, const struct raft_event *event,
                       struct raft_output *output) {
     ASSERT(!raft->started);
-    const struct raft_configuration *configuration = &event->start.configuration;
+    static const struct raft_configuration_at none;
+    const struct raft_configuration_at *at =
+        event->start.configuration_count > 0
+            ? &event->start.configurations[event->start.configuration_count - 1]
+            : &none;
+    const struct raft_configuration *configuration = &at->configuration;
     if (configuration->count > 0 && !raft_configuration_is_valid(configuration)) {
         return ERR_CORRUPT;
     }
-    if (event->start.configuration_index > event->start.log_last ||
-        (configuration->count == 0) != (event->start.configuration_index == 0)) {
+    if (at->index > event->start.log_last || (configuration->count == 0) != (at->index == 0)) {
         return ERR_CORRUPT;
     }
     if (!raft_log_load(&raft->log, event)) {
@@ -51,7 +55,7 @@ static enum err start(struct raft *raft, uint64_t now_ms, const struct raft_even
     raft->persisted = raft->log.last;
     raft->commit = raft->log.snapshot_index;
     raft->applied = MUTANT(apply_from_log_start) ? raft->log.first - 1 : raft->commit;
-    raft_use_configuration(raft, configuration, event->start.configuration_index);
+    raft_use_configuration(raft, configuration, at->index);
     raft_campaign_if_alone(raft, now_ms, output);
     return ERR_OK;
 }
@@ -153,6 +157,8 @@ static enum err dispatch(struct raft *raft, uint64_t now_ms, const struct raft_e
     case RAFT_EVENT_DISK_FAILED:
         disk_failed(raft);
         return ERR_OK;
+    default:
+        break;
     }
     ASSERT(!"an event that exists");
     return ERR_INVALID;
@@ -206,4 +212,10 @@ const struct raft_configuration *raft_get_configuration(const struct raft *raft)
 
 uint64_t raft_get_term(const struct raft *raft, uint64_t index) {
     return raft_log_term(&raft->log, index);
+}
+
+const struct raft_configuration_at *raft_get_configuration_at(const struct raft *raft,
+                                                              uint64_t index) {
+    (void)index;
+    return raft->configuration_index > 0 ? &raft->configuration_at : NULL;
 }
