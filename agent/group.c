@@ -425,8 +425,8 @@ static enum err start_core(struct group *group, const struct storage_start *star
         event.start.log_first = 1;
     }
     enum err err = raft_step(group->raft, now_ms, &event, &output);
-    if (err != ERR_OK) {
-        return err_set(text, err,
+    if (err != ERR_OK || output.reset) {
+        return err_set(text, ERR_CORRUPT,
                        "the log and the snapshot in the data directory do not fit "
                        "together; restore the directory from a backup");
     }

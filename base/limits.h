@@ -32,10 +32,11 @@
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
 #define LIMIT_RAFT_HEARTBEAT_MS 50
-#define LIMIT_RAFT_ELECTION_MS 200                   /* the minimum; drawn up to twice that */
-#define LIMIT_RAFT_APPEND_BYTES (512 * 1024)         /* payloads of one message, or one entry */
-#define LIMIT_RAFT_APPEND_ENTRIES 4096               /* of one message */
-#define LIMIT_RAFT_INFLIGHT_BYTES (4 * 1024 * 1024)  /* sent to a peer and not acknowledged */
+#define LIMIT_RAFT_ELECTION_MS 200                  /* the minimum; drawn up to twice that */
+#define LIMIT_RAFT_APPEND_BYTES (512 * 1024)        /* payloads of one message, or one entry */
+#define LIMIT_RAFT_APPEND_ENTRIES 4096              /* of one message */
+#define LIMIT_RAFT_INFLIGHT_BYTES (4 * 1024 * 1024) /* sent to a peer and not acknowledged */
+#define LIMIT_RAFT_INFLIGHT_ENTRIES 65536
 #define LIMIT_RAFT_TRAILING_BYTES (16 * 1024 * 1024) /* kept behind a snapshot for slow peers */
 #define LIMIT_RAFT_PROMOTE_ENTRIES 4096              /* a learner to be promoted lags no more */
 #define LIMIT_RAFT_READS 4096                        /* consistent reads that wait at once */

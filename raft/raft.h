@@ -240,7 +240,8 @@ struct raft_output {
     bool transferring;     /* leader, and proposals are refused for now */
     uint64_t commit;
     /* Leader and ready: its state machine may serve reads without a round while now_ms is below
-     * this (6.4.1: the lease; clock rates within 10 %); 0: no lease. RAFT_NEVER: a sole voter. */
+     * this (6.4.1: the lease; clock rates within 10 %); 0: no lease. RAFT_NEVER: a sole voter.
+     * Readers must know of a shorter one before the messages of the same output leave. */
     uint64_t lease_until_ms;
     uint64_t deadline_at_ms; /* step with TIMER then; RAFT_NEVER: no need */
 };
