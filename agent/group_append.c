@@ -183,7 +183,9 @@ void group_retry_refused(struct loop_timer *timer) {
 static void note_persisted(struct group *group, struct batch *batch) {
     const struct store_entry *last = &batch->entries[batch->kept - 1];
     struct raft_event event = {.kind = RAFT_EVENT_PERSISTED,
-                               .persisted = {.term = last->term, .index = last->index}};
+                               .persisted = {.term = last->term,
+                                             .index = last->index,
+                                             .cuts = batch->cuts}};
     batch->persisted = true;
     metric_sample(group->metrics.dispatch_log,
                   metrics_ms_since(batch->sent_at_ns, metrics_clock_ns()));
@@ -278,6 +280,7 @@ void group_append(struct group *group, const struct raft_append *append,
     struct batch *batch = mem_calloc(1, sizeof *batch);
     batch->group = group;
     batch->count = batch->kept = append->count;
+    batch->cuts = append->cuts;
     batch->appended_at_ns = metrics_clock_ns();
     batch->entries = mem_calloc(append->count, sizeof *batch->entries);
     batch->bytes = sizeof *batch + append->count * sizeof *batch->entries;
@@ -305,7 +308,7 @@ void group_cut(struct group *group, const struct raft_output *output) {
         group_answer_appended(group, ERR_TIMEOUT, &lost);
         tail_clear(&group->tail, false);
         if (group->storage != NULL) {
-            storage_reset(group->storage, output->reset_to, cut_done, group);
+            storage_reset(group->storage, cut_done, group);
         }
     } else if (output->truncate_from != 0) {
         struct group_proposal *list = NULL;

@@ -43,9 +43,8 @@ void storage_start_clear(struct storage_start *start) {
 
 static void add_configuration(struct storage_start *start, uint64_t index,
                               const struct raft_configuration *configuration) {
-    start->configurations =
-        mem_realloc(start->configurations,
-                    (start->configuration_count + 1) * sizeof *start->configurations);
+    start->configurations = mem_realloc(start->configurations, (start->configuration_count + 1) *
+                                                                   sizeof *start->configurations);
     start->configurations[start->configuration_count++] =
         (struct raft_configuration_at){.index = index, .configuration = *configuration};
 }
@@ -225,8 +224,8 @@ void storage_truncate(struct storage *storage, uint64_t from, store_done_fn done
     store_log_thread_truncate(storage->log_thread, from, done, context);
 }
 
-void storage_reset(struct storage *storage, uint64_t index, store_done_fn done, void *context) {
-    store_log_thread_reset(storage->log_thread, index, done, context);
+void storage_reset(struct storage *storage, store_done_fn done, void *context) {
+    store_log_thread_reset(storage->log_thread, done, context);
 }
 
 void storage_compact(struct storage *storage, uint64_t index, store_done_fn done, void *context) {

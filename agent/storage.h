@@ -52,9 +52,8 @@ void storage_append(struct storage *storage, const struct store_entry *entries, 
                     store_done_fn done, void *context);
 void storage_write_hard_state(struct storage *storage, const struct raft_hard_state *state,
                               store_done_fn done, void *context);
-/* Entries from the index on go; all entries go, and the next one is index + 1. */
 void storage_truncate(struct storage *storage, uint64_t from, store_done_fn done, void *context);
-void storage_reset(struct storage *storage, uint64_t index, store_done_fn done, void *context);
+void storage_reset(struct storage *storage, store_done_fn done, void *context);
 void storage_compact(struct storage *storage, uint64_t index, store_done_fn done, void *context);
 enum err storage_take_snapshot(struct storage *storage, const struct store_snapshot_job *job);
 bool storage_has_space(const struct storage *storage);

@@ -25,6 +25,7 @@ struct batch {
     uint32_t count;              /* kept <= count; applied <= kept */
     uint32_t kept;               /* the others were cut off */
     uint32_t applied;
+    uint32_t cuts; /* as in raft_append */
     uint8_t *block;
     size_t bytes;                         /* of payloads */
     struct group_proposal *proposals;     /* of entries from `applied` on, in order */

@@ -31,6 +31,22 @@
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
+#define LIMIT_RAFT_OUTGOING 4096               /* messages that wait for one peer */
+#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024) /* newest entries, kept in memory for peers */
+#define LIMIT_LEADER_HOLD_MS 2000 /* a request waits so long for a leader: several elections */
+#define LIMIT_FORWARD_MS 10000    /* a request that another server leads; then its end is unknown */
+#define LIMIT_RAFT_HEARTBEAT_MS 50
+#define LIMIT_RAFT_ELECTION_MS 200                  /* the minimum; drawn up to twice that */
+#define LIMIT_RAFT_APPEND_BYTES (512 * 1024)        /* payloads of one message, or one entry */
+#define LIMIT_RAFT_APPEND_ENTRIES 4096              /* of one message */
+#define LIMIT_RAFT_INFLIGHT_BYTES (4 * 1024 * 1024) /* sent to a peer and not acknowledged */
+#define LIMIT_RAFT_INFLIGHT_ENTRIES 65536
+#define LIMIT_RAFT_TRAILING_BYTES (16 * 1024 * 1024) /* kept behind a snapshot for slow peers */
+#define LIMIT_RAFT_PROMOTE_ENTRIES 4096              /* a learner to be promoted lags no more */
+#define LIMIT_RAFT_READS 4096                        /* consistent reads that wait at once */
+#define LIMIT_RAFT_MESSAGE_HEAD_BYTES (64 * 1024)    /* of an encoded message, without payloads */
+#define LIMIT_RAFT_SNAPSHOT_BYTES (8ull << 30)       /* the state that a leader sends */
+#define LIMIT_RAFT_SIZE_MARK_BYTES (32 * 1024)       /* see raft_sizes */
 
 /* Catalog. */
 #define LIMIT_META_PAIRS 64

@@ -1,6 +1,9 @@
+/* Configurations: their bytes, and the list of those that the log and the snapshot hold. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "raft/internal.h"
 
 #define FORMAT 1
@@ -35,21 +38,112 @@ uint32_t raft_configuration_voters(const struct raft_configuration *configuratio
     return voters;
 }
 
-void raft_use_configuration(struct raft *raft, const struct raft_configuration *configuration,
-                            uint64_t index) {
-    raft->configuration = *configuration;
-    raft->configuration_index = index;
-    raft->self_at = 0;
-    while (raft->self_at < configuration->count &&
-           !raft_id_equal(&configuration->servers[raft->self_at].id, &raft->self)) {
-        raft->self_at++;
+const struct raft_configuration *raft_configuration(const struct raft *raft) {
+    static const struct raft_configuration none;
+    return raft->configuration_count > 0
+               ? &raft->configurations[raft->configuration_count - 1].configuration
+               : &none;
+}
+
+uint64_t raft_configuration_index(const struct raft *raft) {
+    return raft->configuration_count > 0 ? raft->configurations[raft->configuration_count - 1].index
+                                         : 0;
+}
+
+void raft_clear_peer(struct raft_peer *peer) {
+    free(peer->snapshot);
+    *peer = (struct raft_peer){0};
+}
+
+/* Peers follow their servers to the new places. */
+static void place_peers(struct raft *raft, const struct raft_configuration *old) {
+    const struct raft_configuration *now = raft_configuration(raft);
+    struct raft_peer *peers = mem_calloc(LIMIT_RAFT_SERVERS, sizeof *peers);
+    raft->self_at = now->count;
+    for (uint32_t i = 0; i < now->count; i++) {
+        if (raft_id_equal(&now->servers[i].id, &raft->self)) {
+            raft->self_at = i;
+        }
+        peers[i].next = peers[i].from = raft->log.last + 1;
+        for (uint32_t k = 0; k < old->count; k++) {
+            if (raft_id_equal(&now->servers[i].id, &old->servers[k].id)) {
+                peers[i] = raft->peers[k];
+                raft->peers[k] = (struct raft_peer){0};
+            }
+        }
+    }
+    for (uint32_t k = 0; k < old->count; k++) {
+        raft_clear_peer(&raft->peers[k]);
+    }
+    free(raft->peers);
+    raft->peers = peers;
+}
+
+void raft_push_configuration(struct raft *raft, const struct raft_configuration *configuration,
+                             uint64_t index) {
+    struct raft_configuration old = *raft_configuration(raft);
+    ASSERT(index > raft_configuration_index(raft));
+    if (raft->configuration_count == raft->configuration_capacity) {
+        raft->configuration_capacity += raft->configuration_capacity + 2;
+        raft->configurations = mem_realloc(raft->configurations, raft->configuration_capacity *
+                                                                     sizeof *raft->configurations);
+    }
+    raft->configurations[raft->configuration_count++] =
+        (struct raft_configuration_at){.index = index, .configuration = *configuration};
+    place_peers(raft, &old);
+}
+
+void raft_truncate_configurations(struct raft *raft, uint64_t index) {
+    struct raft_configuration old = *raft_configuration(raft);
+    uint32_t count = raft->configuration_count;
+    while (raft->configuration_count > 0 && raft_configuration_index(raft) >= index) {
+        raft->configuration_count--; /* 4.1: a server goes back to the one before */
+    }
+    if (raft->configuration_count < count) {
+        place_peers(raft, &old);
     }
 }
 
+void raft_compact_configurations(struct raft *raft, uint64_t index) {
+    uint32_t gone = 0;
+    while (gone + 1 < raft->configuration_count && raft->configurations[gone + 1].index <= index) {
+        gone++;
+    }
+    if (gone > 0) {
+        raft->configuration_count -= gone;
+        memmove(raft->configurations, raft->configurations + gone,
+                raft->configuration_count * sizeof *raft->configurations);
+    }
+}
+
+void raft_clear_configurations(struct raft *raft) {
+    for (uint32_t i = 0; i < raft_configuration(raft)->count; i++) {
+        raft_clear_peer(&raft->peers[i]);
+    }
+    free(raft->peers);
+    free(raft->configurations);
+    raft->peers = NULL;
+    raft->configurations = NULL;
+    raft->configuration_count = 0;
+}
+
+struct raft_peer *raft_find_peer(struct raft *raft, const struct raft_id *id) {
+    const struct raft_configuration *configuration = raft_configuration(raft);
+    for (uint32_t i = 0; i < configuration->count; i++) {
+        if (raft_id_equal(&configuration->servers[i].id, id)) {
+            return &raft->peers[i];
+        }
+    }
+    return NULL;
+}
+
+bool raft_is_voter(const struct raft *raft) {
+    const struct raft_configuration *configuration = raft_configuration(raft);
+    return raft->self_at < configuration->count && configuration->servers[raft->self_at].voter;
+}
+
 bool raft_is_sole_voter(const struct raft *raft) {
-    return raft->self_at < raft->configuration.count &&
-           raft->configuration.servers[raft->self_at].voter &&
-           raft_configuration_voters(&raft->configuration) == 1;
+    return raft_is_voter(raft) && raft_configuration_voters(raft_configuration(raft)) == 1;
 }
 
 void raft_configuration_encode(const struct raft_configuration *configuration, struct buf *out) {

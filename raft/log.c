@@ -40,32 +40,40 @@ static bool runs_fit(const struct raft_event *event) {
     return true;
 }
 
-bool raft_log_load(struct raft_log *log, const struct raft_event *event) {
+bool raft_log_load(struct raft_log *log, const struct raft_event *event, bool *ret_reset) {
     uint64_t snapshot_index = event->start.snapshot_index;
     uint64_t snapshot_term = event->start.snapshot_term;
     uint64_t first = event->start.log_first;
     uint64_t last = event->start.log_last;
-    /* Entries between snapshot and log must not be missing, nor may the log end before it. */
-    if (first == 0 || first > snapshot_index + 1 || last < snapshot_index || !runs_fit(event) ||
+    *ret_reset = false;
+    /* Entries between snapshot and log must not be missing. */
+    if (first == 0 || first > snapshot_index + 1 || !runs_fit(event) ||
         (snapshot_index == 0) != (snapshot_term == 0)) {
         return false;
+    }
+    /* A crash between the two steps of an install left the snapshot with a log that it replaces. */
+    if (event->start.run_count == 0 || last < snapshot_index) {
+        *ret_reset = event->start.run_count > 0;
+        raft_log_reset(log, snapshot_index, snapshot_term);
+        return true;
     }
     for (uint32_t i = 0; i < event->start.run_count; i++) {
         push_run(log, event->start.runs[i]);
     }
     log->first = first;
     log->last = last;
+    uint64_t held = snapshot_index >= first ? raft_log_term(log, snapshot_index) : 0;
     log->snapshot_index = snapshot_index;
     log->snapshot_term = snapshot_term;
-    bool fits = true;
-    if (log->run_count > 0) {
-        uint64_t held = snapshot_index >= first ? raft_log_term(log, snapshot_index) : 0;
-        fits = held == 0 ? log->runs[0].term >= snapshot_term : held == snapshot_term;
-    }
-    if (!fits) {
+    if (held == 0 && log->runs[0].term < snapshot_term) {
         raft_log_clear(log);
+        return false;
     }
-    return fits;
+    if (held != 0 && held != snapshot_term) {
+        *ret_reset = true;
+        raft_log_reset(log, snapshot_index, snapshot_term);
+    }
+    return true;
 }
 
 uint64_t raft_log_term(const struct raft_log *log, uint64_t index) {
@@ -90,21 +98,63 @@ void raft_log_append(struct raft_log *log, uint64_t term, uint32_t count) {
     log->last += count;
 }
 
-void raft_log_compact(struct raft_log *log, uint64_t index, uint64_t term) {
-    ASSERT(index > log->snapshot_index && index <= log->last);
+void raft_log_truncate(struct raft_log *log, uint64_t index) {
+    ASSERT(index > log->snapshot_index && index >= log->first && index <= log->last);
+    while (log->run_count > 0 && log->runs[log->run_count - 1].first >= index) {
+        log->run_count--;
+    }
+    log->last = index - 1;
+}
+
+void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term) {
+    log->run_count = 0;
+    log->first = index + 1;
+    log->last = index;
+    log->snapshot_index = index;
+    log->snapshot_term = term;
+}
+
+bool raft_log_knows(const struct raft_log *log, uint64_t index) {
+    return index == 0 || raft_log_term(log, index) != 0;
+}
+
+uint64_t raft_log_find(const struct raft_log *log, uint64_t index, uint64_t term) {
+    index = index > log->last ? log->last : index;
+    for (uint32_t i = log->run_count; i > 0; i--) {
+        if (log->runs[i - 1].first <= index && log->runs[i - 1].term <= term) {
+            return index < run_end(log, i - 1) - 1 ? index : run_end(log, i - 1) - 1;
+        }
+    }
+    return index < log->first ? index : log->first - 1;
+}
+
+uint64_t raft_log_run_end(const struct raft_log *log, uint64_t index) {
+    uint32_t i = log->run_count;
+    while (i > 0 && log->runs[i - 1].first > index) {
+        i--;
+    }
+    ASSERT(i > 0);
+    return run_end(log, i - 1) - 1;
+}
+
+void raft_log_compact(struct raft_log *log, uint64_t index, uint64_t term, uint64_t to) {
+    ASSERT(index > log->snapshot_index && index <= log->last && to <= index);
     ASSERT(raft_log_term(log, index) == term);
+    log->snapshot_index = index;
+    log->snapshot_term = term;
+    if (to < log->first) {
+        return;
+    }
     uint32_t gone = 0;
-    while (gone < log->run_count && run_end(log, gone) <= index + 1) {
+    while (gone < log->run_count && run_end(log, gone) <= to + 1) {
         gone++;
     }
     log->run_count -= gone;
     if (gone > 0) {
         memmove(log->runs, log->runs + gone, log->run_count * sizeof *log->runs);
     }
-    if (log->run_count > 0 && log->runs[0].first <= index) {
-        log->runs[0].first = index + 1;
+    if (log->run_count > 0 && log->runs[0].first <= to) {
+        log->runs[0].first = to + 1;
     }
-    log->first = index + 1;
-    log->snapshot_index = index;
-    log->snapshot_term = term;
+    log->first = to + 1;
 }

@@ -55,6 +55,9 @@ struct store_log_options {
     const char *directory; /* exists, by store_directory_make: its own name must be durable, too */
     struct uuid cluster;
     uint32_t segment_bytes; /* 0: LIMIT_LOG_SEGMENT_BYTES. Tests use small ones. */
+    /* Rot at or below the mark is cut off like a torn tail, down to an empty log. Only for a server
+     * that has durably noted (store/repair.h) that it has forgotten what it acknowledged. */
+    bool cut_rot;
     uint32_t first_bytes; /* size of the very first segment, which delays a first start; 0: auto */
 };
 
@@ -63,9 +66,9 @@ struct store_log_found {
     uint64_t first; /* first index held; last + 1 if the log is empty */
     uint64_t last;  /* 0 if no entry was ever written */
     uint64_t synced_to;
-    bool cut;                   /* a torn tail was removed */
-    uint64_t bad_index;         /* with ERR_CORRUPT: first index that cannot be read, else 0 */
-    uint32_t runs_count;        /* terms of first .. last */
+    bool cut;            /* a torn tail was removed */
+    uint64_t bad_index;  /* with ERR_CORRUPT or cut_rot: first index that cannot be read, else 0 */
+    uint32_t runs_count; /* terms of first .. last */
     struct store_log_run *runs; /* the caller frees it with free() */
 };
 
@@ -76,7 +79,8 @@ struct store_log;
 
 /* Opens or creates. `visit` (may be NULL) sees every entry during the one pass over the disk,
  * before it is known whether open succeeds. Errors (text tells the file and what to do):
- *   ERR_CORRUPT  rot at or below the mark: found.bad_index; nothing was changed
+ *   ERR_CORRUPT  rot at or below the mark: found.bad_index; nothing was changed. With cut_rot it
+ *                is no error, and entries above found.last that `visit` saw do not count.
  *   ERR_FOREIGN  not a log, or another cluster's;  ERR_VERSION  of a newer program
  *   ERR_IO, ERR_NO_SPACE
  * ret_found is filled in for ERR_OK and ERR_CORRUPT. */
@@ -93,6 +97,12 @@ enum err store_log_append_batch(struct store_log *log, const struct store_entry 
                                 uint32_t count, struct err_text *text);
 /* Makes what was appended durable. Any error means that the log has failed. */
 enum err store_log_sync(struct store_log *log, struct err_text *text);
+/* Drops entries from index `from` on, durably on return: nothing that is appended later can let
+ * them come back. Any error means that the log has failed. */
+enum err store_log_truncate(struct store_log *log, uint64_t from, struct err_text *text);
+/* Drops all entries; the next append may have any index. As durable, and as deadly in failure. A
+ * crash in between leaves a log that ends earlier. */
+enum err store_log_reset(struct store_log *log, struct err_text *text);
 /* Drops whole segments whose entries are all at or below index; the newest segment stays.
  * An error leaves files behind, which the next call or open removes. */
 enum err store_log_compact(struct store_log *log, uint64_t index, struct err_text *text);

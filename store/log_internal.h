@@ -120,6 +120,11 @@ void log_drop_preparation(struct store_log *log);
 /* Written, not synced; a failure only means that the mark stays lower than it could be. */
 void log_write_mark(struct store_log *log);
 
+/* log_cut.c */
+/* Durable: segment number `at` says synced_to, those behind it say nothing. */
+enum err log_lower_marks(struct store_log *log, uint32_t at, uint64_t synced_to,
+                         struct err_text *text);
+
 /* log_open.c */
 uint8_t *log_scratch(struct store_log *log, size_t bytes);
 void log_trim_scratch(struct store_log *log);

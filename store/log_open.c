@@ -33,7 +33,9 @@ struct scan {
     struct look *looks; /* of each segment */
     uint64_t mark;
     bool mark_damaged; /* a slot is rotten: how high the mark was is not known */
-    bool stopped;      /* the records end; whatever follows is no part of the log */
+    bool cut_rot;
+    bool scanned; /* all segments could be read */
+    bool stopped; /* the records end; whatever follows is no part of the log */
     struct store_log_run *runs;
     uint32_t run_count;
     uint32_t run_capacity;
@@ -340,6 +342,30 @@ static enum err create_first(struct store_log *log, struct err_text *text) {
     return log_make_segment(log, size, text);
 }
 
+/* Nothing of the log can be used. Newest first, so that what a crash leaves has no gaps. */
+static enum err wipe(struct scan *scan, const struct numbers *numbers, struct err_text *text) {
+    struct store_log *log = scan->log;
+    char path[FORMAT_PATH_BYTES];
+    enum err err = ERR_OK;
+    for (uint32_t i = numbers->count; i > 0 && err == ERR_OK; i--) {
+        segment_path(log, numbers->v[i - 1], path);
+        err = store_file_unlink(path, text);
+        if (err == ERR_OK) {
+            err = store_directory_sync(log->directory, text);
+        }
+    }
+    for (uint32_t i = 0; i < log->segment_count; i++) {
+        segment_destroy(log->segments[i]);
+    }
+    log->segment_count = log->active = 0;
+    log->first = 1;
+    log->last = 0;
+    log->mark_slot = 0;
+    scan->run_count = 0;
+    atomic_store(&log->bytes, 0);
+    return err;
+}
+
 static enum err open_all(struct scan *scan, struct store_log_found *found, struct err_text *text) {
     struct store_log *log = scan->log;
     struct numbers numbers = {0};
@@ -365,11 +391,20 @@ static enum err open_all(struct scan *scan, struct store_log_found *found, struc
         err = err_set(text, ERR_CORRUPT, "segment %" PRIu64 " of the log in %s is missing",
                       numbers.v[from] - 1, log->directory);
     }
+    scan->scanned = err == ERR_OK;
     if (err == ERR_OK) {
         err = judge(scan, text);
     }
     if (err == ERR_CORRUPT) {
         found->bad_index = bad_index(log);
+        if (scan->cut_rot && log->last > 0 && scan->scanned) {
+            err = log_lower_marks(log, log->active, log->last, text);
+        } else if (scan->cut_rot) {
+            err = wipe(scan, &numbers, text);
+            from = 0;
+            numbers.count = 0;
+            numbers.temporary = false;
+        }
     }
     if (err == ERR_OK) {
         err = remove_leftovers(log, &numbers, from, text);
@@ -402,7 +437,8 @@ enum err store_log_open(const struct store_log_options *options, store_entry_fn 
     log->first_bytes = options->first_bytes;
     log->first = 1;
     pthread_mutex_init(&log->mutex, NULL);
-    struct scan scan = {.log = log, .visit = visit, .context = context};
+    struct scan scan = {
+        .log = log, .visit = visit, .context = context, .cut_rot = options->cut_rot};
     struct store_log_found found = {0};
     enum err err = check_directory(log, options->directory, text);
     if (err == ERR_OK) {

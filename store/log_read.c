@@ -115,6 +115,13 @@ static enum err read_segment(struct reading *reading, const struct segment *segm
     return err;
 }
 
+static bool was_cut(struct store_log *log, uint64_t index) {
+    pthread_mutex_lock(&log->mutex);
+    bool cut = index > log->synced_to;
+    pthread_mutex_unlock(&log->mutex);
+    return cut;
+}
+
 enum err store_log_read(struct store_log *log, uint64_t first, uint64_t last, size_t bytes_max,
                         store_entry_fn visit, void *context, uint64_t *ret_next,
                         struct err_text *text) {
@@ -142,7 +149,9 @@ enum err store_log_read(struct store_log *log, uint64_t first, uint64_t last, si
         enum err err = read_segment(&reading, segment, from.offset, end, segment_last, text);
         unpin(log, segment);
         if (err != ERR_OK) {
-            return err;
+            return was_cut(log, reading.next)
+                       ? err_set(text, ERR_NOT_FOUND, "the log has been cut meanwhile")
+                       : err;
         }
         next = reading.next;
     }

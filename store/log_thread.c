@@ -10,7 +10,13 @@
 #define PREPARE_STEP_BYTES (256 * 1024)
 #define FULL_DISK_RETRY_MS 1000
 
-enum request_kind { REQUEST_APPEND, REQUEST_HARD_STATE, REQUEST_COMPACT };
+enum request_kind {
+    REQUEST_APPEND,
+    REQUEST_HARD_STATE,
+    REQUEST_COMPACT,
+    REQUEST_TRUNCATE,
+    REQUEST_RESET
+};
 
 struct request {
     enum request_kind kind;
@@ -74,6 +80,10 @@ static struct request *do_one(struct store_log_thread *thread, struct request *r
     struct request *next = request->next;
     if (request->kind == REQUEST_COMPACT) {
         request->result = store_log_compact(thread->log, request->index, &text);
+    } else if (request->kind == REQUEST_TRUNCATE) {
+        request->result = store_log_truncate(thread->log, request->index, &text);
+    } else if (request->kind == REQUEST_RESET) {
+        request->result = store_log_reset(thread->log, &text);
     } else {
         request->result = store_hard_state_write(thread->state, &request->vote, &text);
     }
@@ -161,6 +171,16 @@ void store_log_thread_compact(struct store_log_thread *thread, uint64_t index, s
                               void *context) {
     enqueue(thread, (struct request){
                         .kind = REQUEST_COMPACT, .done = done, .context = context, .index = index});
+}
+
+void store_log_thread_truncate(struct store_log_thread *thread, uint64_t from, store_done_fn done,
+                               void *context) {
+    enqueue(thread, (struct request){
+                        .kind = REQUEST_TRUNCATE, .done = done, .context = context, .index = from});
+}
+
+void store_log_thread_reset(struct store_log_thread *thread, store_done_fn done, void *context) {
+    enqueue(thread, (struct request){.kind = REQUEST_RESET, .done = done, .context = context});
 }
 
 bool store_log_thread_stop(struct store_log_thread *thread, uint64_t timeout_ms) {

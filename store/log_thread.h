@@ -34,6 +34,11 @@ void store_log_thread_append(struct store_log_thread *thread, const struct store
 void store_log_thread_write_hard_state(struct store_log_thread *thread,
                                        const struct store_vote *vote, store_done_fn done,
                                        void *context);
+/* As store_log_truncate and store_log_reset. An append that was refused for space is not waited
+ * for: what it was to write is gone. */
+void store_log_thread_truncate(struct store_log_thread *thread, uint64_t from, store_done_fn done,
+                               void *context);
+void store_log_thread_reset(struct store_log_thread *thread, store_done_fn done, void *context);
 /* done may be NULL. */
 void store_log_thread_compact(struct store_log_thread *thread, uint64_t index, store_done_fn done,
                               void *context);

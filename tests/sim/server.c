@@ -337,19 +337,26 @@ static enum err open_disk(struct server *server, struct store_vote *ret_vote,
     return err;
 }
 
-/* The newest configuration in the log, else the snapshot's. */
+/* The snapshot's configuration and those in the log. */
 static void find_configuration(struct server *server, const struct store_log_found *found,
                                struct raft_event *event) {
-    event->start.configuration = server->configuration;
-    event->start.configuration_index = server->configuration_index;
+    struct raft_configuration_at *list = &server->found[0];
+    uint32_t count = 0;
+    if (server->configuration_index > 0) {
+        list[count++] =
+            (struct raft_configuration_at){server->configuration_index, server->configuration};
+    }
     for (uint64_t i = found->first; i <= found->last; i++) {
         struct held *held = &server->held[i];
-        if (held->kind == RAFT_ENTRY_CONFIGURATION &&
-            raft_configuration_decode(held->payload, held->size, &event->start.configuration) ==
+        if (held->kind == RAFT_ENTRY_CONFIGURATION && i > server->applied &&
+            count < SIM_CONFIGURATIONS_MAX &&
+            raft_configuration_decode(held->payload, held->size, &list[count].configuration) ==
                 ERR_OK) {
-            event->start.configuration_index = i;
+            list[count++].index = i;
         }
     }
+    event->start.configurations = list;
+    event->start.configuration_count = count;
 }
 
 static void start_raft(struct server *server, const struct store_vote *vote,
@@ -395,7 +402,7 @@ enum err server_start(struct server *server, struct sim *sim, struct store_log_f
     rand_bytes(&sim->rand, server->self.disk.bytes, sizeof server->self.disk.bytes);
     enum err err = open_disk(server, &vote, ret_found, text);
     if (err == ERR_OK && !sim->failed) {
-        server->raft = raft_create(&server->self);
+        server->raft = raft_create(&(struct raft_options){.self = server->self});
         start_raft(server, &vote, ret_found);
     }
     return err;

@@ -19,6 +19,7 @@
 #define SIM_LOG_PREFIX SIM_DIRECTORY "/log-"
 #define SIM_SEGMENT_BYTES (16 * 1024)
 #define SIM_INDEX_MAX 8192
+#define SIM_CONFIGURATIONS_MAX 4
 
 /* An entry that was applied: it was answered, so nothing may ever change it. */
 struct fact {
@@ -77,7 +78,8 @@ struct server {
     uint64_t applied_term;
     struct raft_configuration configuration; /* as of applied */
     uint64_t configuration_index;
-    uint64_t appended_term; /* of the last entry in the log */
+    struct raft_configuration_at found[SIM_CONFIGURATIONS_MAX]; /* at the start */
+    uint64_t appended_term;                                     /* of the last entry in the log */
     bool unsynced;
     bool space_promised; /* the spare segments were there, and nothing was appended since */
     bool disk_failed;

@@ -138,7 +138,7 @@ static void start(struct session *session, const char *command) {
     struct raft_event event = {.kind = RAFT_EVENT_START};
     struct raft_id id = id_of(value_of(command, "self")[0]);
     raft_destroy(session->raft);
-    session->raft = raft_create(&id);
+    session->raft = raft_create(&(struct raft_options){.self = id});
     event.start.hard_state = hard_state_of(command);
     event.start.snapshot_index = number_of(command, "snapshot");
     event.start.snapshot_term = number_of(command, "snapshot-term");
@@ -146,8 +146,11 @@ static void start(struct session *session, const char *command) {
     event.start.log_last = number_of(command, "last");
     event.start.run_count = parse_runs(value_of(command, "runs"), runs);
     event.start.runs = runs;
-    event.start.configuration = configuration_of(value_of(command, "configuration"));
-    event.start.configuration_index = number_of(command, "at");
+    struct raft_configuration_at at = {.index = number_of(command, "at"),
+                                       .configuration =
+                                           configuration_of(value_of(command, "configuration"))};
+    event.start.configurations = &at;
+    event.start.configuration_count = at.index > 0;
     step(session, &event);
 }
 

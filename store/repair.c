@@ -1,0 +1,52 @@
+#include "store/repair.h"
+
+#include "base/mutant.h"
+#include "store/format.h"
+
+#define NAME "log-in-repair"
+
+enum err store_repair_is_noted(const char *directory, bool *ret_noted, struct err_text *text) {
+    char path[FORMAT_PATH_BYTES];
+    struct store_file *file;
+    enum err err = format_path(path, directory, NAME, text);
+    if (err == ERR_OK) {
+        err = store_file_open(path, STORE_FILE_READ, &file, text);
+    }
+    if (err == ERR_NOT_FOUND) {
+        *ret_noted = false;
+        return ERR_OK;
+    }
+    if (err == ERR_OK) {
+        store_file_close(file);
+        *ret_noted = true;
+        err = store_directory_sync(directory, text); /* the name may be in the cache alone */
+    }
+    return err;
+}
+
+enum err store_repair_note(const char *directory, struct err_text *text) {
+    char path[FORMAT_PATH_BYTES];
+    struct store_file *file;
+    if (MUTANT(repair_not_noted)) {
+        return ERR_OK;
+    }
+    enum err err = format_path(path, directory, NAME, text);
+    if (err == ERR_OK) {
+        err = store_file_open(path, STORE_FILE_CREATE, &file, text);
+    }
+    if (err == ERR_OK) {
+        err = store_file_sync(file, text);
+        store_file_close(file);
+    }
+    return err == ERR_OK ? store_directory_sync(directory, text) : err;
+}
+
+enum err store_repair_clear(const char *directory, struct err_text *text) {
+    char path[FORMAT_PATH_BYTES];
+    enum err err = format_path(path, directory, NAME, text);
+    if (err == ERR_OK) {
+        err = store_file_unlink(path, text);
+    }
+    err = err == ERR_NOT_FOUND ? ERR_OK : err;
+    return err == ERR_OK ? store_directory_sync(directory, text) : err;
+}
