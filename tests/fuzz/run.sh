@@ -32,13 +32,13 @@ if [[ -f tests/fuzz/dict/$target.dict ]]; then
     options+=(-dict=tests/fuzz/dict/"$target".dict)
 fi
 status=0
-"$program" "${options[@]}" "$found" "tests/fuzz/corpus/$target" >"$log" 2>&1 || status=$?
+TIMEFORMAT='%U %S'
+cpu=$({ time "$program" "${options[@]}" "$found" "tests/fuzz/corpus/$target" >"$log" 2>&1; } 2>&1) ||
+    status=$?
 if ((status != 0)); then
     tail -n 60 "$log"
 fi
-# The children's time stands in the second line of what the shell prints.
-cpu=$(times | awk 'NR == 2 { gsub("s", ""); split($1, u, "m"); split($2, s, "m")
-                             printf "%.1f", u[1] * 60 + u[2] + s[1] * 60 + s[2] }')
+cpu=$(awk '{ printf "%.1f", $1 + $2 }' <<<"$cpu")
 execs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
 echo "$target: $cpu CPU s, ${execs:-0} executions, corpus of $(ls "$found" | wc -l), exit $status"
 exit "$status"
