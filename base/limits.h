@@ -8,7 +8,8 @@
 #define LIMIT_HTTP_POOL_BYTES (7 * 1024)            /* memory of a connection; headers above: 431 */
 #define LIMIT_HTTP_BODY_BYTES (8 * 1024 * 1024)     /* request body of any endpoint but KV */
 #define LIMIT_HTTP_ANSWER_BYTES (256 * 1024 * 1024) /* one answer's body */
-#define LIMIT_HTTP_UPLOAD_BYTES (32 * 1024 * 1024)  /* read at all: over the body's limit, dropped \
+#define LIMIT_HTTP_UPLOAD_BYTES                                                                    \
+    (32 * 1024 * 1024)                              /* read at all: over the body's limit, dropped \
                                                      */
 #define LIMIT_HTTP_BODIES_BYTES (128 * 1024 * 1024) /* of all request bodies at once: above 429 */
 #define LIMIT_HTTP_ANSWERS_BYTES                                                                   \
@@ -38,9 +39,11 @@
 /* Raft and disk. */
 #define LIMIT_ENTRY_BYTES (16 * 1024 * 1024) /* one log entry's payload */
 #define LIMIT_LOG_SEGMENT_BYTES (8 * 1024 * 1024)
-#define LIMIT_LOG_SEGMENT_MAX_BYTES (32 * 1024 * 1024)  /* a segment that holds one huge entry */
-#define LIMIT_PROPOSALS_PENDING 65536                   /* above: 429 */
-#define LIMIT_PROPOSALS_PER_TURN 512                    /* applied within the 5 ms of a turn */
+#define LIMIT_LOG_SEGMENT_MAX_BYTES (32 * 1024 * 1024) /* a segment that holds one huge entry */
+#define LIMIT_PROPOSALS_PENDING 65536                  /* above: 429 */
+#define LIMIT_PROPOSALS_PER_TURN 512                   /* applied within the 5 ms of a turn */
+#define LIMIT_APPLY_ROWS 1536   /* touched in a turn of the core: under its 5 ms */
+#define LIMIT_APPLY_ENTRIES 512 /* read from the disk in a turn, at the start */
 #define LIMIT_SNAPSHOT_TRIGGER_BYTES (64 * 1024 * 1024) /* log since the last snapshot */
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */

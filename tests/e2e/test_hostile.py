@@ -5,6 +5,7 @@ import random
 import resource
 import socket
 import struct
+import threading
 import time
 
 from cairn import (AgentTest, FORMERR, NOERROR, NOTIMP, NXDOMAIN, REFUSED, Message, encode_name,
@@ -255,6 +256,45 @@ class HttpHostile(HostileTest):
                 self.assertIn(reply.status, (200, 400, 500))
         for service in self.agent.get("/v1/agent/services").json.values():
             self.assertTrue(service["Service"])
+
+
+class BigNode(HostileTest):
+    def test_it_goes_at_once(self):
+        """More rows than one turn of the core touches: nobody sees a part of them gone, and who
+        deregistered it sees none."""
+        count = 2500
+        with self.agent.client() as client:
+            for i in range(count):
+                reply = client.put("/v1/catalog/register", {
+                    "Node": "big", "Address": "192.0.2.1", "SkipNodeUpdate": True,
+                    "Service": {"ID": "s%d" % i, "Service": "big-%d" % (i % 3)}})
+                self.assertEqual(reply.status, 200)
+        seen = set()
+        stop = threading.Event()
+
+        def look():
+            with self.agent.client() as client:
+                while not stop.is_set():
+                    seen.add(len((client.get("/v1/catalog/node/big").json or
+                                  {"Services": ()})["Services"]))
+
+        readers = [threading.Thread(target=look) for _ in range(2)]
+        with self.agent.raw() as waiting:
+            index = self.agent.get("/v1/catalog/service/big-0").index
+            waiting.send(b"GET /v1/catalog/service/big-0?index=%d HTTP/1.1\r\nHost: x\r\n\r\n" % index)
+            for reader in readers:
+                reader.start()
+            # Told by a change of the node's address first: every instance shows it.
+            self.agent.must_put("/v1/catalog/register", {"Node": "big", "Address": "192.0.2.2"})
+            rows = self.agent.get("/v1/catalog/service/big-1").json
+            self.assertEqual({row["Address"] for row in rows}, {"192.0.2.2"})
+            self.assertEqual({row["Address"] for row in waiting.reply().json}, {"192.0.2.2"})
+            self.agent.must_put("/v1/catalog/deregister", {"Node": "big"})
+            self.assertEqual(self.agent.get("/v1/catalog/service/big-2").json, [])
+        stop.set()
+        for reader in readers:
+            reader.join()
+        self.assertLessEqual(seen, {count, 0})
 
 
 class Greedy(HostileTest):
