@@ -115,8 +115,13 @@ static void published(void *context) {
 }
 
 static void leader_changed(void *context, bool leader) {
+    (void)context;
+    (void)leader;
+}
+
+static void leader_known(void *context, bool known) {
     struct agent *agent = context;
-    if (leader) {
+    if (known) {
         runners_adopt(agent);
         sync_full(agent->sync);
     }
@@ -192,6 +197,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
         .bootstrap = config->bootstrap,
         .published = published,
         .leader_changed = leader_changed,
+        .leader_known = leader_known,
         .context = agent,
         .metrics = agent->telemetry.metrics,
     };
@@ -203,7 +209,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
     if (agent->group == NULL) {
         return false;
     }
-    struct uuid node = known ? group.node : group_node(agent->group);
+    struct uuid node = known ? group.node : group_self(agent->group)->node;
     uuid_format(&node, agent->node_id);
     return config->dev || keep_node_id(agent, text) == ERR_OK;
 }

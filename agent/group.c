@@ -115,7 +115,6 @@ void group_judge_leadership(struct group *group) {
     if (known && (!knew || !raft_id_equal(&group->leader, &group->logged_leader))) {
         group->logged_leader = group->leader;
         log_leader(group);
-        group_forward_leader_changed(group);
     }
     if (known != knew) {
         group->config.leader_known(group->config.context, known);
@@ -256,7 +255,9 @@ enum err group_step(struct group *group, const struct raft_event *event) {
 }
 
 void group_turn_end(struct group *group) {
-    group_answer_applied(group); /* refused ones; what was applied is answered after its publish */
+    if (!group->entry_begun) {       /* else what was applied before it is not yet published */
+        group_answer_applied(group); /* refused ones */
+    }
     if (group_leads(group)) {
         group_propose_waiting(group);
     }
@@ -382,7 +383,7 @@ static enum err open_storage(struct group *group, struct storage_start *start,
     rand_bytes(&group->rand, random, sizeof random);
     struct uuid cluster = uuid_from_random(random);
     enum err err = storage_open(config->data_dir, &group->self.disk, &cluster, config->bootstrap,
-                                config->catalog, &group->storage, start, text);
+                                config->loop, config->catalog, &group->storage, start, text);
     if (err == ERR_OK) {
         group->self.disk = start->disk;
         if (start->configuration_count > 0) {
@@ -454,7 +455,7 @@ bool group_destroy(struct group *group) {
     group_peers_clear(group);
     if (stopped) { /* else threads may still read what there is */
         group_install_clear(group);
-        tail_clear(&group->tail, true);
+        log_tail_clear(&group->tail, true);
     }
     raft_destroy(group->raft);
     pthread_mutex_destroy(&group->status_mutex);

@@ -73,7 +73,7 @@ void group_clear_waiting(struct group *group, enum err err, const struct err_tex
 
 void group_answer_appended(struct group *group, enum err err, const struct err_text *text) {
     for (uint32_t i = 0; i < group->tail.count; i++) {
-        struct batch *batch = tail_get(&group->tail, i);
+        struct batch *batch = log_tail_get(&group->tail, i);
         struct group_proposal *list = batch->proposals;
         batch->proposals = NULL;
         group_answer_list(group, list, err, text);
@@ -173,7 +173,7 @@ void group_retry_refused(struct loop_timer *timer) {
     struct group *group = CONTAINER_OF(timer, struct group, retry_timer);
     group->retrying = false;
     for (uint32_t i = 0; i < group->tail.count; i++) {
-        struct batch *batch = tail_get(&group->tail, i);
+        struct batch *batch = log_tail_get(&group->tail, i);
         if (batch->refused) {
             send_batch(group, batch);
         }
@@ -199,7 +199,7 @@ static void batch_back(struct loop_task *task) {
     bool refused = false;
     group->appends_under_way--;
     if (group->closing) {
-        tail_release(batch);
+        log_tail_release(batch);
         return;
     }
     if (batch->err != ERR_OK && batch->err != ERR_NO_SPACE) {
@@ -211,7 +211,7 @@ static void batch_back(struct loop_task *task) {
     } else {
         note_persisted(group, batch);
     }
-    tail_release(batch);
+    log_tail_release(batch);
     if (refused && group->appends_under_way == 0 && !group->retrying) {
         log_write(group->config.log, LOG_ERROR, MODULE,
                   "the disk is full, writes wait until there is space");
@@ -290,7 +290,7 @@ void group_append(struct group *group, const struct raft_append *append,
     } else {
         fill_own(group, batch, append);
     }
-    tail_push(&group->tail, batch);
+    log_tail_push(&group->tail, batch);
     send_batch(group, batch);
 }
 
@@ -306,13 +306,13 @@ void group_cut(struct group *group, const struct raft_output *output) {
     static const struct err_text lost = {"leadership lost while committing log"};
     if (output->reset) {
         group_answer_appended(group, ERR_TIMEOUT, &lost);
-        tail_clear(&group->tail, false);
+        log_tail_clear(&group->tail, false);
         if (group->storage != NULL) {
             storage_reset(group->storage, cut_done, group);
         }
     } else if (output->truncate_from != 0) {
         struct group_proposal *list = NULL;
-        tail_cut(&group->tail, output->truncate_from, &list);
+        log_tail_cut(&group->tail, output->truncate_from, &list);
         group_answer_list(group, list, ERR_TIMEOUT, &lost);
         if (group->storage != NULL) {
             storage_truncate(group->storage, output->truncate_from, cut_done, group);
@@ -321,5 +321,5 @@ void group_cut(struct group *group, const struct raft_output *output) {
 }
 
 void group_trim(struct group *group) {
-    tail_trim(&group->tail, group->peer_count > 0 ? LIMIT_LOG_TAIL_BYTES : 0);
+    log_tail_trim(&group->tail, group->peer_count > 0 ? LIMIT_LOG_TAIL_BYTES : 0);
 }

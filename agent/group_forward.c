@@ -471,7 +471,9 @@ void group_forward_turn_end(struct group *group) {
     }
     ask(group, false);
     ask(group, true);
-    group_answer_applied(group);
+    if (!group->entry_begun) {
+        group_answer_applied(group);
+    }
     start_hold_timer(group);
 }
 

@@ -7,7 +7,7 @@
 
 #include "agent/group.h"
 #include "agent/storage.h"
-#include "agent/tail.h"
+#include "agent/log_tail.h"
 #include "base/rand.h"
 #include "raft/raft.h"
 
@@ -75,12 +75,14 @@ struct group {
 
     struct group_proposal *waiting, **waiting_last; /* not yet appended */
     size_t waiting_count;
-    struct tail tail;
+    struct log_tail tail;
     struct group_proposal *applied_list, **applied_last; /* to answer: see queue_answer */
     unsigned appends_under_way;
     bool retrying;
 
     uint64_t applied, apply_to;
+    uint64_t slice_end; /* catalog_touched() at which the slice is full */
+    bool entry_begun;   /* the next entry is half applied */
     bool apply_posted, leader_ready, transferring, disk_failed, applying_failed, closing;
     enum raft_role role;
     uint64_t lease_until_ms; /* as in raft_output */
@@ -219,7 +221,6 @@ void group_forward_serve(struct group *group);
 void group_hold(struct group *group, struct group_proposal *proposal);
 /* Passes on what waits, if a leader is known. */
 void group_forward_turn_end(struct group *group);
-void group_forward_leader_changed(struct group *group);
 /* Answers of the core; see raft_output. */
 void group_take_reads(struct group *group, const struct raft_output *output);
 /* Entries were applied and published. */

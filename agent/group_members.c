@@ -5,7 +5,7 @@
  *
  * A failed server is removed only while three voters or `min_quorum` remain, whichever is more: with
  * fewer, a server that comes back is worth more than a smaller majority. */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/group_internal.h"

@@ -37,7 +37,7 @@ static bool needs_disk(const struct group *group, const struct raft_message *mes
         return true;
     }
     return message->kind == RAFT_MESSAGE_APPEND && message->append.count > 0 &&
-           !tail_holds(&group->tail, message->append.prev_index + 1, message->append.count,
+           !log_tail_holds(&group->tail, message->append.prev_index + 1, message->append.count,
                        message->append.entry_term);
 }
 
@@ -47,7 +47,7 @@ static void encode(const struct group *group, const struct raft_message *message
     struct raft_entry_head *heads = count > 0 ? mem_alloc(count * sizeof *heads) : NULL;
     const struct store_entry **entries = count > 0 ? mem_alloc(count * sizeof *entries) : NULL;
     for (uint32_t i = 0; i < count; i++) {
-        ASSERT(tail_find(&group->tail, message->append.prev_index + 1 + i, &entries[i]) != NULL);
+        ASSERT(log_tail_find(&group->tail, message->append.prev_index + 1 + i, &entries[i]) != NULL);
         heads[i] = (struct raft_entry_head){.kind = (enum raft_entry_kind)entries[i]->kind,
                                             .size = entries[i]->size};
     }

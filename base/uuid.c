@@ -54,3 +54,8 @@ bool uuid_parse(const char *s, struct uuid *ret_uuid) {
     *ret_uuid = uuid;
     return true;
 }
+
+bool uuid_is_zero(const struct uuid *uuid) {
+    static const struct uuid zero;
+    return memcmp(uuid, &zero, sizeof zero) == 0;
+}

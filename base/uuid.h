@@ -14,6 +14,7 @@ struct uuid {
 /* Turns 16 random bytes into a version 4 UUID (RFC 4122 section 4.4). */
 struct uuid uuid_from_random(const uint8_t random[16]);
 void uuid_format(const struct uuid *uuid, char out[UUID_TEXT_BYTES]);
+bool uuid_is_zero(const struct uuid *uuid);
 /* Any letter case. False: not 8-4-4-4-12 hexadecimal digits; ret_uuid is unchanged. */
 bool uuid_parse(const char *s, struct uuid *ret_uuid);
 

@@ -233,13 +233,18 @@ static enum err read_records(struct reader *r, struct codec_indexes *indexes) {
     return err;
 }
 
-static bool build(const struct catalog_service *service, void *context) {
-    catalog_build_instance(context, service);
-    return true;
+static bool node_has_index(void *value, void *context) {
+    const struct catalog_node *node = value;
+    struct catalog *c = context;
+    return catalog_get_index(&c->next.node_index, node->name) > 0;
 }
 
-static bool visit_service(void *value, void *context) {
-    return build(value, context);
+/* Without its index a row would be served, and lost with the snapshot after this one. */
+static bool build(void *value, void *context) {
+    const struct catalog_service *service = value;
+    struct catalog *c = context;
+    catalog_build_instance(c, service);
+    return catalog_get_index(&c->next.service_index, service->name) > 0;
 }
 
 static bool retire_value(void *value, void *context) {
@@ -252,6 +257,11 @@ static void retire_rows(struct catalog_view *view, struct epoch *epoch) {
     for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
         tree_walk(owners[i], NULL, 0, retire_value, epoch);
     }
+}
+
+static bool derive(struct catalog *building) {
+    return tree_walk(&building->next.nodes, NULL, 0, node_has_index, building) &&
+           tree_walk(&building->next.services, NULL, 0, build, building);
 }
 
 /* Stamps of an image's nodes: no catalog that grew from nothing has come so far, and one that took an
@@ -283,13 +293,15 @@ enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t si
     if (err == ERR_OK && image->building->next.indexes.row_hash != image->indexes.row_hash) {
         err = ERR_CORRUPT;
     }
+    if (err == ERR_OK && !derive(image->building)) {
+        err = ERR_CORRUPT;
+    }
     if (err != ERR_OK) {
         err_set(text, err, "snapshot: record %llu: %s", (unsigned long long)r.records + 1,
                 err_name(err));
         catalog_drop_image(image);
         return err;
     }
-    tree_walk(&image->building->next.services, NULL, 0, visit_service, image->building);
     *ret_image = image;
     return ERR_OK;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -28,14 +29,35 @@ struct http_worker {
     pthread_cond_t wake;
     struct job *first, **last;
     bool stopping;
+    uint64_t swept_at_ms; /* the thread's own */
 };
 
 static void job_done(struct loop_task *task);
 
+/* When it has nothing to do, or has done one thing, it looks for connections without progress. */
+static void sweep(struct http_worker *worker) {
+    uint64_t now_ms = metrics_clock_ns() / 1000000;
+    if (now_ms >= worker->swept_at_ms + LIMIT_HTTP_SWEEP_MS) {
+        http_deadlines_sweep(worker->server->deadlines);
+        worker->swept_at_ms = now_ms;
+    }
+}
+
+static void wait_for_job(struct http_worker *worker) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += LIMIT_HTTP_SWEEP_MS / 1000;
+    pthread_cond_timedwait(&worker->wake, &worker->mutex, &until);
+}
+
 static struct job *take_job(struct http_worker *worker) {
+    sweep(worker);
     pthread_mutex_lock(&worker->mutex);
     while (worker->first == NULL && !worker->stopping) {
-        pthread_cond_wait(&worker->wake, &worker->mutex);
+        wait_for_job(worker);
+        pthread_mutex_unlock(&worker->mutex);
+        sweep(worker);
+        pthread_mutex_lock(&worker->mutex);
     }
     struct job *job = worker->first;
     if (job != NULL) {
@@ -67,7 +89,11 @@ struct http_worker *http_worker_start(struct http_server *server) {
     worker->server = server;
     worker->last = &worker->first;
     pthread_mutex_init(&worker->mutex, NULL);
-    pthread_cond_init(&worker->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&worker->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     ASSERT(pthread_create(&worker->thread, NULL, work, worker) == 0);
     return worker;
 }

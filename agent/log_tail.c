@@ -1,4 +1,4 @@
-#include "agent/tail.h"
+#include "agent/log_tail.h"
 
 #include <stdlib.h>
 
@@ -22,34 +22,34 @@ static void drop(struct batch *batch) {
     }
 }
 
-void tail_release(struct batch *batch) {
+void log_tail_release(struct batch *batch) {
     batch->writing = false;
     if (batch->dropped) {
         free_batch(batch);
     }
 }
 
-struct batch *tail_get(const struct tail *tail, uint32_t i) {
+struct batch *log_tail_get(const struct log_tail *tail, uint32_t i) {
     ASSERT(i < tail->count);
     return tail->v[(tail->head + i) % tail->capacity];
 }
 
-void tail_clear(struct tail *tail, bool all) {
+void log_tail_clear(struct log_tail *tail, bool all) {
     for (uint32_t i = 0; i < tail->count; i++) {
-        struct batch *batch = tail_get(tail, i);
+        struct batch *batch = log_tail_get(tail, i);
         batch->writing = batch->writing && !all;
         drop(batch);
     }
     free(tail->v);
-    *tail = (struct tail){0};
+    *tail = (struct log_tail){0};
 }
 
-void tail_push(struct tail *tail, struct batch *batch) {
+void log_tail_push(struct log_tail *tail, struct batch *batch) {
     if (tail->count == tail->capacity) {
         uint32_t capacity = tail->capacity == 0 ? 64 : tail->capacity * 2;
         struct batch **v = mem_alloc(capacity * sizeof *v);
         for (uint32_t i = 0; i < tail->count; i++) {
-            v[i] = tail_get(tail, i);
+            v[i] = log_tail_get(tail, i);
         }
         free(tail->v);
         tail->v = v;
@@ -61,12 +61,12 @@ void tail_push(struct tail *tail, struct batch *batch) {
     tail->bytes += batch->bytes;
 }
 
-struct batch *tail_find(const struct tail *tail, uint64_t index,
+struct batch *log_tail_find(const struct log_tail *tail, uint64_t index,
                         const struct store_entry **ret_entry) {
     uint32_t low = 0, high = tail->count;
     while (low < high) { /* the last batch that does not begin behind the index */
         uint32_t middle = low + (high - low) / 2;
-        if (tail_get(tail, middle)->entries[0].index <= index) {
+        if (log_tail_get(tail, middle)->entries[0].index <= index) {
             low = middle + 1;
         } else {
             high = middle;
@@ -75,7 +75,7 @@ struct batch *tail_find(const struct tail *tail, uint64_t index,
     if (low == 0) {
         return NULL;
     }
-    struct batch *batch = tail_get(tail, low - 1);
+    struct batch *batch = log_tail_get(tail, low - 1);
     uint64_t offset = index - batch->entries[0].index;
     if (offset >= batch->kept) {
         return NULL;
@@ -84,11 +84,11 @@ struct batch *tail_find(const struct tail *tail, uint64_t index,
     return batch;
 }
 
-bool tail_holds(const struct tail *tail, uint64_t first, uint32_t count, uint64_t term) {
+bool log_tail_holds(const struct log_tail *tail, uint64_t first, uint32_t count, uint64_t term) {
     uint64_t at = first;
     while (at < first + count) {
         const struct store_entry *entry;
-        struct batch *batch = tail_find(tail, at, &entry);
+        struct batch *batch = log_tail_find(tail, at, &entry);
         if (batch == NULL || entry->term != term) {
             return false; /* a batch is of one term */
         }
@@ -104,9 +104,9 @@ static struct group_proposal **end_of(struct group_proposal **list) {
     return list;
 }
 
-void tail_cut(struct tail *tail, uint64_t from, struct group_proposal **ret_lost) {
+void log_tail_cut(struct log_tail *tail, uint64_t from, struct group_proposal **ret_lost) {
     while (tail->count > 0) {
-        struct batch *batch = tail_get(tail, tail->count - 1);
+        struct batch *batch = log_tail_get(tail, tail->count - 1);
         uint64_t first = batch->entries[0].index;
         if (first + batch->kept <= from) {
             return;
@@ -128,9 +128,9 @@ void tail_cut(struct tail *tail, uint64_t from, struct group_proposal **ret_lost
     }
 }
 
-void tail_trim(struct tail *tail, size_t bytes_max) {
+void log_tail_trim(struct log_tail *tail, size_t bytes_max) {
     while (tail->count > 0 && tail->bytes > bytes_max) {
-        struct batch *batch = tail_get(tail, 0);
+        struct batch *batch = log_tail_get(tail, 0);
         if (batch->applied < batch->kept || batch->writing || batch->refused) {
             return;
         }

@@ -4,8 +4,8 @@
  * Entries come in batches, each one write. A batch stays until it is persisted and applied and the
  * bytes behind it are enough; one that was cut off stays until the log thread has let go of it.
  * Everything is the core thread's. */
-#ifndef AGENT_TAIL_H
-#define AGENT_TAIL_H
+#ifndef AGENT_LOG_TAIL_H
+#define AGENT_LOG_TAIL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,27 +38,27 @@ struct batch {
     struct err_text text;
 };
 
-struct tail {
+struct log_tail {
     struct batch **v; /* a ring, by index */
     uint32_t head, count, capacity;
     size_t bytes;
 };
 
 /* Frees all batches but those that the log thread has, unless `all` is set. */
-void tail_clear(struct tail *tail, bool all);
-void tail_push(struct tail *tail, struct batch *batch);
-struct batch *tail_get(const struct tail *tail, uint32_t i);
+void log_tail_clear(struct log_tail *tail, bool all);
+void log_tail_push(struct log_tail *tail, struct batch *batch);
+struct batch *log_tail_get(const struct log_tail *tail, uint32_t i);
 /* The batch that holds the index, NULL if none does; *ret_entry is its entry. */
-struct batch *tail_find(const struct tail *tail, uint64_t index,
+struct batch *log_tail_find(const struct log_tail *tail, uint64_t index,
                         const struct store_entry **ret_entry);
 /* The entries first .. first + count - 1, all of `term`, are here. */
-bool tail_holds(const struct tail *tail, uint64_t first, uint32_t count, uint64_t term);
+bool log_tail_holds(const struct log_tail *tail, uint64_t first, uint32_t count, uint64_t term);
 /* Cuts off everything from the index on. Proposals of what went are chained behind *ret_lost, which
  * the caller answers. */
-void tail_cut(struct tail *tail, uint64_t from, struct group_proposal **ret_lost);
+void log_tail_cut(struct log_tail *tail, uint64_t from, struct group_proposal **ret_lost);
 /* Lets go of what is persisted, applied, and more than bytes_max from the end. */
-void tail_trim(struct tail *tail, size_t bytes_max);
+void log_tail_trim(struct log_tail *tail, size_t bytes_max);
 /* The log thread has let go of it. */
-void tail_release(struct batch *batch);
+void log_tail_release(struct batch *batch);
 
 #endif
