@@ -115,7 +115,7 @@ static bool bind_any_port(struct addr *addr, unsigned index, unsigned threads,
 static bool start_threads(struct dns_server *server, struct sockets *sockets,
                           struct err_text *text) {
     uint64_t seed = server->config.seed;
-    server->tcp = tcp_start(server, sockets->tcp, hash_mix(seed), text);
+    server->tcp = dns_tcp_start(server, sockets->tcp, hash_mix(seed), text);
     memset(sockets->tcp, -1, sizeof sockets->tcp);
     if (server->tcp == NULL) {
         return false;
@@ -182,7 +182,7 @@ void dns_server_stop(struct dns_server *server) {
     for (unsigned t = 0; t < LIMIT_DNS_THREADS; t++) {
         udp_stop(server->udp[t]);
     }
-    tcp_stop(server->tcp);
+    dns_tcp_stop(server->tcp);
     if (server->stop_fd >= 0) {
         close(server->stop_fd);
     }

@@ -331,7 +331,7 @@ static void *run(void *context) {
     return NULL;
 }
 
-struct tcp *tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
+struct tcp *dns_tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
                       struct err_text *text) {
     struct loop *loop = loop_create(text);
     if (loop == NULL) {
@@ -358,7 +358,7 @@ struct tcp *tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
     return tcp;
 }
 
-void tcp_stop(struct tcp *tcp) {
+void dns_tcp_stop(struct tcp *tcp) {
     if (tcp == NULL) {
         return;
     }
