@@ -201,6 +201,7 @@ static void on_message(void *context, struct rpc_connection *from, const uint8_t
 
 void group_peers_serve(struct group *group) {
     static const struct rpc_service raft = {.message = on_message};
+    rpc_set_server(group->config.rpc, &group->self.node, &group->self.disk);
     rpc_serve(group->config.rpc, PB__RPC_METHOD__RPC_METHOD_RAFT, &raft, group);
     group_forward_serve(group);
 }

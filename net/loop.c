@@ -158,6 +158,7 @@ void loop_run(struct loop *loop) {
     while (!atomic_load(&loop->stopping)) {
         uv_run(&loop->uv, UV_RUN_DEFAULT);
     }
+    atomic_store(&loop->stopping, false);
 }
 
 void loop_stop(struct loop *loop) {

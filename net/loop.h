@@ -18,7 +18,7 @@ struct loop *loop_create(struct err_text *text);
 /* After loop_run returned. Tasks still in the inbox are not run. NULL is allowed. */
 void loop_destroy(struct loop *loop);
 
-/* Runs on the calling thread until loop_stop. */
+/* Runs on the calling thread until loop_stop; may be called again. */
 void loop_run(struct loop *loop);
 /* Any thread. The present turn ends first. */
 void loop_stop(struct loop *loop);

@@ -49,6 +49,11 @@ void rpc_destroy(struct rpc *rpc) {
     free(rpc);
 }
 
+void rpc_set_server(struct rpc *rpc, const struct uuid *node, const struct uuid *disk) {
+    rpc->config.self.node = *node;
+    rpc->config.self.disk = *disk;
+}
+
 void rpc_set_cluster(struct rpc *rpc, const struct uuid *cluster) {
     rpc->config.self.cluster = *cluster;
 }

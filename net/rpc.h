@@ -84,7 +84,8 @@ struct rpc *rpc_create(const struct rpc_config *config);
 void rpc_destroy(struct rpc *rpc);
 /* ERR_IO and a sentence when the address cannot be bound. */
 enum err rpc_listen(struct rpc *rpc, const struct addr *bind, struct err_text *text);
-/* Once it is known; counts for new connections. */
+/* Once they are known; they count for new connections. */
+void rpc_set_server(struct rpc *rpc, const struct uuid *node, const struct uuid *disk);
 void rpc_set_cluster(struct rpc *rpc, const struct uuid *cluster);
 void rpc_set_verify(struct rpc *rpc, bool incoming, bool outgoing);
 

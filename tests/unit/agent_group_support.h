@@ -90,8 +90,22 @@ static bool world_wait(struct world *world, bool (*wanted)(struct world *, void 
     world->context = context;
     world->until_ms = clock_monotonic_ms() + WAIT_MS;
     world->timer.run = look;
-    loop_timer_start(world->loop, &world->timer, clock_monotonic_ms());
-    loop_run(world->loop);
+    world->met = false;
+    while (!world->met && clock_monotonic_ms() < world->until_ms) {
+        loop_timer_start(world->loop, &world->timer, clock_monotonic_ms());
+        loop_run(world->loop);
+    }
+    for (unsigned i = 0; !world->met && i < world->count; i++) {
+        struct group_status status = {0};
+        if (world->servers[i].group != NULL) {
+            group_get_status(world->servers[i].group, &status);
+        }
+        print_message("%s: %s term=%llu last=%llu commit=%llu applied=%llu\n",
+                      world->servers[i].name, raft_role_name(status.role),
+                      (unsigned long long)status.term, (unsigned long long)status.last_index,
+                      (unsigned long long)status.commit_index,
+                      (unsigned long long)status.applied_index);
+    }
     return world->met;
 }
 

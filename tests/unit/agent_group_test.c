@@ -61,7 +61,10 @@ static void test_refused_at_follower(void **state) {
     struct world world;
     (void)state;
     start_all(&world, 3);
-    assert_int_equal(write_node(follower_of(&world), "", 0), ERR_REFUSED);
+    char name[LIMIT_NAME_BYTES + 2];
+    memset(name, 'n', sizeof name);
+    name[sizeof name - 1] = 0;
+    assert_int_equal(write_node(follower_of(&world), name, 0), ERR_REFUSED);
     world_clear(&world);
 }
 
@@ -73,7 +76,10 @@ static void test_leader_lost(void **state) {
     assert_int_equal(write_node(lost, "before", 0), ERR_OK);
     server_stop(lost);
     struct server *other = &world.servers[(lost->number + 1) % 3];
-    /* Asked at once: it waits for the next leader. */
+    /* Asked at once, its fate may be unknown: it was sent to who is no more. Then it waits for the
+     * next leader. */
+    enum err err = write_node(other, "after", 0);
+    assert_true(err == ERR_OK || err == ERR_TIMEOUT);
     assert_int_equal(write_node(other, "after", 0), ERR_OK);
     assert_int_equal(read_barrier(other, false), ERR_OK);
     assert_true(has_node(other, "before") && has_node(other, "after"));
@@ -241,5 +247,6 @@ int main(void) {
         cmocka_unit_test(test_snapshot_sent),    cmocka_unit_test(test_servers_join),
         cmocka_unit_test(test_disk_lost),        cmocka_unit_test(test_leader_leaves),
     };
+    cmocka_set_test_filter(getenv("CAIRN_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
