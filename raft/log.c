@@ -115,7 +115,7 @@ void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term) {
 }
 
 bool raft_log_knows(const struct raft_log *log, uint64_t index) {
-    return index == 0 || raft_log_term(log, index) != 0;
+    return index == 0 ? log->first == 1 : raft_log_term(log, index) != 0;
 }
 
 uint64_t raft_log_find(const struct raft_log *log, uint64_t index, uint64_t term) {
