@@ -317,7 +317,7 @@ void nemesis_strike(struct world *world) {
     } else {
         transfer(world);
     }
-    uint64_t most = world_one_in(world, 3) ? 2500 * MS : 500 * MS;
+    uint64_t most = world_one_in(world, 4) ? 1500 * MS : 250 * MS;
     world_post(world, world_between(world, 10 * MS, most), EVENT_NEMESIS, NULL);
 }
 
@@ -327,6 +327,9 @@ void nemesis_calm(struct world *world) {
     world->calm_at = world->now;
     heal_net(world);
     for (uint32_t i = 0; i < world->server_count; i++) {
+        if (world->servers[i].hang_until > world->now) {
+            nemesis_crash(&world->servers[i], false);
+        }
         world->servers[i].hang_until = 0;
         if (!world->servers[i].up) {
             world_post(world, 10 * MS, EVENT_RESTART, &world->servers[i]);
