@@ -28,7 +28,7 @@ void raft_log_truncate(struct raft_log *log, uint64_t index);
 void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term);
 /* 0: not held. */
 uint64_t raft_log_term(const struct raft_log *log, uint64_t index);
-/* Is the term of index known? It is for 0, which stands before the first entry. */
+/* Can entries behind index be sent: is its term known? That of 0, before the first entry, is. */
 bool raft_log_knows(const struct raft_log *log, uint64_t index);
 /* The last index at or before `index` whose term is not above `term`; first - 1 if there is none.
  */

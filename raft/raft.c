@@ -70,9 +70,12 @@ void raft_write_hard_state(struct raft *raft, struct raft_output *output) {
 
 static bool configurations_fit(const struct raft_event *event) {
     uint64_t before = 0;
+    uint64_t last = event->start.log_last > event->start.snapshot_index
+                        ? event->start.log_last
+                        : event->start.snapshot_index; /* a log that will be reset */
     for (uint32_t i = 0; i < event->start.configuration_count; i++) {
         const struct raft_configuration_at *at = &event->start.configurations[i];
-        if (at->index <= before || at->index > event->start.log_last ||
+        if (at->index <= before || at->index > last ||
             !raft_configuration_is_valid(&at->configuration)) {
             return false;
         }

@@ -48,7 +48,7 @@ struct operation {
     char gone[PATH_BYTES]; /* "": nothing */
 };
 
-static struct {
+struct disk {
     struct rand *rand;
     struct names cache;
     struct names durable;
@@ -62,43 +62,56 @@ static struct {
     bool crashed;
     bool sync_failed;
     bool write_failed;
-} disk;
+};
+
+static struct disk *disk; /* the one in use */
 
 static bool chance(uint32_t per_1000) {
-    return rand_below(disk.rand, 1000) < per_1000;
+    return rand_below(disk->rand, 1000) < per_1000;
 }
 
-void disk_create(struct rand *rand) {
-    memset(&disk, 0, sizeof disk);
-    disk.rand = rand;
+struct disk *disk_create(struct rand *rand) {
+    disk = mem_calloc(1, sizeof *disk);
+    disk->rand = rand;
+    return disk;
+}
+
+void disk_use(struct disk *other) {
+    disk = other;
 }
 
 void disk_destroy(void) {
-    for (uint32_t i = 0; i < disk.inode_count; i++) {
-        free(disk.inodes[i]->cache);
-        free(disk.inodes[i]->durable);
-        free(disk.inodes[i]->dirty);
-        free(disk.inodes[i]);
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        free(disk->inodes[i]->cache);
+        free(disk->inodes[i]->durable);
+        free(disk->inodes[i]->dirty);
+        free(disk->inodes[i]);
     }
-    free(disk.inodes);
-    memset(&disk, 0, sizeof disk);
+    free(disk->inodes);
+    free(disk);
+    disk = NULL;
+}
+
+void disk_wipe(void) {
+    disk->cache = disk->durable = (struct names){0};
+    disk->pending_count = 0;
 }
 
 void disk_set_faults(const struct disk_faults *faults) {
-    disk.faults = *faults;
-    disk.calls_left = faults->crash_after_calls;
+    disk->faults = *faults;
+    disk->calls_left = faults->crash_after_calls;
 }
 
 bool disk_has_crashed(void) {
-    return disk.crashed;
+    return disk->crashed;
 }
 
 bool disk_sync_has_failed(void) {
-    return disk.sync_failed;
+    return disk->sync_failed;
 }
 
 bool disk_write_has_failed(void) {
-    return disk.write_failed;
+    return disk->write_failed;
 }
 
 static enum err refuse(struct err_text *text) {
@@ -107,10 +120,10 @@ static enum err refuse(struct err_text *text) {
 
 /* True: this very call is the one at which the machine stops, half done. */
 static bool crash_now(void) {
-    if (disk.calls_left > 0 && --disk.calls_left == 0) {
-        disk.crashed = true;
+    if (disk->calls_left > 0 && --disk->calls_left == 0) {
+        disk->crashed = true;
     }
-    return disk.crashed;
+    return disk->crashed;
 }
 
 static struct name *find_name(struct names *names, const char *path) {
@@ -155,18 +168,18 @@ static void change_names(const char *path, struct inode *inode, const char *gone
     if (gone != NULL) {
         memcpy(operation.gone, gone, strlen(gone) + 1);
     }
-    apply_operation(&disk.cache, &operation);
-    if (disk.pending_count == OPERATIONS_MAX) {
-        apply_operation(&disk.durable, &disk.pending[0]);
-        memmove(disk.pending, disk.pending + 1, sizeof disk.pending - sizeof disk.pending[0]);
-        disk.pending_count--;
+    apply_operation(&disk->cache, &operation);
+    if (disk->pending_count == OPERATIONS_MAX) {
+        apply_operation(&disk->durable, &disk->pending[0]);
+        memmove(disk->pending, disk->pending + 1, sizeof disk->pending - sizeof disk->pending[0]);
+        disk->pending_count--;
     }
-    disk.pending[disk.pending_count++] = operation;
+    disk->pending[disk->pending_count++] = operation;
 }
 
 static struct inode *add_inode(void) {
-    disk.inodes = mem_realloc(disk.inodes, (disk.inode_count + 1) * sizeof *disk.inodes);
-    return disk.inodes[disk.inode_count++] = mem_calloc(1, sizeof(struct inode));
+    disk->inodes = mem_realloc(disk->inodes, (disk->inode_count + 1) * sizeof *disk->inodes);
+    return disk->inodes[disk->inode_count++] = mem_calloc(1, sizeof(struct inode));
 }
 
 static void grow(struct inode *inode, uint64_t size) {
@@ -201,21 +214,21 @@ static void flush_some(struct inode *inode, uint32_t per_1000) {
 
 void disk_restart(bool power_lost) {
     static const uint32_t odds[] = {0, 100, 500, 900, 1000};
-    disk.crashed = false;
-    disk.sync_failed = false;
-    disk.write_failed = false;
-    disk.faults = (struct disk_faults){0};
-    disk.calls_left = 0;
-    disk.life++;
-    for (uint32_t i = 0; i < disk.inode_count; i++) {
-        disk.inodes[i]->locked = false;
+    disk->crashed = false;
+    disk->sync_failed = false;
+    disk->write_failed = false;
+    disk->faults = (struct disk_faults){0};
+    disk->calls_left = 0;
+    disk->life++;
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        disk->inodes[i]->locked = false;
     }
     if (!power_lost) {
         return;
     }
-    uint32_t kept = odds[rand_below(disk.rand, 5)];
-    for (uint32_t i = 0; i < disk.inode_count; i++) {
-        struct inode *inode = disk.inodes[i];
+    uint32_t kept = odds[rand_below(disk->rand, 5)];
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        struct inode *inode = disk->inodes[i];
         if (inode->capacity == 0) {
             continue;
         }
@@ -228,21 +241,21 @@ void disk_restart(bool power_lost) {
         memset(inode->dirty, 0, all);
     }
     bool in_order = chance(500);
-    for (uint32_t i = 0; i < disk.pending_count; i++) {
+    for (uint32_t i = 0; i < disk->pending_count; i++) {
         if (chance(kept)) {
-            apply_operation(&disk.durable, &disk.pending[i]);
+            apply_operation(&disk->durable, &disk->pending[i]);
         } else if (in_order) {
             break;
         }
     }
-    disk.pending_count = 0;
-    disk.cache = disk.durable;
+    disk->pending_count = 0;
+    disk->cache = disk->durable;
 }
 
 bool disk_find(const char *path_prefix, const void *bytes, size_t size, struct disk_place *ret) {
-    for (uint32_t i = 0; i < disk.cache.count; i++) {
-        struct inode *inode = disk.cache.v[i].inode;
-        if (strncmp(disk.cache.v[i].path, path_prefix, strlen(path_prefix)) != 0 ||
+    for (uint32_t i = 0; i < disk->cache.count; i++) {
+        struct inode *inode = disk->cache.v[i].inode;
+        if (strncmp(disk->cache.v[i].path, path_prefix, strlen(path_prefix)) != 0 ||
             inode->size == 0) {
             continue;
         }
@@ -256,7 +269,7 @@ bool disk_find(const char *path_prefix, const void *bytes, size_t size, struct d
 }
 
 bool disk_find_offset(const char *path, uint64_t offset, struct disk_place *ret) {
-    struct name *name = find_name(&disk.cache, path);
+    struct name *name = find_name(&disk->cache, path);
     if (name == NULL || offset >= name->inode->size) {
         return false;
     }
@@ -287,8 +300,8 @@ void disk_flip(const struct disk_place *place, uint32_t bit) {
 
 uint64_t disk_hash(const char *path_prefix) {
     uint64_t hash = 0;
-    for (uint32_t i = 0; i < disk.cache.count; i++) {
-        const struct name *name = &disk.cache.v[i];
+    for (uint32_t i = 0; i < disk->cache.count; i++) {
+        const struct name *name = &disk->cache.v[i];
         if (strncmp(name->path, path_prefix, strlen(path_prefix)) == 0) {
             uint64_t one = hash_bytes(1, name->path, strlen(name->path));
             hash += hash_bytes(one, name->inode->cache, name->inode->size);
@@ -298,9 +311,9 @@ uint64_t disk_hash(const char *path_prefix) {
 }
 
 const char *disk_file_path(const char *path_prefix, uint32_t n) {
-    for (uint32_t i = 0; i < disk.cache.count; i++) {
-        if (strncmp(disk.cache.v[i].path, path_prefix, strlen(path_prefix)) == 0 && n-- == 0) {
-            return disk.cache.v[i].path;
+    for (uint32_t i = 0; i < disk->cache.count; i++) {
+        if (strncmp(disk->cache.v[i].path, path_prefix, strlen(path_prefix)) == 0 && n-- == 0) {
+            return disk->cache.v[i].path;
         }
     }
     return NULL;
@@ -308,10 +321,10 @@ const char *disk_file_path(const char *path_prefix, uint32_t n) {
 
 enum err store_file_open(const char *path, enum store_file_mode mode, struct store_file **ret_file,
                          struct err_text *text) {
-    if (disk.crashed || (mode == STORE_FILE_CREATE && crash_now())) {
+    if (disk->crashed || (mode == STORE_FILE_CREATE && crash_now())) {
         return refuse(text);
     }
-    struct name *name = find_name(&disk.cache, path);
+    struct name *name = find_name(&disk->cache, path);
     if (name == NULL && mode != STORE_FILE_CREATE) {
         return err_set(text, ERR_NOT_FOUND, "cannot open %s: no such file", path);
     }
@@ -321,20 +334,20 @@ enum err store_file_open(const char *path, enum store_file_mode mode, struct sto
         change_names(path, inode, NULL);
     }
     struct store_file *file = mem_alloc(sizeof *file);
-    *file = (struct store_file){.inode = inode, .life = disk.life};
+    *file = (struct store_file){.inode = inode, .life = disk->life};
     *ret_file = file;
     return ERR_OK;
 }
 
 void store_file_close(struct store_file *file) {
-    if (file != NULL && file->holds_lock && file->life == disk.life) {
+    if (file != NULL && file->holds_lock && file->life == disk->life) {
         file->inode->locked = false;
     }
     free(file);
 }
 
 enum err store_file_size(struct store_file *file, uint64_t *ret_size, struct err_text *text) {
-    if (disk.crashed) {
+    if (disk->crashed) {
         return refuse(text);
     }
     *ret_size = file->inode->size;
@@ -343,7 +356,7 @@ enum err store_file_size(struct store_file *file, uint64_t *ret_size, struct err
 
 enum err store_file_read(struct store_file *file, uint64_t offset, void *data, size_t size,
                          size_t *ret_size, struct err_text *text) {
-    if (disk.crashed) {
+    if (disk->crashed) {
         return refuse(text);
     }
     struct inode *inode = file->inode;
@@ -357,27 +370,27 @@ enum err store_file_read(struct store_file *file, uint64_t offset, void *data, s
 
 static uint64_t used_bytes(void) {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < disk.cache.count; i++) {
-        bytes += disk.cache.v[i].inode->size;
+    for (uint32_t i = 0; i < disk->cache.count; i++) {
+        bytes += disk->cache.v[i].inode->size;
     }
     return bytes;
 }
 
 enum err store_file_write(struct store_file *file, uint64_t offset, const void *data, size_t size,
                           struct err_text *text) {
-    if (disk.crashed) {
+    if (disk->crashed) {
         return refuse(text);
     }
-    ASSERT(file->life == disk.life && size > 0);
+    ASSERT(file->life == disk->life && size > 0);
     struct inode *inode = file->inode;
     bool crash = crash_now();
-    bool fails = !crash && chance(disk.faults.write_fails_per_1000);
+    bool fails = !crash && chance(disk->faults.write_fails_per_1000);
     uint64_t more = offset + size > inode->size ? offset + size - inode->size : 0;
     bool full =
-        more > 0 && disk.faults.quota_bytes > 0 && used_bytes() + more > disk.faults.quota_bytes;
+        more > 0 && disk->faults.quota_bytes > 0 && used_bytes() + more > disk->faults.quota_bytes;
     if (crash || fails || full) {
         /* Cut between two sectors, never inside one. */
-        uint64_t end = offset + rand_below(disk.rand, size + SECTOR);
+        uint64_t end = offset + rand_below(disk->rand, size + SECTOR);
         end = end >= offset + size ? offset + size : end / SECTOR * SECTOR;
         size = end > offset ? (size_t)(end - offset) : 0;
     }
@@ -391,40 +404,42 @@ enum err store_file_write(struct store_file *file, uint64_t offset, const void *
     if (crash) {
         return refuse(text);
     }
-    disk.write_failed |= fails;
+    disk->write_failed |= fails;
     return fails  ? err_set_errno(text, EIO, "cannot write")
            : full ? err_set_errno(text, ENOSPC, "cannot write")
                   : ERR_OK;
 }
 
 enum err store_file_sync(struct store_file *file, struct err_text *text) {
-    if (disk.crashed) {
+    if (disk->crashed) {
         return refuse(text);
     }
-    ASSERT(file->life == disk.life);
+    ASSERT(file->life == disk->life);
     struct inode *inode = file->inode;
     if (crash_now()) {
         flush_some(inode, 500);
         return refuse(text);
     }
-    if (chance(disk.faults.sync_fails_per_1000)) {
-        flush_some(inode, (uint32_t)rand_below(disk.rand, 1000));
+    if (chance(disk->faults.sync_fails_per_1000)) {
+        flush_some(inode, (uint32_t)rand_below(disk->rand, 1000));
         for (uint64_t i = 0; i < sectors(inode); i++) {
             if (inode->dirty[i] && chance(300)) {
                 memcpy(inode->cache + i * SECTOR, inode->durable + i * SECTOR, SECTOR);
             }
             inode->dirty[i] = false;
         }
-        disk.sync_failed = true;
+        disk->sync_failed = true;
         return err_set_errno(text, EIO, "cannot sync");
     }
     flush_some(inode, 1000);
-    memset(inode->dirty, 0, sectors(inode));
+    if (inode->size > 0) {
+        memset(inode->dirty, 0, sectors(inode));
+    }
     return ERR_OK;
 }
 
 enum err store_file_lock(struct store_file *file, struct err_text *text) {
-    if (disk.crashed) {
+    if (disk->crashed) {
         return refuse(text);
     }
     if (file->inode->locked) {
@@ -435,10 +450,10 @@ enum err store_file_lock(struct store_file *file, struct err_text *text) {
 }
 
 enum err store_file_rename(const char *from, const char *to, struct err_text *text) {
-    if (disk.crashed || crash_now()) {
+    if (disk->crashed || crash_now()) {
         return refuse(text);
     }
-    struct name *name = find_name(&disk.cache, from);
+    struct name *name = find_name(&disk->cache, from);
     if (name == NULL) {
         return err_set(text, ERR_NOT_FOUND, "no file %s", from);
     }
@@ -447,10 +462,10 @@ enum err store_file_rename(const char *from, const char *to, struct err_text *te
 }
 
 enum err store_file_unlink(const char *path, struct err_text *text) {
-    if (disk.crashed || crash_now()) {
+    if (disk->crashed || crash_now()) {
         return refuse(text);
     }
-    if (find_name(&disk.cache, path) == NULL) {
+    if (find_name(&disk->cache, path) == NULL) {
         return err_set(text, ERR_NOT_FOUND, "no file %s", path);
     }
     change_names(NULL, NULL, path);
@@ -459,7 +474,7 @@ enum err store_file_unlink(const char *path, struct err_text *text) {
 
 enum err store_directory_make(const char *path, struct err_text *text) {
     (void)path;
-    return disk.crashed ? refuse(text) : ERR_OK;
+    return disk->crashed ? refuse(text) : ERR_OK;
 }
 
 static bool is_in(const char *path, const char *directory) {
@@ -469,28 +484,28 @@ static bool is_in(const char *path, const char *directory) {
 }
 
 enum err store_directory_sync(const char *path, struct err_text *text) {
-    if (disk.crashed || crash_now()) {
+    if (disk->crashed || crash_now()) {
         return refuse(text);
     }
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < disk.pending_count; i++) {
-        const struct operation *operation = &disk.pending[i];
+    for (uint32_t i = 0; i < disk->pending_count; i++) {
+        const struct operation *operation = &disk->pending[i];
         if (is_in(operation->path, path) || is_in(operation->gone, path)) {
-            apply_operation(&disk.durable, operation);
+            apply_operation(&disk->durable, operation);
         } else {
-            disk.pending[kept++] = *operation;
+            disk->pending[kept++] = *operation;
         }
     }
-    disk.pending_count = kept;
+    disk->pending_count = kept;
     return ERR_OK;
 }
 
 enum err store_directory_list(const char *path, void (*visit)(void *context, const char *name),
                               void *context, struct err_text *text) {
-    if (disk.crashed) {
+    if (disk->crashed) {
         return refuse(text);
     }
-    struct names copy = disk.cache; /* visit may unlink */
+    struct names copy = disk->cache; /* visit may unlink */
     for (uint32_t i = 0; i < copy.count; i++) {
         if (is_in(copy.v[i].path, path)) {
             visit(context, copy.v[i].path + strlen(path) + 1);

@@ -20,8 +20,14 @@ struct disk_faults {
     uint64_t quota_bytes; /* 0: unlimited */
 };
 
-void disk_create(struct rand *rand);
+struct disk;
+
+/* The new disk is the one in use: every call is about that one. */
+struct disk *disk_create(struct rand *rand);
+void disk_use(struct disk *disk);
 void disk_destroy(void);
+/* All files are gone. */
+void disk_wipe(void);
 
 void disk_set_faults(const struct disk_faults *faults);
 /* The crash has come: every call fails until disk_restart. */

@@ -1,0 +1,35 @@
+/* At most one leader a term (3.6.3: Election Safety), and at most one vote a server and term. */
+#include "tests/sim/group/group.h"
+
+void check_leader_elected(struct server *server) {
+    struct world *world = server->world;
+    uint64_t term = server->output.term;
+    if (term >= TERMS_MAX) {
+        world_fail(world, "term %lu: elections without end", term);
+        return;
+    }
+    if (world->term_led[term] && !raft_id_equal(&world->leaders[term], &server->id)) {
+        world_fail(world, "term %lu has two leaders, %c is the second", term, server->letter);
+    }
+    world->term_led[term] = true;
+    world->leaders[term] = server->id;
+}
+
+void check_vote(struct server *server, const struct raft_message *m) {
+    struct raft_id to = m->to;
+    if (m->kind == RAFT_MESSAGE_VOTE_REQUEST && !m->vote_request.pre_vote) {
+        to = server->id;
+    } else if (m->kind != RAFT_MESSAGE_VOTE_ANSWER || m->vote_answer.pre_vote ||
+               !m->vote_answer.granted) {
+        return;
+    }
+    if (server->votes_any && m->term == server->votes_term &&
+        !raft_id_equal(&to, &server->votes_for)) {
+        world_fail(server->world, "%c votes twice in term %lu", server->letter, m->term);
+    }
+    server->votes_any = true;
+    if (m->term >= server->votes_term) {
+        server->votes_term = m->term;
+        server->votes_for = to;
+    }
+}

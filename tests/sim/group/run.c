@@ -1,0 +1,276 @@
+/* The clock, the queue of events, and the course of a run. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "tests/sim/group/group.h"
+
+#define CALM_US (30000 * MS) /* after the faults: so long the group may take to be whole */
+
+void world_fail(struct world *world, const char *format, ...) {
+    if (world->failed) {
+        return;
+    }
+    world->failed = true;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(world->message, sizeof world->message, format, args);
+    va_end(args);
+}
+
+void world_trace(struct world *world, const char *format, ...) {
+    if (!world->trace) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    printf("%9.3f ", (double)world->now / 1e6);
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+}
+
+bool world_one_in(struct world *world, uint64_t n) {
+    return rand_below(&world->rand, n) == 0;
+}
+
+uint64_t world_between(struct world *world, uint64_t low, uint64_t high) {
+    return low + rand_below(&world->rand, high - low + 1);
+}
+
+/* ---- events, a heap by time and number ---- */
+
+static bool before(const struct event *a, const struct event *b) {
+    return a->at != b->at ? a->at < b->at : a->number < b->number;
+}
+
+struct event *world_post(struct world *world, uint64_t delay_us, enum event_kind kind,
+                         const struct server *server) {
+    struct event *event = mem_calloc(1, sizeof *event);
+    event->at = world->now + delay_us;
+    event->number = ++world->event_numbers;
+    event->kind = kind;
+    event->server = server != NULL ? server->at : 0;
+    event->life = server != NULL ? server->life : 0;
+    if (world->heap_count == world->heap_capacity) {
+        world->heap_capacity += world->heap_capacity + 64;
+        world->heap = mem_realloc(world->heap, world->heap_capacity * sizeof(struct event *));
+    }
+    uint32_t at = world->heap_count++;
+    for (; at > 0 && before(event, world->heap[(at - 1) / 2]); at = (at - 1) / 2) {
+        world->heap[at] = world->heap[(at - 1) / 2];
+    }
+    world->heap[at] = event;
+    return event;
+}
+
+static struct event *take_first(struct world *world) {
+    struct event *first = world->heap[0], *last = world->heap[--world->heap_count];
+    uint32_t at = 0;
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= world->heap_count) {
+            break;
+        }
+        if (child + 1 < world->heap_count && before(world->heap[child + 1], world->heap[child])) {
+            child++;
+        }
+        if (!before(world->heap[child], last)) {
+            break;
+        }
+        world->heap[at] = world->heap[child];
+        at = child;
+    }
+    world->heap[at] = last;
+    return first;
+}
+
+static void run_server_event(struct world *world, struct event *event) {
+    struct server *server = &world->servers[event->server];
+    if (!server->up || server->life != event->life) {
+        return;
+    }
+    switch (event->kind) {
+    case EVENT_TIMER:
+        if (server->timer_at == event->at) {
+            server->timer_at = 0;
+            server_step(server, &(struct raft_event){.kind = RAFT_EVENT_TIMER});
+            server_arm_timer(server);
+        }
+        break;
+    case EVENT_DISK:
+        storage_work(server);
+        break;
+    case EVENT_REPORT:
+        server_step(server, &event->report);
+        break;
+    case EVENT_FLUSH:
+        server_flush(server);
+        break;
+    case EVENT_UNREACHABLE:
+        server_step(server, &event->report);
+        break;
+    default:
+        ASSERT(!"an event of a server");
+    }
+}
+
+static void run_event(struct world *world, struct event *event) {
+    switch (event->kind) {
+    case EVENT_MESSAGE:
+        net_deliver(world, event);
+        break;
+    case EVENT_RESTART:
+        nemesis_restart(&world->servers[event->server]);
+        break;
+    case EVENT_REQUEST:
+        client_request(world, event);
+        break;
+    case EVENT_RESPONSE:
+        client_response(world, event);
+        break;
+    case EVENT_GIVE_UP:
+        client_give_up(world, event);
+        break;
+    case EVENT_CLIENT:
+        client_next(world, (uint32_t)event->a);
+        break;
+    case EVENT_WATCH:
+        watch_next(world, (uint32_t)event->a);
+        break;
+    case EVENT_WATCH_REGISTER:
+        watch_register(world, event);
+        break;
+    case EVENT_NEMESIS:
+        nemesis_strike(world);
+        break;
+    case EVENT_MEMBERS:
+        members_tend(world);
+        break;
+    default:
+        run_server_event(world, event);
+    }
+}
+
+static void run_until(struct world *world, uint64_t end) {
+    while (!world->failed && world->heap_count > 0 && world->heap[0]->at <= end) {
+        struct event *event = take_first(world);
+        world->now = event->at;
+        run_event(world, event);
+        free(event->data);
+        free(event);
+    }
+    world->now = world->now < end ? end : world->now;
+}
+
+/* ---- a run ---- */
+
+static void make_group(struct world *world) {
+    static const struct {
+        uint32_t voters, learners;
+    } shapes[] = {{3, 0}, {3, 0}, {3, 0}, {3, 0}, {3, 1}, {5, 0}, {5, 0}, {4, 1}, {2, 1}, {1, 2}};
+    uint32_t shape = (uint32_t)rand_below(&world->rand, sizeof shapes / sizeof shapes[0]);
+    world->voter_count = shapes[shape].voters;
+    world->server_count = world->voter_count + shapes[shape].learners;
+    world->damage_max = (world->voter_count - 1) / 2;
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        struct server *server = &world->servers[i];
+        server->world = world;
+        server->at = i;
+        server->letter = (char)('A' + i);
+        server->learner = i >= world->voter_count;
+        server->disk = disk_create(&world->rand);
+        server->queue_end = &server->queue;
+        server->held = mem_calloc(INDEX_MAX + 1, sizeof *server->held);
+        server->durable_term = mem_calloc(INDEX_MAX + 1, sizeof *server->durable_term);
+        server->id.node.bytes[0] = (uint8_t)server->letter;
+        rand_bytes(&world->rand, server->id.disk.bytes, 16);
+    }
+    for (uint32_t i = 0; i < SERVERS_MAX * SERVERS_MAX; i++) {
+        world->links[i / SERVERS_MAX][i % SERVERS_MAX] =
+            (struct link){.delay_us = 300, .jitter_us = 700};
+    }
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        if (!server_start(&world->servers[i])) {
+            world_fail(world, "server %c does not start", world->servers[i].letter);
+        }
+    }
+    /* The first servers each make the group, from the same configuration. */
+    struct raft_event event = {.kind = RAFT_EVENT_BOOTSTRAP};
+    event.bootstrap.configuration.count = world->voter_count;
+    for (uint32_t i = 0; i < world->voter_count; i++) {
+        event.bootstrap.configuration.servers[i] =
+            (struct raft_server){.id = world->servers[i].id, .voter = true};
+    }
+    for (uint32_t i = 0; i < world->voter_count && !world->failed; i++) {
+        server_step(&world->servers[i], &event);
+    }
+}
+
+static void begin_clients(struct world *world) {
+    world->client_count = 3 + (uint32_t)rand_below(&world->rand, CLIENTS_MAX - 2);
+    for (uint32_t i = 0; i < world->client_count; i++) {
+        world_post(world, world_between(world, 1, 500 * MS), EVENT_CLIENT, NULL)->a = i;
+    }
+    for (uint32_t i = 0; i < WATCHERS; i++) {
+        world_post(world, world_between(world, 1, 500 * MS), EVENT_WATCH, NULL)->a = i;
+    }
+    world_post(world, 300 * MS, EVENT_MEMBERS, NULL);
+    world_post(world, world_between(world, 500 * MS, 2000 * MS), EVENT_NEMESIS, NULL);
+}
+
+/* Liveness: once the faults are over, the group is whole before long, and serves. */
+static void end_run(struct world *world) {
+    char why[160] = "";
+    uint64_t end = world->now + CALM_US;
+    nemesis_calm(world);
+    bool live = false;
+    while (!world->failed && !live && world->now < end) {
+        run_until(world, world->now + 250 * MS);
+        live = check_live(world, why, sizeof why);
+    }
+    if (!world->failed && !live) {
+        world_fail(world, "the group is not whole again: %s", why);
+    }
+    if (!world->failed) {
+        check_equal(world);
+        check_no_watch_lost(world);
+    }
+}
+
+static void clear(struct world *world) {
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        struct server *server = &world->servers[i];
+        server_stop(server);
+        disk_use(server->disk);
+        disk_destroy();
+        free(server->held);
+        free(server->durable_term);
+    }
+    while (world->heap_count > 0) {
+        struct event *event = take_first(world);
+        free(event->data);
+        free(event);
+    }
+    free(world->heap);
+    world->heap = NULL;
+    check_matching_clear(world);
+}
+
+bool world_run(struct world *world, uint64_t seed, bool trace) {
+    memset(world, 0, sizeof *world);
+    world->seed = seed;
+    world->trace = trace;
+    rand_init(&world->rand, seed);
+    make_group(world);
+    begin_clients(world);
+    run_until(world, world_between(world, 5000 * MS, 25000 * MS));
+    if (!world->failed) {
+        end_run(world);
+    }
+    clear(world);
+    return !world->failed;
+}
