@@ -97,7 +97,17 @@
 #define LIMIT_CHECK_SCRIPT_RUNS 64 /* processes of scripts, apart from the others */
 #define LIMIT_CHECK_UDP_RUNS 4096  /* a socket each that mostly waits */
 #define LIMIT_CHECK_SCRIPT_TIMEOUT_DEFAULT_MS (30 * 1000)
-#define LIMIT_CHECK_FRAME_BYTES (20 * 1024 * 1024) /* a script's arguments on their way to run */
+#define LIMIT_CHECK_TEXT_BYTES (4 * LIMIT_CHECK_DEFINITION_BYTES) /* the same with separators */
+#define LIMIT_CHECK_FRAME_BYTES (LIMIT_CHECK_TEXT_BYTES + 4096)   /* on their way to a script */
+
+/* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
+#define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
+
+/* Configuration. */
+#define LIMIT_CONFIG_FILE_BYTES (16 * 1024 * 1024)
+#define LIMIT_CONFIG_JSON_BYTES (6 * LIMIT_CONFIG_FILE_BYTES) /* a byte may become `\u003c` */
+#define LIMIT_HCL_DEPTH 64     /* blocks and lists within each other */
+#define LIMIT_TOKEN_BYTES 4096 /* of a token's file */
 
 /* DNS. */
 #define LIMIT_DNS_UDP_BYTES_MIN 512
@@ -154,10 +164,13 @@ _Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_ENTRY_BYTES, "most request bodies f
 _Static_assert(3 * LIMIT_NAME_BYTES + 3 <= LIMIT_TREE_KEY_BYTES, "three names make a key");
 _Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arrives is read");
 _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
-_Static_assert(2 * LIMIT_HTTP_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES,
-               "a script fits a frame");
 _Static_assert(LIMIT_ENTRY_BYTES + 64 * 1024 <= LIMIT_RPC_FRAME_BYTES, "an entry fits a frame");
 _Static_assert(2 * LIMIT_RPC_FRAME_BYTES <= LIMIT_RPC_QUEUE_BYTES, "two frames fit a queue");
+_Static_assert(LIMIT_CHECK_DEFINITION_BYTES < LIMIT_HTTP_BODY_BYTES, "a definition can be sent");
+/* Each text of at least one byte may get two more: its end and a separator. */
+_Static_assert(3 * LIMIT_CHECK_DEFINITION_BYTES <= LIMIT_CHECK_TEXT_BYTES,
+               "a definition is packed");
+_Static_assert(LIMIT_CHECK_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES, "a report fits a frame");
 _Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_HTTP_UPLOAD_BYTES, "a body that is too large is read");
 _Static_assert(4 * LIMIT_HTTP_BODY_BYTES <= LIMIT_HTTP_BODIES_BYTES, "one client is not all");
 _Static_assert(LIMIT_HTTP_ANSWER_BYTES <= LIMIT_HTTP_ANSWERS_BYTES, "an answer fits alone");
