@@ -108,6 +108,7 @@ static void give_up(struct loop_timer *timer) {
 
 static void published(void *context) {
     struct agent *agent = context;
+    clocks_published(agent->clocks);
     alias_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
@@ -115,8 +116,7 @@ static void published(void *context) {
 }
 
 static void leader_changed(void *context, bool leader) {
-    (void)context;
-    (void)leader;
+    clocks_lead(((struct agent *)context)->clocks, leader);
 }
 
 static void leader_known(void *context, bool known) {
@@ -211,6 +211,12 @@ static bool start_group(struct agent *agent, struct err_text *text) {
     }
     struct uuid node = known ? group.node : group_self(agent->group)->node;
     uuid_format(&node, agent->node_id);
+    struct clocks_config clocks = {.loop = agent->loop,
+                                   .log = agent->log,
+                                   .catalog = agent->catalog,
+                                   .group = agent->group,
+                                   .expiry = agent->telemetry.session_expiry};
+    agent->clocks = clocks_create(&clocks);
     return config->dev || keep_node_id(agent, text) == ERR_OK;
 }
 
@@ -465,6 +471,7 @@ void agent_destroy(struct agent *agent) {
     if (!group_destroy(agent->group)) {
         end_now(agent, agent->exit_code);
     }
+    clocks_destroy(agent->clocks);
     sync_destroy(agent->sync);
     telemetry_destroy(agent);
     local_destroy(agent->local);

@@ -89,7 +89,8 @@ struct group {
     uint64_t lead_from;      /* applied, this leader's catalog is current */
     bool leader_known;
     struct raft_id leader, logged_leader;
-    struct loop_task apply_task;
+    bool sweep_posted;
+    struct loop_task apply_task, sweep_task;
     struct loop_timer raft_timer, retry_timer;
 
     bool snapshot_under_way; /* until the log is compacted: before, its bytes ask for one more */

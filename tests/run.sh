@@ -16,4 +16,5 @@ CAIRN_FUZZ_BUILT=1 ctest --preset fuzz -j4
 if compgen -G 'tests/e2e/test_*.py' >/dev/null; then
     CAIRN_BINARY=$PWD/build/dev/cairn /usr/bin/python3 -m unittest discover -v -s tests/e2e
 fi
+CAIRN_BINARY=$PWD/build/dev/cairn /usr/bin/python3 -m unittest discover -v -s tests/recipes
 echo "All tests passed."

@@ -60,10 +60,10 @@ static unsigned run(struct bench *bench, const struct catalog_command *command) 
     buf_init(&buf, LIMIT_ENTRY_BYTES);
     codec_encode_command(command, &buf);
     const uint8_t *bytes = (const uint8_t *)buf.data;
-    assert_int_equal(catalog_apply(bench->whole, index, bytes, buf.count, &text), ERR_OK);
+    assert_int_equal(catalog_apply(bench->whole, index, bytes, buf.count, NULL, &text), ERR_OK);
     catalog_publish(bench->whole);
     uint64_t touched = catalog_touched(bench->pieces);
-    assert_int_equal(catalog_begin(bench->pieces, index, bytes, buf.count, &text), ERR_OK);
+    assert_int_equal(catalog_begin(bench->pieces, index, bytes, buf.count, NULL, &text), ERR_OK);
     assert_true(catalog_touched(bench->pieces) <= touched + MOST_BEYOND + 4);
     for (;; count++) {
         touched = catalog_touched(bench->pieces);
@@ -135,9 +135,9 @@ static void half_a_command_is_freed(void **state) {
     fill(bench);
     buf_init(&buf, LIMIT_ENTRY_BYTES);
     codec_encode_command(&gone, &buf);
-    assert_int_equal(
-        catalog_begin(bench->pieces, ++bench->index, (const uint8_t *)buf.data, buf.count, NULL),
-        ERR_OK);
+    assert_int_equal(catalog_begin(bench->pieces, ++bench->index, (const uint8_t *)buf.data,
+                                   buf.count, NULL, NULL),
+                     ERR_OK);
     assert_false(catalog_go_on(bench->pieces, PIECE));
     buf_clear(&buf);
 }
