@@ -105,14 +105,14 @@ static bool is_stable(const struct group *group, const struct peer *peer) {
 
 /* ---- changes ---- */
 
-static bool change(struct group *group, enum raft_change_kind kind, const struct raft_id *id,
+static bool change(struct group *group, enum raft_change_kind kind, struct raft_id id,
                    const char *what) {
     struct err_text text;
-    enum err err = group_change(group, kind, id, &text);
+    enum err err = group_change(group, kind, &id, &text);
     if (err == ERR_OK) {
-        const struct peer *peer = group_find_peer(group, id);
+        const struct peer *peer = group_find_peer(group, &id);
         char node[UUID_TEXT_BYTES];
-        uuid_format(&id->node, node);
+        uuid_format(&id.node, node);
         log_write(group->config.log, LOG_INFO, MODULE, "%s: server=%s id=%s", what,
                   peer != NULL ? peer->server.name : "", node);
     }
@@ -125,11 +125,11 @@ static bool improve(struct group *group) {
     for (uint32_t i = 0; i < configuration->count; i++) {
         const struct raft_server *server = &configuration->servers[i];
         if (may_remove(group, server)) {
-            return change(group, RAFT_CHANGE_REMOVE, &server->id, "removing server");
+            return change(group, RAFT_CHANGE_REMOVE, server->id, "removing server");
         }
         const struct peer *peer = group_find_peer(group, &server->id);
         if (!server->voter && peer != NULL && !peer->server.learner && is_stable(group, peer) &&
-            change(group, RAFT_CHANGE_PROMOTE, &server->id, "promoting server to voter")) {
+            change(group, RAFT_CHANGE_PROMOTE, server->id, "promoting server to voter")) {
             return true;
         }
     }
@@ -137,7 +137,7 @@ static bool improve(struct group *group) {
         const struct group_server *server = &group->peers[i]->server;
         if (server->state == GROUP_SERVER_ALIVE &&
             find_server(configuration, &server->id) == NULL) {
-            return change(group, RAFT_CHANGE_ADD_LEARNER, &server->id, "adding server");
+            return change(group, RAFT_CHANGE_ADD_LEARNER, server->id, "adding server");
         }
     }
     return false;
