@@ -102,6 +102,7 @@
 #define LIMIT_RPC_REQUESTS 4096                  /* of one connection, under way */
 #define LIMIT_RPC_CONNECT_MS 5000
 #define LIMIT_RPC_HANDSHAKE_MS 5000
+#define LIMIT_RPC_FINISH_MS 10000 /* what is still to go out when a connection ends */
 #define LIMIT_RPC_BACKOFF_MIN_MS 50
 #define LIMIT_RPC_BACKOFF_MAX_MS 5000
 #define LIMIT_RESOLVE_ADDRESSES 64 /* of one name */

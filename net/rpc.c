@@ -99,6 +99,13 @@ void rpc_get_counts(const struct rpc *rpc, struct rpc_counts *ret_counts) {
 static void accepted(void *context, struct tcp *tcp, const struct addr *from) {
     struct rpc *rpc = context;
     rpc->counts.accepted++;
+    if (rpc->config.allows != NULL && !rpc->config.allows(rpc->config.accepted_context, from)) {
+        static const struct err_text text = {"its address is not among the allowed ones"};
+        rpc->counts.refused[RPC_REFUSED_IDENTITY]++;
+        rpc_log_refusal(rpc, "refused a connection from", from, &text);
+        tcp_close(tcp);
+        return;
+    }
     if (rpc->accepted_now >= rpc->config.accepted_max) {
         rpc->counts.refused[RPC_REFUSED_FULL]++;
         tcp_close(tcp);
@@ -128,7 +135,16 @@ struct rpc_connection *rpc_connect(struct rpc *rpc, const struct addr *to,
 }
 
 bool rpc_is_open(const struct rpc_connection *c) {
-    return c->tcp != NULL && c->state == RPC_OPEN;
+    return c->tcp != NULL && c->state == RPC_OPEN && !c->finishing;
+}
+
+void rpc_set_events(struct rpc_connection *c, const struct rpc_events *events, void *context) {
+    c->events = events;
+    c->context = context;
+}
+
+void *rpc_context(const struct rpc_connection *c) {
+    return c->context;
 }
 
 const struct rpc_identity *rpc_peer(const struct rpc_connection *c) {
@@ -299,6 +315,9 @@ static void take_request(struct rpc_connection *c, const struct rpc_method *meth
 
 bool rpc_take_frame(struct rpc_connection *c, const uint8_t *payload, size_t size) {
     struct wire_frame frame;
+    if (c->finishing) {
+        return true;
+    }
     if (!wire_decode_frame(payload, size, &frame)) {
         return false;
     }

@@ -35,11 +35,12 @@ struct rpc_connection {
     struct rpc_connection *newer, *older; /* of all */
     struct tcp *tcp;                      /* NULL: closed */
     struct addr addr;
-    bool caller;   /* this side connected */
-    bool told;     /* closed was told, or is not to be told */
-    bool blocked;  /* somebody was refused for the full queue */
-    bool resting;  /* reading rests: the peer does not take its answers */
-    unsigned busy; /* calls of ours on the stack; freed when none is left */
+    bool caller;    /* this side connected */
+    bool told;      /* closed was told, or is not to be told */
+    bool blocked;   /* somebody was refused for the full queue */
+    bool finishing; /* closes once its queue is empty */
+    bool resting;   /* reading rests: the peer does not take its answers */
+    unsigned busy;  /* calls of ours on the stack; freed when none is left */
     enum rpc_state state;
     struct rpc_handshake *handshake;
     struct buf in; /* the part of a frame that has arrived */

@@ -19,7 +19,8 @@ struct tcp_events {
     void (*received)(void *context, uint8_t *data, size_t size);
     /* The queue, which was not empty, is. */
     void (*drained)(void *context);
-    /* The last event: the peer closed (ERR_CLOSED) or the stream broke. tcp_close is still to be
+    /* The last event: the peer closed (ERR_CLOSED), nothing listens there (ERR_NOT_FOUND), or the
+     * stream broke. tcp_close is still to be
      * called. */
     void (*closed)(void *context, enum err err, const struct err_text *text);
 };
