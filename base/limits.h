@@ -87,6 +87,18 @@
 #define LIMIT_DNS_UDP_REQUEST_BYTES 2048
 #define LIMIT_DNS_TXT_BYTES 2048 /* of one TXT record, after escaping */
 
+/* Gossip. */
+#define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */
+#define LIMIT_GOSSIP_NAME_BYTES 255
+#define LIMIT_GOSSIP_TAGS 64
+#define LIMIT_GOSSIP_DESCRIPTOR_BYTES 1024 /* a member's name, address and tags, encoded */
+#define LIMIT_GOSSIP_PACKET_BYTES 65507    /* received; those sent fit one frame */
+#define LIMIT_GOSSIP_PACKET_BYTES_MIN 1200 /* what a pool may be told to send at least */
+#define LIMIT_GOSSIP_STREAM_BYTES (32 * 1024 * 1024) /* one push/pull message */
+#define LIMIT_GOSSIP_ACCUSERS 8                      /* told in one suspicion */
+#define LIMIT_GOSSIP_PROBES 64                       /* of this member, under way at once */
+#define LIMIT_GOSSIP_RELAYS 1024                     /* probes made for others, at once */
+
 /* Telemetry. */
 #define LIMIT_METRICS 512          /* series: a name and its labels */
 #define LIMIT_METRIC_THREADS 128   /* that record */
@@ -104,5 +116,7 @@ _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
 _Static_assert(2 * LIMIT_HTTP_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES,
                "a script fits a frame");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
+_Static_assert(LIMIT_GOSSIP_DESCRIPTOR_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
+               "a member's rumour fits a packet");
 
 #endif
