@@ -93,7 +93,7 @@ struct gossip_descriptor {
     uint32_t references;                 /* private to gossip/descriptor.c, as are the following */
     uint32_t slot;                       /* place in the table by bytes */
     struct gossip_descriptor *name_next; /* the others in its bucket of names */
-    uint32_t encoded_bytes;
+    uint32_t encoded_bytes;              /* for gossip/ */
     const uint8_t *encoded; /* as it came, with the fields that this program does not know */
 };
 
@@ -127,7 +127,8 @@ struct gossip_config {
     uint32_t closed_suspicion_ms; /* if two members found its port closed: the process is gone */
     uint32_t awareness_max;       /* [Lifeguard] 4.1: timeouts grow up to 1 + this */
 
-    uint32_t sync_interval_ms; /* push/pull; * (1 + log2(n / 32)) in pools above 32 */
+    uint32_t sync_interval_ms;    /* push/pull; * (1 + log2(n / 32)) in pools above 32 */
+    uint32_t rumours_before_sync; /* more of them in the queue: push/pull instead of talk */
     uint32_t stream_timeout_ms;
     uint32_t leave_propagate_ms; /* how long a leaving member stays to tell it */
 
@@ -200,6 +201,8 @@ enum gossip_event_kind {
 
 struct gossip_event {
     enum gossip_event_kind kind;
+    /* Microseconds beyond now_ms, 0 .. 999, for round trips on fast networks; 0 if unknown. */
+    uint16_t now_us;
     union {
         struct {
             struct gossip_address from;

@@ -15,9 +15,8 @@
  *   NACK      sequence u32: the relay lives, its ping was not answered ([Lifeguard] 4.1)
  *   RELAY     sequence u32, flags u8, target id, target address: ping it for me ([SWIM] 3.1)
  *   ALIVE     incarnation, descriptor
- *   SUSPECT   id, incarnation, flags u8, count u8, count * accuser u32. ACCUSED_CLOSED: its port is
- *             closed
- *   DEAD      id, incarnation, flags u8
+ *   SUSPECT   id, incarnation, count u8, count * accuser u32
+ *   DEAD      id, incarnation
  *   LEFT      id, incarnation, flags u8. LEFT_PRUNE: forget it, too
  *   REMOVED   id, incarnation: a tombstone
  *
@@ -35,7 +34,8 @@
  *
  *   id           16 bytes
  *   incarnation  boot epoch u32, counter varint
- *   accuser      u32, a hash of the accuser's id: it only tells accusers apart
+ *   accuser      u32: 31 bits of a hash of the accuser's id, which only tell accusers apart, and
+ *                ACCUSER_CLOSED if it found the port closed
  *   address      family u8 (4 or 6), 4 or 16 bytes, port u16
  *   coordinate   11 * IEEE 754 single: vector[8], error, adjustment, height
  *   descriptor   size varint, then: id, flags u8 (DESCRIPTOR_SERVER), protocol min u8, max u8,
@@ -72,7 +72,7 @@ enum message_kind {
 #define PING_COORDINATE 1u
 #define ACK_COORDINATE 1u
 #define RELAY_COORDINATE 1u
-#define ACCUSED_CLOSED 1u
+#define ACCUSER_CLOSED 1u
 #define LEFT_PRUNE 1u
 #define SYNC_REPLY 1u
 #define SYNC_JOIN 2u
