@@ -37,6 +37,16 @@
 #define RPC_NAME_BYTES 256 /* of a name in the handshake, with the NUL */
 #define RPC_METHODS 64     /* method numbers are 1..63; enum RpcMethod of proto/rpc.proto */
 
+/* As in proto/rpc.proto, where each is told. */
+enum rpc_method {
+    RPC_METHOD_RAFT = 1,
+    RPC_METHOD_RAFT_SNAPSHOT = 2,
+    RPC_METHOD_PROPOSE = 3,
+    RPC_METHOD_READ = 4,
+    RPC_METHOD_KEYRING = 5,
+    RPC_METHOD_GOSSIP = 32,
+};
+
 enum rpc_kind { RPC_KIND_SERVER = 'r', RPC_KIND_GOSSIP_LAN = 'l', RPC_KIND_GOSSIP_WAN = 'w' };
 
 /* One end, as the handshake tells it. */
