@@ -110,6 +110,7 @@ static void give_up(struct loop_timer *timer) {
 
 static void published(void *context) {
     struct agent *agent = context;
+    clocks_published(agent->clocks);
     alias_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
@@ -118,6 +119,7 @@ static void published(void *context) {
 
 static void leader_changed(void *context, bool leader) {
     struct agent *agent = context;
+    clocks_lead(agent->clocks, leader);
     if (leader) {
         runners_adopt(agent);
         sync_full(agent->sync);
@@ -207,6 +209,12 @@ static bool start_group(struct agent *agent, struct err_text *text) {
     }
     struct uuid node = known ? group.node : group_node(agent->group);
     uuid_format(&node, agent->node_id);
+    struct clocks_config clocks = {.loop = agent->loop,
+                                   .log = agent->log,
+                                   .catalog = agent->catalog,
+                                   .group = agent->group,
+                                   .expiry = agent->telemetry.session_expiry};
+    agent->clocks = clocks_create(&clocks);
     return config->dev || keep_node_id(agent, text) == ERR_OK;
 }
 
@@ -461,6 +469,7 @@ void agent_destroy(struct agent *agent) {
     if (!group_destroy(agent->group)) {
         _exit(agent->exit_code);
     }
+    clocks_destroy(agent->clocks);
     sync_destroy(agent->sync);
     telemetry_destroy(agent);
     local_destroy(agent->local);

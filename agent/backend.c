@@ -2,6 +2,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "agent/internal.h"
 #include "base/assert.h"
@@ -158,6 +159,7 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_SET_MAINTENANCE:
         return set_maintenance(pending);
     case BACKEND_COMMAND:
+    case BACKEND_RENEW_SESSION:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         break;
@@ -215,10 +217,50 @@ static void run_call(struct loop_task *task) {
     sync_release(&pending->wait);
 }
 
+static void renew_session(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    struct backend_call *call = pending->call;
+    call->err = clocks_renew(pending->agent->clocks, call->id);
+    if (call->err == ERR_NOT_FOUND) {
+        err_set(&call->text, ERR_NOT_FOUND, "Session id '%.128s' not found", call->id);
+    }
+    metric_sample(pending->agent->telemetry.session_renew, 0);
+    finish(pending);
+}
+
 static void run_command(struct loop_task *task) {
     struct pending *pending = (struct pending *)task;
     pending->proposal.done = command_done;
     group_propose(pending->agent->group, &pending->proposal);
+}
+
+/* Random, not of any version, as clients of this API know ids of sessions. */
+static void make_id(struct backend_call *call) {
+    struct uuid id;
+    ASSERT(getrandom(id.bytes, sizeof id.bytes, 0) == (ssize_t)sizeof id.bytes);
+    uuid_format(&id, call->made_id);
+    call->command.session.id = call->made_id;
+}
+
+static struct metric *timing_of(const struct agent *agent, enum catalog_command_kind kind) {
+    const struct telemetry *t = &agent->telemetry;
+    switch (kind) {
+    case COMMAND_REGISTER:
+        return t->catalog_register;
+    case COMMAND_DEREGISTER:
+        return t->catalog_deregister;
+    case COMMAND_KV:
+        return t->kvs_apply;
+    case COMMAND_SESSION:
+    case COMMAND_SESSION_END:
+        return t->session_apply;
+    case COMMAND_TRANSACTION:
+        return t->txn_apply;
+    case COMMAND_REAP:
+    case COMMAND_LOCK_DELAY_END:
+        break;
+    }
+    return NULL;
 }
 
 /* Any thread: commands are encoded here, so the core only queues bytes. */
@@ -231,12 +273,16 @@ static void submit(void *context, struct backend_call *call) {
     if (call->kind == BACKEND_COMMAND) {
         struct buf out;
         buf_init(&out, LIMIT_ENTRY_BYTES);
+        if (call->command.kind == COMMAND_SESSION) {
+            make_id(call);
+        }
         codec_encode_command(&call->command, &out);
         pending->proposal.data = (uint8_t *)buf_take(&out, &pending->proposal.size);
-        pending->proposal.timing = call->command.kind == COMMAND_REGISTER
-                                       ? agent->telemetry.catalog_register
-                                       : agent->telemetry.catalog_deregister;
+        pending->proposal.timing = timing_of(agent, call->command.kind);
+        pending->proposal.outcome = &call->result;
         pending->task.run = run_command;
+    } else if (call->kind == BACKEND_RENEW_SESSION) {
+        pending->task.run = renew_session;
     }
     loop_post(agent->loop, &pending->task);
 }

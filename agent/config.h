@@ -48,6 +48,7 @@ struct config {
         enum log_level level; /* derived */
     } log;
 
+    int64_t kv_value_bytes_max, txn_bytes_max, session_ttl_min_ns;
     struct config_http {
         int64_t max_conns_per_client;
         struct str_list block_endpoints, allow_write_from;

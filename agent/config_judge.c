@@ -276,6 +276,16 @@ static enum err judge_http(struct config_load *load) {
     if (c->http.max_conns_per_client < 0) {
         return config_fail(load, "limits.http_max_conns_per_client: a negative number");
     }
+    if (c->kv_value_bytes_max < 0 || c->kv_value_bytes_max > LIMIT_HTTP_BODY_BYTES ||
+        c->txn_bytes_max < 0 || c->txn_bytes_max > LIMIT_HTTP_BODY_BYTES) {
+        return config_fail(load,
+                           "limits.kv_max_value_size and limits.txn_max_req_len must be between 0 "
+                           "and %d",
+                           LIMIT_HTTP_BODY_BYTES);
+    }
+    if (c->session_ttl_min_ns < 0 || c->session_ttl_min_ns > LIMIT_SESSION_TTL_MAX_S * DURATION_S) {
+        return config_fail(load, "session_ttl_min must be between 0s and 24h0m0s");
+    }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY &&
         c->http.max_conns_per_client + DESCRIPTORS_KEPT > (int64_t)limit.rlim_max) {
         return config_fail(load,

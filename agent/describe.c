@@ -229,6 +229,9 @@ void describe_start(struct agent *agent) {
         .data_dir = config->dev ? "" : config->data_dir,
         .serf_lan_port = (uint16_t)config->serf_lan_port,
         .serf_wan_port = (uint16_t)config->serf_wan_port,
+        .kv_value_bytes_max = (uint64_t)config->kv_value_bytes_max,
+        .txn_bytes_max = (uint64_t)config->txn_bytes_max,
+        .session_ttl_min_ns = config->session_ttl_min_ns,
         .server = config->server,
     };
     agent->facts.config_json = describe_config(agent);

@@ -47,9 +47,10 @@ struct group_proposal {
     struct group_proposal *next;
     uint8_t *data; /* NULL: the command did not fit into an entry; answered ERR_TOO_LARGE */
     size_t size;
-    enum err result;       /* of its apply, until the view that shows it is published */
-    struct err_text *text; /* NULL: nothing to say; the group's */
-    struct metric *timing; /* samples the time until the answer; NULL: nothing does */
+    struct catalog_result *outcome; /* the caller's, filled by its apply; NULL: not wanted */
+    enum err result;                /* of its apply, until the view that shows it is published */
+    struct err_text *text;          /* NULL: nothing to say; the group's */
+    struct metric *timing;          /* samples the time until the answer; NULL: nothing does */
     uint64_t proposed_at_ns;
     /* ERR_OK: applied. ERR_REFUSED: applied, and the catalog said no. ERR_NO_LEADER and
      * ERR_OVERLOADED, ERR_NO_SPACE, ERR_TOO_LARGE: surely not appended. ERR_IO, ERR_TIMEOUT,

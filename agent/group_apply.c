@@ -16,8 +16,8 @@ static void apply_entry(struct group *group, const struct store_entry *entry,
         err = err_set(&text, ERR_VERSION, "cannot apply the log further");
     } else if (entry->kind == RAFT_ENTRY_COMMAND) {
         uint64_t begun_at_ns = metrics_clock_ns();
-        err =
-            catalog_apply(group->config.catalog, entry->index, entry->payload, entry->size, &text);
+        err = catalog_apply(group->config.catalog, entry->index, entry->payload, entry->size,
+                            proposal != NULL ? proposal->outcome : NULL, &text);
         metric_sample(group->metrics.fsm_apply, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
     } else {
         catalog_skip(group->config.catalog, entry->index);
@@ -82,6 +82,8 @@ static bool apply_from_disk(struct group *group) {
     return true;
 }
 
+static void post_sweep(struct group *group);
+
 static void run_apply(struct loop_task *task) {
     struct group *group = CONTAINER_OF(task, struct group, apply_task);
     group->apply_posted = false;
@@ -103,6 +105,26 @@ static void run_apply(struct loop_task *task) {
     group->config.published(group->config.context);
     group_answer_applied(group);
     group_maybe_snapshot(group);
+    if (catalog_sweep(group->config.catalog)) {
+        post_sweep(group);
+    }
+}
+
+/* What deleted prefixes have left goes some of it a turn. */
+static void run_sweep(struct loop_task *task) {
+    struct group *group = CONTAINER_OF(task, struct group, sweep_task);
+    group->sweep_posted = false;
+    if (!group->closing && catalog_sweep(group->config.catalog)) {
+        post_sweep(group);
+    }
+}
+
+static void post_sweep(struct group *group) {
+    if (!group->sweep_posted) {
+        group->sweep_posted = true;
+        group->sweep_task.run = run_sweep;
+        loop_post(group->config.loop, &group->sweep_task);
+    }
 }
 
 void group_post_apply(struct group *group) {

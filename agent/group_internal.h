@@ -60,7 +60,8 @@ struct group {
 
     uint64_t applied, apply_to;
     bool apply_posted, leader_ready, disk_failed, applying_failed, closing;
-    struct loop_task apply_task;
+    bool sweep_posted;
+    struct loop_task apply_task, sweep_task;
     struct loop_timer raft_timer, retry_timer;
 
     bool snapshot_under_way; /* until the log is compacted: before, its bytes ask for one more */

@@ -3,6 +3,7 @@
 #define AGENT_INTERNAL_H
 
 #include "agent/agent.h"
+#include "agent/clocks.h"
 #include "agent/files.h"
 #include "agent/group.h"
 #include "agent/sync.h"
@@ -17,6 +18,7 @@ struct telemetry {
     struct metrics *metrics;
     struct loop_timer tick_timer;
     struct metric *catalog_register, *catalog_deregister;
+    struct metric *kvs_apply, *session_apply, *session_renew, *session_expiry, *txn_apply;
     struct telemetry_gauges *gauges;
 };
 
@@ -52,6 +54,7 @@ struct agent {
     struct catalog *catalog;
     struct local *local;
     struct group *group;
+    struct clocks *clocks;
     struct sync *sync;
     struct files *files; /* NULL in -dev */
     struct checks *checks;

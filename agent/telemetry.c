@@ -30,6 +30,7 @@ enum gauge {
     GAUGE_TOLERANCE,
     GAUGE_APPLIED,
     GAUGE_LAST_INDEX,
+    GAUGE_SESSIONS,
     GAUGE_CHECKS,
     GAUGE_CHECKS_RUNNING,
     GAUGE_CHECKS_WAITING,
@@ -65,6 +66,7 @@ static const struct {
     [GAUGE_TOLERANCE] = {"autopilot.failure_tolerance", "Voters that may fail."},
     [GAUGE_APPLIED] = {"raft.applied_index", "Index of the last applied entry."},
     [GAUGE_LAST_INDEX] = {"raft.last_index", "Index of the last entry."},
+    [GAUGE_SESSIONS] = {"session_ttl.active", "Sessions with a TTL that this server counts."},
     [GAUGE_CHECKS] = {"checks.total", "Checks that this agent runs."},
     [GAUGE_CHECKS_RUNNING] = {"checks.running", "Checks under way."},
     [GAUGE_CHECKS_WAITING] = {"checks.waiting", "Checks that are due and wait for a place."},
@@ -197,6 +199,7 @@ void telemetry_refresh(void *context) {
     metric_set(to->v[GAUGE_HEALTHY], status.leader);
     metric_set(to->v[GAUGE_APPLIED], (double)status.applied_index);
     metric_set(to->v[GAUGE_LAST_INDEX], (double)status.last_index);
+    metric_set(to->v[GAUGE_SESSIONS], (double)clocks_active(agent->clocks));
     metric_set(to->v[GAUGE_CHECKS], (double)checks.checks);
     metric_set(to->v[GAUGE_CHECKS_RUNNING], (double)checks.running);
     metric_set(to->v[GAUGE_CHECKS_WAITING], (double)checks.waiting);
@@ -265,6 +268,18 @@ void telemetry_create(struct agent *agent) {
     telemetry->catalog_deregister =
         metrics_add(telemetry->metrics, METRIC_SAMPLE, "catalog.deregister",
                     "A removal from the catalog, until it can be read.", NULL, 0);
+    telemetry->kvs_apply = metrics_add(telemetry->metrics, METRIC_SAMPLE, "kvs.apply",
+                                       "A write to a key, until it can be read.", NULL, 0);
+    telemetry->txn_apply = metrics_add(telemetry->metrics, METRIC_SAMPLE, "txn.apply",
+                                       "A transaction, until it can be read.", NULL, 0);
+    telemetry->session_apply =
+        metrics_add(telemetry->metrics, METRIC_SAMPLE, "session.apply",
+                    "A session made or destroyed, until it can be read.", NULL, 0);
+    telemetry->session_renew = metrics_add(telemetry->metrics, METRIC_SAMPLE, "session.renew",
+                                           "A session's renewal.", NULL, 0);
+    telemetry->session_expiry =
+        metrics_add(telemetry->metrics, METRIC_SAMPLE, "session_ttl.invalidate",
+                    "The end of a session whose TTL ran out.", NULL, 0);
     add_gauges(agent);
     telemetry->tick_timer.run = on_tick;
     if (agent->loop != NULL) {

@@ -235,6 +235,44 @@ static enum err decode_objects(struct decoder *d, const struct place *at,
     return ERR_OK;
 }
 
+/* Numbers of 64 bits without sign: jansson knows those with sign only, so larger ones come as
+ * marked strings from mark_large. */
+#define LARGE '\x01'
+
+static bool large_number(const json_t *value, uint64_t *ret_value) {
+    const char *s = json_string_value(value);
+    return s != NULL && *s == LARGE && str_parse_u64(s + 1, ret_value);
+}
+
+/* A copy in which each whole number that needs more than 63 bits is a marked string. */
+static const char *mark_large(struct arena *arena, const char *from, size_t size,
+                              size_t *ret_size) {
+    char *out = arena_alloc(arena, 2 * size + 16), *to = out;
+    bool in_string = false;
+    for (size_t i = 0; i < size;) {
+        size_t digits = 0;
+        while (!in_string && i + digits < size && from[i + digits] >= '0' &&
+               from[i + digits] <= '9') {
+            digits++;
+        }
+        bool whole = digits >= 19 && (i == 0 || strchr("-.eE+", from[i - 1]) == NULL) &&
+                     (i + digits == size || strchr(".eE", from[i + digits]) == NULL);
+        if (digits == 0) {
+            bool escape = in_string && from[i] == '\\' && i + 1 < size;
+            in_string ^= from[i] == '"';
+            memcpy(to, from + i, escape ? 2 : 1);
+            to += escape ? 2 : 1;
+            i += escape ? 2 : 1;
+        } else {
+            to += whole ? sprintf(to, "\"\\u0001%.*s\"", (int)digits, from + i)
+                        : sprintf(to, "%.*s", (int)digits, from + i);
+            i += digits;
+        }
+    }
+    *ret_size = (size_t)(to - out);
+    return out;
+}
+
 /* DECODE_CONFIG: blocks come as lists of one. */
 static json_t *only_element(const struct decoder *d, json_t *value) {
     return d->dialect == DECODE_CONFIG && json_is_array(value) && json_array_size(value) == 1
@@ -286,6 +324,9 @@ static enum err decode_value(struct decoder *d, const struct place *at,
     case DECODE_INT:
         return decode_int(d, at, f, value, out);
     case DECODE_U64:
+        if (large_number(value, out)) {
+            return ERR_OK;
+        }
         if (!json_is_integer(value) || json_integer_value(value) < 0) {
             return wrong_type(d, at, value, "uint64");
         }
@@ -402,6 +443,10 @@ static enum err decode_object(struct decoder *d, const struct decode_spec *spec,
             bool alias = false;
             const struct decode_field *f = find_field(spec, key, &alias);
             enum err err = ERR_OK;
+            if (f != NULL && json_is_null(member) && f->kind == DECODE_STR_LIST &&
+                d->dialect == DECODE_BODY) {
+                *(struct str_list *)(void *)((char *)out + f->offset) = (struct str_list){0};
+            }
             if (f == NULL) {
                 err = aliases ? unknown_key(d, spec, key, here) : ERR_OK;
             } else if (alias == (bool)aliases && !json_is_null(member) &&
@@ -417,20 +462,21 @@ static enum err decode_object(struct decoder *d, const struct decode_spec *spec,
     return ERR_OK;
 }
 
-static enum err syntax_error(struct decoder *d, const json_error_t *error, const char *json,
-                             size_t size) {
+static void syntax_error(struct decoder *d, const json_error_t *error, const char *json,
+                         size_t size) {
     size_t blank = 0;
     while (blank < size && strchr(" \t\r\n", json[blank]) != NULL && json[blank] != '\0') {
         blank++;
     }
     if (d->dialect == DECODE_BODY && blank == size) {
-        return err_set(d->text, ERR_INVALID, "EOF");
+        err_set(d->text, ERR_INVALID, "EOF");
+    } else if (d->dialect == DECODE_BODY &&
+               json_error_code(error) == json_error_premature_end_of_input) {
+        err_set(d->text, ERR_INVALID, "unexpected EOF");
+    } else {
+        err_set(d->text, ERR_INVALID, "line %d, column %d: %s", error->line, error->column,
+                error->text);
     }
-    if (d->dialect == DECODE_BODY && json_error_code(error) == json_error_premature_end_of_input) {
-        return err_set(d->text, ERR_INVALID, "unexpected EOF");
-    }
-    return err_set(d->text, ERR_INVALID, "line %d, column %d: %s", error->line, error->column,
-                   error->text);
 }
 
 static void unknown_text(struct decoder *d, struct buf *out) {
@@ -458,8 +504,7 @@ static const char *replace_invalid_utf8(struct arena *arena, const char *from, s
     return out;
 }
 
-static enum err decode(struct decoder *d, const struct decode_spec *spec, const char *json,
-                       size_t size, void *out) {
+static json_t *load(struct decoder *d, const char *json, size_t size) {
     json_error_t error;
     size_t flags = JSON_DECODE_ANY | (d->dialect == DECODE_BODY ? JSON_DISABLE_EOF_CHECK : 0);
     json_t *root = json_loadb(json, size, flags, &error);
@@ -468,8 +513,22 @@ static enum err decode(struct decoder *d, const struct decode_spec *spec, const 
         json = replace_invalid_utf8(d->arena, json, size, &size); /* as Go does */
         root = json_loadb(json, size, flags, &error);
     }
+    if (root == NULL && d->dialect == DECODE_BODY &&
+        json_error_code(&error) == json_error_numeric_overflow) {
+        json = mark_large(d->arena, json, size, &size);
+        root = json_loadb(json, size, flags, &error);
+    }
     if (root == NULL) {
-        return syntax_error(d, &error, json, size);
+        syntax_error(d, &error, json, size);
+    }
+    return root;
+}
+
+static enum err decode(struct decoder *d, const struct decode_spec *spec, const char *json,
+                       size_t size, void *out) {
+    json_t *root = load(d, json, size);
+    if (root == NULL) {
+        return ERR_INVALID;
     }
     enum err err = json_is_null(root) && d->dialect == DECODE_BODY
                        ? ERR_OK
@@ -491,6 +550,26 @@ enum err decode_json(const struct decode_spec *spec, enum decode_dialect dialect
         buf_clear(&all);
     }
     buf_clear(&d.unknown);
+    return err;
+}
+
+enum err decode_json_list(const struct decode_spec *spec, const char *json, size_t size,
+                          struct arena *arena, struct decode_objects *out, struct err_text *text) {
+    struct decoder d = {.dialect = DECODE_BODY, .arena = arena, .text = text};
+    json_t *root = load(&d, json, size);
+    if (root == NULL) {
+        return ERR_INVALID;
+    }
+    enum err err = ERR_OK;
+    *out = (struct decode_objects){0};
+    if (json_is_array(root)) {
+        struct place at = {spec, "", ""};
+        err = decode_objects(&d, &at, spec, root, out);
+    } else if (!json_is_null(root)) {
+        err = err_set(text, ERR_INVALID, "json: cannot unmarshal %s into Go value of type %ss",
+                      json_type_name(root), spec->type);
+    }
+    json_decref(root);
     return err;
 }
 

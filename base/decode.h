@@ -2,11 +2,11 @@
  * request bodies, configuration files and definitions. The only user of jansson.
  *
  * Two dialects. DECODE_BODY follows Go's encoding/json as the HTTP API's clients know it: names
- * match in any letter case (exact preferred), null keeps the default, the first unknown field ends
- * it with `json: unknown field "X"`. DECODE_CONFIG follows the configuration files: every unknown
- * key is collected and named by its dotted path, types are strict, a one-element list is taken for
- * its element, and durations are strings only. It merges: a list is appended to what *out holds, a
- * map of strings laid over it. */
+ * match in any letter case (exact preferred), null empties a list of strings and keeps the default
+ * of all else, the first unknown field ends it with `json: unknown field "X"`. DECODE_CONFIG
+ * follows the configuration files: every unknown key is collected and named by its dotted path,
+ * types are strict, a one-element list is taken for its element, and durations are strings only. It
+ * merges: a list is appended to what *out holds, a map of strings laid over it. */
 #ifndef BASE_DECODE_H
 #define BASE_DECODE_H
 
@@ -83,6 +83,9 @@ enum decode_dialect { DECODE_BODY, DECODE_CONFIG };
  * Errors: ERR_INVALID, ERR_UNKNOWN_KEY, with Go's sentence in text; *out is then half-filled. */
 enum err decode_json(const struct decode_spec *spec, enum decode_dialect dialect, const char *json,
                      size_t size, struct arena *arena, void *out, struct err_text *text);
+/* DECODE_BODY of a list of objects. */
+enum err decode_json_list(const struct decode_spec *spec, const char *json, size_t size,
+                          struct arena *arena, struct decode_objects *out, struct err_text *text);
 /* DECODE_CONFIG with an error text of any length, in the arena. */
 enum err decode_config(const struct decode_spec *spec, const char *json, size_t size,
                        struct arena *arena, void *out, const char **ret_error);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/base64.h"
 
 void json_init(struct json *json, struct buf *out, bool pretty) {
     *json = (struct json){.out = out, .pretty = pretty};
@@ -128,6 +129,13 @@ void json_key(struct json *json, const char *key) {
 void json_str(struct json *json, const char *s) {
     before_value(json);
     write_str(json->out, s);
+}
+
+void json_base64(struct json *json, const void *data, size_t size) {
+    before_value(json);
+    buf_append_byte(json->out, '"');
+    base64_encode(json->out, data, size);
+    buf_append_byte(json->out, '"');
 }
 
 void json_u64(struct json *json, uint64_t value) {

@@ -25,6 +25,8 @@ void json_array_begin(struct json *json);
 void json_array_end(struct json *json);
 void json_key(struct json *json, const char *key);
 void json_str(struct json *json, const char *s);
+/* Bytes as a string of base64. */
+void json_base64(struct json *json, const void *data, size_t size);
 void json_u64(struct json *json, uint64_t value);
 void json_i64(struct json *json, int64_t value);
 /* The shortest text that reads back as value, as Go writes it; null when it is not finite. */

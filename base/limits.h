@@ -41,6 +41,21 @@
 #define LIMIT_TREE_KEY_BYTES 2048     /* composed key of an index */
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
 
+/* Keys and sessions. */
+#define LIMIT_KV_KEY_BYTES 2000
+#define LIMIT_KV_VALUE_BYTES (512 * 1024) /* default of limits.kv_max_value_size */
+#define LIMIT_TXN_BYTES (512 * 1024)      /* default of limits.txn_max_req_len */
+#define LIMIT_TXN_OPS 128
+#define LIMIT_SESSION_TTL_MIN_S 10 /* default of session_ttl_min */
+#define LIMIT_SESSION_TTL_MAX_S (24 * 3600)
+#define LIMIT_SESSION_CHECKS 64
+#define LIMIT_LOCK_DELAY_MS (60 * 1000)
+#define LIMIT_TOMBSTONES 100000             /* above, the oldest go before their time */
+#define LIMIT_TOMBSTONE_MS (15 * 60 * 1000) /* an index of a deleted key is kept so long */
+#define LIMIT_TOMBSTONE_BIN_MS (30 * 1000)
+#define LIMIT_TOMBSTONES_PER_REAP 1000 /* one command */
+#define LIMIT_SWEEP_NODES 2000         /* of deleted trees, freed in one turn */
+
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
 #define LIMIT_FILTER_DEPTH 64             /* groups within groups, in expressions and patterns */
@@ -131,6 +146,7 @@
 _Static_assert(LIMIT_ENTRY_BYTES + 4096 <= LIMIT_LOG_SEGMENT_MAX_BYTES, "an entry fits a segment");
 _Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_ENTRY_BYTES, "most request bodies fit an entry");
 _Static_assert(3 * LIMIT_NAME_BYTES + 3 <= LIMIT_TREE_KEY_BYTES, "three names make a key");
+_Static_assert(LIMIT_KV_KEY_BYTES + 40 <= LIMIT_TREE_KEY_BYTES, "a session and its key make a key");
 _Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arrives is read");
 _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
 _Static_assert(2 * LIMIT_HTTP_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES,

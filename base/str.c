@@ -67,6 +67,14 @@ bool str_starts_with(const char *s, const char *prefix) {
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+bool str_starts_with_fold(const char *s, const char *prefix) {
+    while (*prefix != '\0' && str_lower_char(*s) == str_lower_char(*prefix)) {
+        s++;
+        prefix++;
+    }
+    return *prefix == '\0';
+}
+
 const char *str_or_empty(const char *s) {
     return s != NULL ? s : "";
 }

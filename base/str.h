@@ -37,6 +37,7 @@ char str_lower_char(char c);
 bool str_lower(char *out, size_t size, const char *s);
 bool str_equal_fold(const char *a, const char *b);
 bool str_starts_with(const char *s, const char *prefix);
+bool str_starts_with_fold(const char *s, const char *prefix);
 /* NULL reads as "". */
 const char *str_or_empty(const char *s);
 

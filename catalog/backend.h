@@ -6,6 +6,7 @@
 #include "base/epoch.h"
 #include "base/err.h"
 #include "base/metrics.h"
+#include "base/uuid.h"
 #include "catalog/catalog.h"
 #include "catalog/definition.h"
 #include "catalog/local.h"
@@ -18,6 +19,7 @@ enum backend_call_kind {
     BACKEND_REMOVE_CHECK,
     BACKEND_UPDATE_CHECK, /* of a TTL check */
     BACKEND_SET_MAINTENANCE,
+    BACKEND_RENEW_SESSION,
     BACKEND_LEAVE, /* the agent leaves and stops */
     BACKEND_RELOAD /* the agent reads its configuration anew */
 };
@@ -32,7 +34,7 @@ struct backend_call {
             bool replace_checks;
         } set_service;
         struct check_definition set_check;
-        const char *id; /* REMOVE_SERVICE, REMOVE_CHECK */
+        const char *id; /* REMOVE_SERVICE, REMOVE_CHECK, RENEW_SESSION */
         struct {
             const char *id, *status, *output;
         } update;
@@ -42,6 +44,8 @@ struct backend_call {
             const char *reason, *token;
         } maintenance;
     };
+    char made_id[UUID_TEXT_BYTES]; /* of a session that the command makes */
+    struct catalog_result result;  /* of a command; the caller clears it */
     enum err err;         /* result: ERR_OK, ERR_NOT_FOUND, ERR_REFUSED, ERR_NO_LEADER, ... */
     struct err_text text; /* the contract's sentence when it failed */
     void (*done)(struct backend_call *call); /* runs once, on the core's thread */
@@ -57,6 +61,8 @@ struct backend_facts {
     const char *config_json;    /* an object for /v1/agent/self */
     const char *data_dir;       /* "" = none */
     uint16_t serf_lan_port, serf_wan_port;
+    uint64_t kv_value_bytes_max, txn_bytes_max;
+    int64_t session_ttl_min_ns;
     bool server;
 };
 

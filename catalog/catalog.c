@@ -26,17 +26,25 @@ static bool free_value(void *value, void *context) {
     return true;
 }
 
+void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]) {
+    struct tree *all[] = {
+        /* the owners of their values */
+        &view->nodes, &view->services, &view->instances, &view->checks, &view->kvs,
+        &view->tombstones, &view->tree_tombstones, &view->delays, &view->sessions,
+        /* the others */
+        &view->node_ids, &view->bound_checks, &view->service_index, &view->node_index,
+        &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks};
+    _Static_assert(sizeof all / sizeof all[0] == CATALOG_TREES, "all are listed");
+    memcpy(ret_all, all, sizeof all);
+}
+
 void catalog_free_trees(struct catalog_view *view, bool rows) {
-    if (rows) {
-        struct tree *owners[] = {&view->nodes, &view->services, &view->instances, &view->checks};
-        for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
-            tree_walk(owners[i], NULL, 0, free_value, NULL);
-        }
+    struct tree *all[CATALOG_TREES];
+    catalog_list_trees(view, all);
+    for (size_t i = 0; rows && i < CATALOG_OWNERS; i++) {
+        tree_walk(all[i], NULL, 0, free_value, NULL);
     }
-    struct tree *all[] = {&view->nodes,         &view->node_ids,  &view->services,
-                          &view->instances,     &view->checks,    &view->bound_checks,
-                          &view->service_index, &view->node_index};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    for (size_t i = 0; i < CATALOG_TREES; i++) {
         tree_clear(all[i]);
     }
 }
@@ -46,6 +54,13 @@ void catalog_destroy(struct catalog *catalog) {
         return;
     }
     catalog_publish(catalog); /* what the last view alone reaches is retired, not lost */
+    while (catalog_sweep(catalog)) {
+    }
+    catalog_publish(catalog);
+    tree_sweep_clear(&catalog->sweep);
+    catalog_cut_events(catalog, 0);
+    free(catalog->events);
+    free(catalog->cut);
     catalog_free_trees(&catalog->next, true);
     free(atomic_load(&catalog->published));
     free(catalog);
@@ -57,6 +72,9 @@ void catalog_publish(struct catalog *catalog) {
     struct catalog_view *old = atomic_exchange(&catalog->published, view);
     catalog->batch.stamp++;
     epoch_retire(catalog->epoch, old);
+    while (catalog->cut_count > 0) {
+        tree_sweep_add(&catalog->sweep, &catalog->cut[--catalog->cut_count]);
+    }
     if (catalog->changing) {
         catalog->changing = false;
         epoch_release(catalog->epoch);
@@ -66,6 +84,31 @@ void catalog_publish(struct catalog *catalog) {
 
 const struct catalog_view *catalog_view(const struct catalog *catalog) {
     return atomic_load(&catalog->published);
+}
+
+/* ---- rows that come and go ---- */
+
+void catalog_retire(struct catalog *catalog, const void *row) {
+    struct tree_journal *journal = catalog->journal;
+    if (row == NULL) {
+        return;
+    }
+    if (journal == NULL) {
+        epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
+    } else {
+        tree_journal_add(journal, (void *)(uintptr_t)row);
+    }
+}
+
+void catalog_made(struct catalog *catalog, void *row) {
+    if (catalog->journal == NULL) {
+        return;
+    }
+    if (catalog->made_count == catalog->made_capacity) {
+        catalog->made_capacity = catalog->made_capacity == 0 ? 64 : 2 * catalog->made_capacity;
+        catalog->made = mem_realloc(catalog->made, catalog->made_capacity * sizeof *catalog->made);
+    }
+    catalog->made[catalog->made_count++] = row;
 }
 
 /* ---- indexes and marks ---- */
@@ -186,8 +229,9 @@ void catalog_build_instance(struct catalog *catalog, const struct catalog_servic
     }
     struct key key;
     instance_key(&key, service);
-    epoch_retire(catalog->epoch, tree_set(&catalog->next.instances, &catalog->batch, key.bytes,
-                                          key.size, instance));
+    catalog_made(catalog, instance);
+    catalog_retire(catalog, tree_set(&catalog->next.instances, &catalog->batch, key.bytes, key.size,
+                                     instance));
 }
 
 static bool rebuild_and_touch(const struct catalog_service *service, void *context) {
@@ -235,12 +279,18 @@ static void remove_check_row(struct catalog *catalog, const struct catalog_check
     tree_remove(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size);
     catalog->next.indexes.row_hash -= row_hash_check(row);
     touch_checks_table(catalog);
-    epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
+    catalog_retire(catalog, row);
+}
+
+/* For good: sessions that watch it end. */
+static void drop_check_row(struct catalog *catalog, const struct catalog_check *row) {
+    remove_check_row(catalog, row); /* retired, so still readable here */
+    catalog_end_check_sessions(catalog, row->node, row->id);
 }
 
 static void remove_check(struct catalog *catalog, const struct catalog_check *row) {
     struct catalog_check *copy = row_copy_check(row);
-    remove_check_row(catalog, row);
+    drop_check_row(catalog, row);
     touch_node(catalog, copy->node);
     refresh_check_owner(catalog, copy);
     free(copy);
@@ -273,13 +323,14 @@ static void refresh_now(struct catalog *catalog, const struct refresh *refresh, 
     }
 }
 
-static void set_check(struct catalog *catalog, const struct catalog_check *check,
-                      struct refresh *refresh) {
+static void write_check(struct catalog *catalog, const struct catalog_check *check,
+                        struct refresh *refresh) {
     const struct catalog_check *old = view_get_check(&catalog->next, check->node, check->id);
     if (old != NULL && row_equal_check(old, check)) {
         return;
     }
     struct catalog_check *row = row_copy_check(check);
+    catalog_made(catalog, row);
     row->modify_index = now(catalog);
     row->create_index = old != NULL ? old->create_index : now(catalog);
     if (old != NULL) {
@@ -298,19 +349,29 @@ static void set_check(struct catalog *catalog, const struct catalog_check *check
     refresh_later(catalog, refresh, row->node, row->service_id);
 }
 
+/* A critical one ends the sessions that watch it, though it may be so already (contract, kv 2.5).
+ */
+static void set_check(struct catalog *catalog, const struct catalog_check *check,
+                      struct refresh *refresh) {
+    write_check(catalog, check, refresh);
+    if (catalog_health_of(check->status) == HEALTH_CRITICAL) {
+        catalog_end_check_sessions(catalog, check->node, check->id);
+    }
+}
+
 /* ---- services ---- */
 
 /* Row and instance only; checks and indexes are the caller's. */
 static void drop_service_row(struct catalog *catalog, const struct catalog_service *row) {
     struct key key;
     instance_key(&key, row);
-    epoch_retire(catalog->epoch,
-                 tree_remove(&catalog->next.instances, &catalog->batch, key.bytes, key.size));
+    catalog_retire(catalog,
+                   tree_remove(&catalog->next.instances, &catalog->batch, key.bytes, key.size));
     key_init(&key, row->node);
     key_add(&key, row->id);
     tree_remove(&catalog->next.services, &catalog->batch, key.bytes, key.size);
     catalog->next.indexes.row_hash -= row_hash_service(row);
-    epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
+    catalog_retire(catalog, row);
 }
 
 static void remove_service(struct catalog *catalog, const struct catalog_service *row) {
@@ -319,7 +380,7 @@ static void remove_service(struct catalog *catalog, const struct catalog_service
     struct gather fill = {.checks = mem_alloc(count.count * sizeof *fill.checks)};
     gather_bound(&catalog->next, row->node, row->id, &fill);
     for (uint32_t i = 0; i < fill.count; i++) {
-        remove_check_row(catalog, fill.checks[i]);
+        drop_check_row(catalog, fill.checks[i]);
     }
     free(fill.checks);
     drop_service_row(catalog, row); /* retired, so still readable until the next advance */
@@ -335,6 +396,7 @@ static void set_service(struct catalog *catalog, const struct catalog_service *s
         return;
     }
     struct catalog_service *row = row_copy_service(service);
+    catalog_made(catalog, row);
     row->modify_index = now(catalog);
     row->create_index = old != NULL ? old->create_index : now(catalog);
     if (old != NULL) {
@@ -389,18 +451,19 @@ static void drop_node_row(struct catalog *catalog, const struct catalog_node *ro
         }
     }
     catalog->next.indexes.row_hash -= row_hash_node(row);
-    epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
+    catalog_retire(catalog, row);
 }
 
 static void remove_node(struct catalog *catalog, const struct catalog_node *row) {
     struct rows services = {0}, checks = {0};
+    catalog_end_node_sessions(catalog, row->name);
     view_walk_node_services(&catalog->next, row->name, collect_service, &services);
     for (size_t i = 0; i < services.count; i++) {
         remove_service(catalog, services.v[i]);
     }
     view_walk_node_checks(&catalog->next, row->name, collect_check, &checks);
     for (size_t i = 0; i < checks.count; i++) {
-        remove_check_row(catalog, checks.v[i]);
+        drop_check_row(catalog, checks.v[i]);
     }
     free(services.v);
     free(checks.v);
@@ -419,6 +482,7 @@ static void set_node(struct catalog *catalog, const struct catalog_node *node) {
         return;
     }
     struct catalog_node *row = row_copy_node(node);
+    catalog_made(catalog, row);
     row->modify_index = now(catalog);
     row->create_index = old != NULL ? old->create_index : now(catalog);
     if (old != NULL) {
@@ -504,8 +568,8 @@ static enum err judge_checks(const struct catalog *catalog, const struct catalog
     return ERR_OK;
 }
 
-static enum err apply_register(struct catalog *catalog, const struct catalog_register *reg,
-                               struct err_text *text) {
+enum err catalog_apply_register(struct catalog *catalog, const struct catalog_register *reg,
+                                struct err_text *text) {
     if (!names_fit(reg)) {
         return err_set(text, ERR_REFUSED, "a name or ID is longer than %d bytes", LIMIT_NAME_BYTES);
     }
@@ -547,7 +611,7 @@ static enum err apply_register(struct catalog *catalog, const struct catalog_reg
     return ERR_OK;
 }
 
-static void apply_deregister(struct catalog *catalog, const struct catalog_deregister *dereg) {
+void catalog_apply_deregister(struct catalog *catalog, const struct catalog_deregister *dereg) {
     if (*dereg->service_id != '\0') {
         const struct catalog_service *service =
             view_get_service(&catalog->next, dereg->node, dereg->service_id);
@@ -568,17 +632,49 @@ static void apply_deregister(struct catalog *catalog, const struct catalog_dereg
     }
 }
 
-void catalog_skip(struct catalog *catalog, uint64_t index) {
-    ASSERT(index > catalog->next.indexes.applied);
-    catalog->next.indexes.applied = index;
+void catalog_begin_change(struct catalog *catalog) {
     if (!catalog->changing) {
         catalog->changing = true;
         epoch_hold(catalog->epoch);
     }
 }
 
+void catalog_skip(struct catalog *catalog, uint64_t index) {
+    ASSERT(index > catalog->next.indexes.applied);
+    catalog->next.indexes.applied = index;
+    catalog_begin_change(catalog);
+}
+
+static enum err apply_command(struct catalog *catalog, const struct catalog_command *command,
+                              struct catalog_result *result, struct err_text *text) {
+    switch (command->kind) {
+    case COMMAND_REGISTER:
+        return catalog_apply_register(catalog, &command->reg, text);
+    case COMMAND_DEREGISTER:
+        catalog_apply_deregister(catalog, &command->dereg);
+        break;
+    case COMMAND_KV:
+        return catalog_apply_kv(catalog, &command->kv, result, text);
+    case COMMAND_SESSION:
+        return catalog_apply_session(catalog, &command->session, text);
+    case COMMAND_SESSION_END:
+        catalog_apply_session_end(catalog, command->session_id);
+        break;
+    case COMMAND_TRANSACTION:
+        catalog_apply_transaction(catalog, &command->transaction, result);
+        break;
+    case COMMAND_REAP:
+        catalog_apply_reap(catalog, command->reap_index);
+        break;
+    case COMMAND_LOCK_DELAY_END:
+        catalog_apply_lock_delay_end(catalog, &command->lock_delay_end);
+        break;
+    }
+    return ERR_OK;
+}
+
 enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
-                       struct err_text *text) {
+                       struct catalog_result *result, struct err_text *text) {
     struct arena arena;
     arena_init(&arena);
     struct catalog_command decoded;
@@ -588,11 +684,7 @@ enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *c
                 (unsigned long long)index);
     } else {
         catalog_skip(catalog, index);
-        if (decoded.kind == COMMAND_REGISTER) {
-            err = apply_register(catalog, &decoded.reg, text);
-        } else {
-            apply_deregister(catalog, &decoded.dereg);
-        }
+        err = apply_command(catalog, &decoded, result, text);
     }
     arena_clear(&arena);
     return err;

@@ -28,14 +28,35 @@ void catalog_destroy(struct catalog *catalog);
 /* Runs one command. index rises from call to call. The index counts as applied unless the command
  * cannot be read. Errors: ERR_REFUSED with the contract's sentence (the catalog is unchanged);
  * ERR_CORRUPT or ERR_VERSION: not a command that this program knows, which means the log can't be
- * applied further.
+ * applied further. result may be NULL; else it is filled, and the caller clears it.
  */
 enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
-                       struct err_text *text);
+                       struct catalog_result *result, struct err_text *text);
 /* An entry without a command (no-op, configuration): only the applied index moves. */
 void catalog_skip(struct catalog *catalog, uint64_t index);
 
 void catalog_publish(struct catalog *catalog);
+
+/* After a publish, and with another one at its end: frees some of what deleted prefixes have left.
+ * True: there is more, which waits for the next call. */
+bool catalog_sweep(struct catalog *catalog);
+
+/* What a leader's clocks follow, in the order in which it happened. Recorded only once somebody
+ * takes it. */
+enum catalog_event_kind { CATALOG_SESSION_MADE, CATALOG_SESSION_ENDED, CATALOG_LOCK_DELAYED };
+
+struct catalog_event {
+    enum catalog_event_kind kind;
+    char *name;     /* session id or key */
+    uint64_t index; /* LOCK_DELAYED: see struct catalog_lock_delay */
+    int64_t ms;     /* the session's TTL, 0 = none; or the delay */
+};
+
+void catalog_record_events(struct catalog *catalog);
+/* Hands the events over, and forgets them. */
+void catalog_take_events(struct catalog *catalog,
+                         void (*take)(const struct catalog_event *event, void *context),
+                         void *context);
 
 /* Any thread, inside an epoch section; valid until the section ends. Never NULL. */
 const struct catalog_view *catalog_view(const struct catalog *catalog);

@@ -3,6 +3,9 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/limits.h"
+#include "base/uuid.h"
+#include "catalog/row.h"
 #include "proto/catalog.pb-c.h"
 
 /* ---- protobuf-c on an arena ---- */
@@ -270,7 +273,213 @@ static struct catalog_check get_check(const Pb__Check *pb, struct arena *arena) 
     };
 }
 
+/* ---- keys and sessions ---- */
+
+static ProtobufCBinaryData put_bytes(const void *data, size_t size) {
+    return (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)data};
+}
+
+static struct catalog_bytes get_bytes(const ProtobufCBinaryData *bytes) {
+    return (struct catalog_bytes){.data = bytes->data, .size = (uint32_t)bytes->len};
+}
+
+static void put_kv(const struct catalog_kv *kv, Pb__KeyValue *pb) {
+    pb__key_value__init(pb);
+    pb->key = writable(catalog_kv_key(kv));
+    pb->value = put_bytes(catalog_kv_value(kv), kv->value_size);
+    pb->flags = kv->flags;
+    pb->session = writable(catalog_kv_session(kv));
+    pb->lock_index = kv->lock_index;
+    pb->create_index = kv->create_index;
+    pb->modify_index = kv->modify_index;
+}
+
+static const struct catalog_kv *get_kv(const Pb__KeyValue *pb, struct arena *arena) {
+    size_t size = row_kv_bytes(strlen(pb->key), strlen(pb->session), pb->value.len);
+    struct catalog_kv *kv = arena_alloc(arena, size);
+    row_fill_kv(kv, pb->key, pb->session, pb->value.data, pb->value.len);
+    kv->flags = pb->flags;
+    kv->lock_index = pb->lock_index;
+    kv->create_index = pb->create_index;
+    kv->modify_index = pb->modify_index;
+    return kv;
+}
+
+static void put_kv_operation(const struct catalog_kv_operation *op, Pb__KeyOperation *pb) {
+    pb__key_operation__init(pb);
+    pb->verb = (uint32_t)op->verb;
+    pb->key = writable(op->key);
+    pb->value = put_bytes(op->value.data, op->value.size);
+    pb->flags = op->flags;
+    pb->index = op->index;
+    pb->session = writable(op->session);
+}
+
+static struct catalog_kv_operation get_kv_operation(const Pb__KeyOperation *pb) {
+    return (struct catalog_kv_operation){.verb = (enum catalog_kv_verb)pb->verb,
+                                         .key = pb->key,
+                                         .value = get_bytes(&pb->value),
+                                         .flags = pb->flags,
+                                         .index = pb->index,
+                                         .session = pb->session};
+}
+
+static Pb__Session *put_session(const struct catalog_session *session, struct arena *arena) {
+    Pb__Session *pb = arena_alloc(arena, sizeof *pb);
+    pb__session__init(pb);
+    pb->id = writable(session->id);
+    pb->name = writable(session->name);
+    pb->node = writable(session->node);
+    pb->behavior = writable(session->behavior);
+    pb->ttl = writable(session->ttl);
+    pb->ttl_ns = session->ttl_ns;
+    pb->lock_delay_ns = session->lock_delay_ns;
+    pb->checks = (char **)(uintptr_t)session->checks.v;
+    pb->n_checks = session->checks.count;
+    pb->node_checks = (char **)(uintptr_t)session->node_checks.v;
+    pb->n_node_checks = session->node_checks.count;
+    pb->service_checks = (char **)(uintptr_t)session->service_checks.v;
+    pb->n_service_checks = session->service_checks.count;
+    pb->node_checks_present = session->node_checks_present;
+    pb->service_checks_present = session->service_checks_present;
+    pb->create_index = session->create_index;
+    pb->modify_index = session->modify_index;
+    give_unknown(&pb->base, &session->unknown, arena);
+    return pb;
+}
+
+static struct catalog_session get_session(const Pb__Session *pb, struct arena *arena) {
+    return (struct catalog_session){
+        .id = pb->id,
+        .name = pb->name,
+        .node = pb->node,
+        .behavior = pb->behavior,
+        .ttl = pb->ttl,
+        .ttl_ns = pb->ttl_ns,
+        .lock_delay_ns = pb->lock_delay_ns,
+        .checks = get_list(pb->checks, pb->n_checks, arena),
+        .node_checks = get_list(pb->node_checks, pb->n_node_checks, arena),
+        .service_checks = get_list(pb->service_checks, pb->n_service_checks, arena),
+        .node_checks_present = pb->node_checks_present,
+        .service_checks_present = pb->service_checks_present,
+        .create_index = pb->create_index,
+        .modify_index = pb->modify_index,
+        .unknown = take_unknown(&pb->base, arena),
+    };
+}
+
+static Pb__LockDelay *put_lock_delay(const struct catalog_lock_delay *delay, struct arena *arena) {
+    Pb__LockDelay *pb = arena_alloc(arena, sizeof *pb);
+    pb__lock_delay__init(pb);
+    pb->key = writable(delay->key);
+    pb->index = delay->index;
+    pb->delay_ms = delay->delay_ms;
+    return pb;
+}
+
+static struct catalog_lock_delay get_lock_delay(const Pb__LockDelay *pb) {
+    return (struct catalog_lock_delay){pb->key, pb->index, pb->delay_ms};
+}
+
+/* ---- transactions ---- */
+
+static Pb__Operation *put_operation(const struct catalog_operation *op, struct arena *arena) {
+    Pb__Operation *pb = arena_alloc(arena, sizeof *pb);
+    pb__operation__init(pb);
+    pb->verb = (uint32_t)op->verb;
+    switch (op->kind) {
+    case ROW_KV:
+        pb->kind_case = PB__OPERATION__KIND_KEY;
+        pb->key = arena_alloc(arena, sizeof *pb->key);
+        put_kv_operation(&op->kv, pb->key);
+        break;
+    case ROW_NODE:
+        pb->kind_case = PB__OPERATION__KIND_NODE;
+        pb->node = put_node(&op->node, arena);
+        break;
+    case ROW_SERVICE:
+        pb->kind_case = PB__OPERATION__KIND_SERVICE;
+        pb->service = put_service(&op->service, arena);
+        break;
+    case ROW_CHECK:
+        pb->kind_case = PB__OPERATION__KIND_CHECK;
+        pb->check = put_check(&op->check, arena);
+        break;
+    }
+    return pb;
+}
+
+static enum err get_operation(const Pb__Operation *pb, struct arena *arena,
+                              struct catalog_operation *ret_op) {
+    *ret_op = (struct catalog_operation){.verb = (enum catalog_row_verb)pb->verb};
+    switch (pb->kind_case) {
+    case PB__OPERATION__KIND_KEY:
+        ret_op->kind = ROW_KV;
+        ret_op->kv = get_kv_operation(pb->key);
+        return pb->key->verb < KV_VERB_COUNT ? ERR_OK : ERR_VERSION;
+    case PB__OPERATION__KIND_NODE:
+        ret_op->kind = ROW_NODE;
+        ret_op->node = get_node(pb->node, arena);
+        break;
+    case PB__OPERATION__KIND_SERVICE:
+        ret_op->kind = ROW_SERVICE;
+        ret_op->service = get_service(pb->service, arena);
+        break;
+    case PB__OPERATION__KIND_CHECK:
+        ret_op->kind = ROW_CHECK;
+        ret_op->check = get_check(pb->check, arena);
+        break;
+    default:
+        return ERR_VERSION;
+    }
+    return pb->verb < ROW_VERB_COUNT ? ERR_OK : ERR_VERSION;
+}
+
+static Pb__Transaction *put_transaction(const struct catalog_transaction *txn,
+                                        struct arena *arena) {
+    Pb__Transaction *pb = arena_alloc(arena, sizeof *pb);
+    pb__transaction__init(pb);
+    pb->n_operations = txn->count;
+    pb->operations = arena_alloc(arena, (txn->count + 1) * sizeof *pb->operations);
+    for (uint32_t i = 0; i < txn->count; i++) {
+        pb->operations[i] = put_operation(&txn->operations[i], arena);
+    }
+    return pb;
+}
+
+static enum err get_transaction(const Pb__Transaction *pb, struct arena *arena,
+                                struct catalog_transaction *ret_txn) {
+    struct catalog_operation *ops = arena_alloc(arena, (pb->n_operations + 1) * sizeof *ops);
+    enum err err = ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < pb->n_operations; i++) {
+        err = get_operation(pb->operations[i], arena, &ops[i]);
+    }
+    *ret_txn = (struct catalog_transaction){ops, (uint32_t)pb->n_operations};
+    return err;
+}
+
 /* ---- commands ---- */
+
+static Pb__LockDelayEnd *put_lock_delay_end(const struct catalog_lock_delay_end *end,
+                                            struct arena *arena) {
+    Pb__LockDelayEnd *pb = arena_alloc(arena, sizeof *pb);
+    pb__lock_delay_end__init(pb);
+    pb->n_delays = end->count;
+    pb->delays = arena_alloc(arena, (end->count + 1) * sizeof *pb->delays);
+    for (uint32_t i = 0; i < end->count; i++) {
+        pb->delays[i] = put_lock_delay(&end->delays[i], arena);
+    }
+    return pb;
+}
+
+static struct catalog_lock_delay_end get_lock_delay_end(const Pb__LockDelayEnd *pb,
+                                                        struct arena *arena) {
+    struct catalog_lock_delay *delays = arena_alloc(arena, (pb->n_delays + 1) * sizeof *delays);
+    for (size_t i = 0; i < pb->n_delays; i++) {
+        delays[i] = get_lock_delay(pb->delays[i]);
+    }
+    return (struct catalog_lock_delay_end){delays, (uint32_t)pb->n_delays};
+}
 
 static Pb__Register *put_register(const struct catalog_register *reg, struct arena *arena) {
     Pb__Register *pb = arena_alloc(arena, sizeof *pb);
@@ -291,6 +500,9 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
     arena_init(&arena);
     Pb__Command pb = PB__COMMAND__INIT;
     Pb__Deregister dereg = PB__DEREGISTER__INIT;
+    Pb__KeyOperation key;
+    Pb__SessionEnd session_end = PB__SESSION_END__INIT;
+    Pb__Reap reap = PB__REAP__INIT;
     switch (command->kind) {
     case COMMAND_REGISTER:
         pb.kind_case = PB__COMMAND__KIND_REGISTRATION;
@@ -302,6 +514,33 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
         dereg.check_id = writable(command->dereg.check_id);
         pb.kind_case = PB__COMMAND__KIND_DEREGISTRATION;
         pb.deregistration = &dereg;
+        break;
+    case COMMAND_KV:
+        put_kv_operation(&command->kv, &key);
+        pb.kind_case = PB__COMMAND__KIND_KEY;
+        pb.key = &key;
+        break;
+    case COMMAND_SESSION:
+        pb.kind_case = PB__COMMAND__KIND_SESSION;
+        pb.session = put_session(&command->session, &arena);
+        break;
+    case COMMAND_SESSION_END:
+        session_end.id = writable(command->session_id);
+        pb.kind_case = PB__COMMAND__KIND_SESSION_END;
+        pb.session_end = &session_end;
+        break;
+    case COMMAND_TRANSACTION:
+        pb.kind_case = PB__COMMAND__KIND_TRANSACTION;
+        pb.transaction = put_transaction(&command->transaction, &arena);
+        break;
+    case COMMAND_REAP:
+        reap.index = command->reap_index;
+        pb.kind_case = PB__COMMAND__KIND_REAP;
+        pb.reap = &reap;
+        break;
+    case COMMAND_LOCK_DELAY_END:
+        pb.kind_case = PB__COMMAND__KIND_LOCK_DELAY_END;
+        pb.lock_delay_end = put_lock_delay_end(&command->lock_delay_end, &arena);
         break;
     }
     pack(&pb.base, out);
@@ -349,6 +588,29 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
                                         .service_id = pb->deregistration->service_id,
                                         .check_id = pb->deregistration->check_id};
         return ERR_OK;
+    case PB__COMMAND__KIND_KEY:
+        ret_command->kind = COMMAND_KV;
+        ret_command->kv = get_kv_operation(pb->key);
+        return pb->key->verb <= KV_DELETE_TREE ? ERR_OK : ERR_VERSION;
+    case PB__COMMAND__KIND_SESSION:
+        ret_command->kind = COMMAND_SESSION;
+        ret_command->session = get_session(pb->session, arena);
+        return ERR_OK;
+    case PB__COMMAND__KIND_SESSION_END:
+        ret_command->kind = COMMAND_SESSION_END;
+        ret_command->session_id = pb->session_end->id;
+        return ERR_OK;
+    case PB__COMMAND__KIND_TRANSACTION:
+        ret_command->kind = COMMAND_TRANSACTION;
+        return get_transaction(pb->transaction, arena, &ret_command->transaction);
+    case PB__COMMAND__KIND_REAP:
+        ret_command->kind = COMMAND_REAP;
+        ret_command->reap_index = pb->reap->index;
+        return ERR_OK;
+    case PB__COMMAND__KIND_LOCK_DELAY_END:
+        ret_command->kind = COMMAND_LOCK_DELAY_END;
+        ret_command->lock_delay_end = get_lock_delay_end(pb->lock_delay_end, arena);
+        return ERR_OK;
     default:
         return ERR_VERSION;
     }
@@ -362,6 +624,8 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
     Pb__SnapshotRecord pb = PB__SNAPSHOT_RECORD__INIT;
     Pb__Indexes indexes = PB__INDEXES__INIT;
     Pb__NamedIndex named = PB__NAMED_INDEX__INIT;
+    Pb__KeyValue key;
+    Pb__Tombstone tombstone = PB__TOMBSTONE__INIT;
     switch (record->kind) {
     case RECORD_INDEXES:
         indexes.applied = record->indexes.applied;
@@ -371,6 +635,10 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         indexes.service_extinction = record->indexes.service_extinction;
         indexes.node_extinction = record->indexes.node_extinction;
         indexes.row_hash = record->indexes.row_hash;
+        indexes.keys = record->indexes.keys;
+        indexes.tombstones = record->indexes.tombstones;
+        indexes.reaped = record->indexes.reaped;
+        indexes.sessions = record->indexes.sessions;
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_INDEXES;
         pb.indexes = &indexes;
         break;
@@ -395,6 +663,26 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
                            : PB__SNAPSHOT_RECORD__KIND_NODE_INDEX;
         pb.service_index = &named; /* the same place of the union for both kinds */
         break;
+    case RECORD_KV:
+        put_kv(record->kv, &key);
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_KEY;
+        pb.key = &key;
+        break;
+    case RECORD_SESSION:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_SESSION;
+        pb.session = put_session(&record->session, &arena);
+        break;
+    case RECORD_TOMBSTONE:
+        tombstone.key = writable(record->tombstone.key);
+        tombstone.index = record->tombstone.index;
+        tombstone.tree = record->tombstone.tree;
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_TOMBSTONE;
+        pb.tombstone = &tombstone;
+        break;
+    case RECORD_LOCK_DELAY:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_LOCK_DELAY;
+        pb.lock_delay = put_lock_delay(&record->lock_delay, &arena);
+        break;
     case RECORD_END:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_END;
         pb.end = record->end;
@@ -417,7 +705,8 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
             .kind = RECORD_INDEXES,
             .indexes = {pb->indexes->applied, pb->indexes->nodes, pb->indexes->services,
                         pb->indexes->checks, pb->indexes->service_extinction,
-                        pb->indexes->node_extinction, pb->indexes->row_hash}};
+                        pb->indexes->node_extinction, pb->indexes->row_hash, pb->indexes->keys,
+                        pb->indexes->tombstones, pb->indexes->reaped, pb->indexes->sessions}};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_NODE:
         *ret_record = (struct codec_record){.kind = RECORD_NODE, .node = get_node(pb->node, arena)};
@@ -436,6 +725,26 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
             .kind = pb->kind_case == PB__SNAPSHOT_RECORD__KIND_SERVICE_INDEX ? RECORD_SERVICE_INDEX
                                                                              : RECORD_NODE_INDEX,
             .named = {pb->service_index->name, pb->service_index->index}};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_KEY:
+        if (strlen(pb->key->key) > LIMIT_KV_KEY_BYTES ||
+            strlen(pb->key->session) >= UUID_TEXT_BYTES) {
+            return ERR_CORRUPT;
+        }
+        *ret_record = (struct codec_record){.kind = RECORD_KV, .kv = get_kv(pb->key, arena)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_SESSION:
+        *ret_record = (struct codec_record){.kind = RECORD_SESSION,
+                                            .session = get_session(pb->session, arena)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_TOMBSTONE:
+        *ret_record = (struct codec_record){
+            .kind = RECORD_TOMBSTONE,
+            .tombstone = {pb->tombstone->key, pb->tombstone->index, pb->tombstone->tree}};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_LOCK_DELAY:
+        *ret_record = (struct codec_record){.kind = RECORD_LOCK_DELAY,
+                                            .lock_delay = get_lock_delay(pb->lock_delay)};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_END:
         *ret_record = (struct codec_record){.kind = RECORD_END, .end = pb->end};

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "catalog/command.h"
 #include "catalog/types.h"
 
 /* Adds or replaces a node and, on it, one service and checks. All pointers are borrowed. */
@@ -24,13 +25,28 @@ struct catalog_deregister {
     const char *check_id;
 };
 
-enum catalog_command_kind { COMMAND_REGISTER, COMMAND_DEREGISTER };
+enum catalog_command_kind {
+    COMMAND_REGISTER,
+    COMMAND_DEREGISTER,
+    COMMAND_KV,
+    COMMAND_SESSION,     /* a new one */
+    COMMAND_SESSION_END, /* destroyed, or its TTL has run out */
+    COMMAND_TRANSACTION,
+    COMMAND_REAP,           /* the leader's: old tombstones go */
+    COMMAND_LOCK_DELAY_END, /* the leader's */
+};
 
 struct catalog_command {
     enum catalog_command_kind kind;
     union {
         struct catalog_register reg;
         struct catalog_deregister dereg;
+        struct catalog_kv_operation kv;
+        struct catalog_session session;
+        const char *session_id; /* SESSION_END */
+        struct catalog_transaction transaction;
+        uint64_t reap_index;
+        struct catalog_lock_delay_end lock_delay_end;
     };
 };
 
@@ -48,11 +64,18 @@ enum codec_record_kind {
     RECORD_CHECK,
     RECORD_SERVICE_INDEX,
     RECORD_NODE_INDEX,
+    RECORD_KV,
+    RECORD_SESSION,
+    RECORD_TOMBSTONE,
+    RECORD_LOCK_DELAY,
     RECORD_END
 };
 
 struct codec_indexes {
     uint64_t applied, nodes, services, checks, service_extinction, node_extinction, row_hash;
+    uint64_t keys, tombstones; /* of the last write to a key; of the last deletion */
+    uint64_t reaped;           /* newest tombstone that is gone */
+    uint64_t sessions;
 };
 
 struct codec_record {
@@ -66,6 +89,14 @@ struct codec_record {
             const char *name;
             uint64_t index;
         } named;
+        const struct catalog_kv *kv;
+        struct catalog_session session;
+        struct {
+            const char *key;
+            uint64_t index;
+            bool tree;
+        } tombstone;
+        struct catalog_lock_delay lock_delay;
         uint64_t end; /* records before this one */
     };
 };

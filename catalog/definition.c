@@ -376,7 +376,7 @@ static const struct decode_field node_service_fields[] = {
     SERVICE_FIELDS_SHARED,
     SERVICE_FIELD(name, "Service", DECODE_STR),
     {.name = "CreateIndex", .kind = DECODE_IGNORE},
-    {.name = "ModifyIndex", .kind = DECODE_IGNORE},
+    SERVICE_FIELD(modify_index, "ModifyIndex", DECODE_U64),
     {.name = "Datacenter", .kind = DECODE_IGNORE},
     {.name = "ContentHash", .kind = DECODE_IGNORE},
 };

@@ -127,6 +127,20 @@ enum err definition_parse_deregister(const char *json, size_t size, struct arena
                                      struct catalog_deregister *ret_deregister, const char **ret_dc,
                                      struct err_text *text);
 
+/* Body of PUT /v1/session/create (kv 2.2), without an id. node: this agent's. ERR_INVALID: a decode
+ * failure; ERR_REFUSED: a sentence of 2.2. dc as above. */
+enum err definition_parse_session(const char *json, size_t size, const char *node,
+                                  int64_t ttl_min_ns, struct arena *arena,
+                                  struct catalog_session *ret_session, const char **ret_dc,
+                                  struct err_text *text);
+
+/* Body of PUT /v1/txn (kv 3.1). failures is filled by what is wrong with single operations (3.2,
+ * phase 1); the caller clears it. ERR_INVALID: a decode failure; ERR_TOO_LARGE. */
+struct catalog_result;
+enum err definition_parse_transaction(const char *json, size_t size, uint64_t value_bytes_max,
+                                      struct arena *arena, struct catalog_transaction *ret_txn,
+                                      struct catalog_result *failures, struct err_text *text);
+
 /* The contract's rules for metadata (7.4). */
 enum err definition_check_meta(const struct str_map *meta, struct err_text *text);
 

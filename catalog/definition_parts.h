@@ -23,9 +23,28 @@ struct service_input {
     bool enable_tag_override;
     struct locality *locality;
     const char *proxy, *connect;
+    uint64_t modify_index;
     struct check_definition *check;
     struct decode_objects checks;
 };
+
+/* A check object of the catalog's requests. */
+struct check_input {
+    const char *node, *id, *name, *status, *notes, *output, *service_id, *service_name, *type,
+        *interval, *timeout, *name_space, *partition, *peer;
+    struct str_list service_tags;
+    struct check_definition *definition;
+    uint64_t modify_index;
+};
+
+extern const struct decode_spec definition_health_check_spec; /* struct check_input */
+/* Their rules, as far as no catalog is needed; node is the request's. ERR_REFUSED, ERR_INVALID. */
+enum err definition_take_node_service(const struct service_input *from, const char *node,
+                                      struct arena *arena, struct catalog_service *ret_service,
+                                      struct err_text *text);
+enum err definition_take_health_check(const struct check_input *from, const char *node,
+                                      struct arena *arena, struct catalog_check *ret_check,
+                                      struct err_text *text);
 
 extern const struct decode_spec definition_node_service_spec; /* struct service_input */
 extern const struct decode_spec definition_locality_spec;

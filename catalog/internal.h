@@ -29,6 +29,17 @@ struct catalog_view {
     struct tree
         service_index;      /* service -> index, as a pointer's bits; only while it has instances */
     struct tree node_index; /* node -> index, likewise; only while the node exists */
+    /* Keys are as they are, not folded; these trees know newest index and hash of each prefix. */
+    struct tree kvs;             /* key -> catalog_kv */
+    struct tree tombstones;      /* key -> tombstone, of single keys */
+    struct tree tree_tombstones; /* prefix -> tombstone, of prefixes deleted whole */
+    struct tree tombstone_order; /* index, kind, key -> the same tombstones */
+    struct tree held;            /* session, key -> the catalog_kv that it holds; may name keys that
+                                  * went with their prefix and are not swept yet */
+    struct tree delays;          /* key -> catalog_lock_delay */
+    struct tree sessions;        /* id -> catalog_session */
+    struct tree node_sessions;   /* node, id -> the same catalog_session */
+    struct tree session_checks;  /* node, check id, session id -> the same catalog_session */
     struct codec_indexes indexes;
     uint64_t version;
 };
@@ -38,6 +49,15 @@ struct catalog {
     struct watches *watches;
     struct catalog_view next; /* what is being built */
     struct tree_batch batch;
+    struct tree_journal *journal; /* while a transaction may be taken back */
+    struct tree_sweep sweep;      /* deleted prefixes */
+    struct tree *cut;             /* the same of this batch: readers see them until the publish */
+    size_t cut_count, cut_capacity;
+    void **made; /* rows of the transaction under way */
+    size_t made_count, made_capacity;
+    struct catalog_event *events;
+    size_t event_count, event_capacity;
+    bool record_events;
     bool changing; /* next differs from what is published: the epoch's batch is held */
     _Atomic(struct catalog_view *) published;
 };
@@ -50,5 +70,77 @@ void catalog_build_instance(struct catalog *catalog, const struct catalog_servic
 void catalog_set_index(struct catalog *catalog, struct tree *tree, const char *name,
                        uint64_t index);
 uint64_t catalog_get_index(const struct tree *tree, const char *name);
+
+/* ---- catalog.c ---- */
+
+/* Index of the command that is applied. */
+static inline uint64_t catalog_now(const struct catalog *catalog) {
+    return catalog->next.indexes.applied;
+}
+
+/* Before the working state changes: what is retired waits for the publish. */
+void catalog_begin_change(struct catalog *catalog);
+/* A row has left the trees. NULL is allowed. */
+void catalog_retire(struct catalog *catalog, const void *row);
+/* A row goes into the trees. */
+void catalog_made(struct catalog *catalog, void *row);
+enum err catalog_apply_register(struct catalog *catalog, const struct catalog_register *reg,
+                                struct err_text *text);
+void catalog_apply_deregister(struct catalog *catalog, const struct catalog_deregister *dereg);
+
+/* ---- kv.c ---- */
+
+struct tombstone {
+    uint64_t index;
+    bool tree;
+    char key[];
+};
+
+/* What the trees of keys and of tombstones count. */
+struct tree_batch catalog_kv_batch(const struct catalog *catalog);
+struct tree_batch catalog_tombstone_batch(const struct catalog *catalog);
+void catalog_add_tombstone(struct catalog *catalog, const char *key, bool tree, uint64_t index);
+/* Sets a row, which the catalog owns from here on, with what is derived from it. */
+void catalog_set_kv_row(struct catalog *catalog, struct catalog_kv *row);
+void catalog_set_lock_delay(struct catalog *catalog, const struct catalog_lock_delay *delay);
+/* One operation that changes a key. ERR_REFUSED and the transaction's sentence without key;
+ * *ret_held: whether its condition held. */
+enum err catalog_change_kv(struct catalog *catalog, const struct catalog_kv_operation *op,
+                           bool *ret_held, struct err_text *text);
+enum err catalog_apply_kv(struct catalog *catalog, const struct catalog_kv_operation *op,
+                          struct catalog_result *result, struct err_text *text);
+void catalog_apply_reap(struct catalog *catalog, uint64_t index);
+void catalog_apply_lock_delay_end(struct catalog *catalog,
+                                  const struct catalog_lock_delay_end *end);
+const struct catalog_lock_delay *catalog_get_lock_delay(const struct catalog_view *view,
+                                                        const char *key);
+/* A session has ended: its keys are released or deleted. */
+void catalog_release_keys(struct catalog *catalog, const struct catalog_session *session);
+
+/* ---- session.c ---- */
+
+/* The row with its links, owned by the catalog from here on. */
+void catalog_set_session_row(struct catalog *catalog, struct catalog_session *row);
+enum err catalog_apply_session(struct catalog *catalog, const struct catalog_session *session,
+                               struct err_text *text);
+void catalog_apply_session_end(struct catalog *catalog, const char *id);
+/* Of a node that goes; of a check that goes or is critical. */
+void catalog_end_node_sessions(struct catalog *catalog, const char *node);
+void catalog_end_check_sessions(struct catalog *catalog, const char *node, const char *check_id);
+void catalog_add_event(struct catalog *catalog, enum catalog_event_kind kind, const char *name,
+                       uint64_t index, int64_t ms);
+void catalog_cut_events(struct catalog *catalog, size_t count);
+
+/* ---- txn.c ---- */
+
+void catalog_apply_transaction(struct catalog *catalog, const struct catalog_transaction *txn,
+                               struct catalog_result *result);
+
+/* ---- view.c ---- */
+
+/* All trees of a view, those first that own their values. */
+#define CATALOG_TREES 17
+#define CATALOG_OWNERS 9
+void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]);
 
 #endif

@@ -7,13 +7,6 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-struct check_input {
-    const char *node, *id, *name, *status, *notes, *output, *service_id, *service_name, *type,
-        *interval, *timeout, *name_space, *partition, *peer;
-    struct str_list service_tags;
-    struct check_definition *definition;
-};
-
 #define HEALTH_FIELD(member, name_, kind_) DECODE_FIELD(struct check_input, member, name_, kind_)
 
 static const struct decode_field health_check_fields[] = {
@@ -38,12 +31,12 @@ static const struct decode_field health_check_fields[] = {
      .spec = &definition_external_spec,
      .offset = offsetof(struct check_input, definition)},
     {.name = "CreateIndex", .kind = DECODE_IGNORE},
-    {.name = "ModifyIndex", .kind = DECODE_IGNORE},
+    HEALTH_FIELD(modify_index, "ModifyIndex", DECODE_U64),
 };
 
-static const struct decode_spec health_check_spec = {"HealthCheck", sizeof(struct check_input),
-                                                     health_check_fields,
-                                                     COUNT(health_check_fields), false};
+const struct decode_spec definition_health_check_spec = {"HealthCheck", sizeof(struct check_input),
+                                                         health_check_fields,
+                                                         COUNT(health_check_fields), false};
 
 struct register_input {
     const char *dc, *id, *node, *address, *peer, *name_space, *partition;
@@ -71,11 +64,11 @@ static const struct decode_field register_fields[] = {
      .offset = offsetof(struct register_input, service)},
     {.name = "Check",
      .kind = DECODE_OBJECT,
-     .spec = &health_check_spec,
+     .spec = &definition_health_check_spec,
      .offset = offsetof(struct register_input, check)},
     {.name = "Checks",
      .kind = DECODE_OBJECTS,
-     .spec = &health_check_spec,
+     .spec = &definition_health_check_spec,
      .offset = offsetof(struct register_input, checks)},
     {.name = "Locality",
      .kind = DECODE_OBJECT,
@@ -128,19 +121,15 @@ static enum err judge_node(const struct register_input *in, struct err_text *tex
     return ERR_OK;
 }
 
-static enum err take_node_service(const struct register_input *in, struct arena *arena,
-                                  struct catalog_register *out, struct err_text *text) {
-    const struct service_input *from = in->service;
-    if (from == NULL) {
-        return ERR_OK;
-    }
+enum err definition_take_node_service(const struct service_input *from, const char *node,
+                                      struct arena *arena, struct catalog_service *service,
+                                      struct err_text *text) {
     if (*str_or_empty(from->name) == '\0') {
         return refuse(text, *str_or_empty(from->id) != '\0'
                                 ? "Must provide service name (Service.Service) when service ID is "
                                   "provided"
                                 : "Must provide service name (Service.Service)");
     }
-    struct catalog_service *service = arena_alloc(arena, sizeof *service);
     *service = definition_take_service(from, arena);
     if (*str_or_empty(from->peer) != '\0') {
         return refuse(text, "cannot register requests with PeerName in them");
@@ -163,25 +152,24 @@ static enum err take_node_service(const struct register_input *in, struct arena 
         err_prefix(text,
                    "failed inserting service: Invalid Service Meta for node %.128s and "
                    "serviceID %.128s",
-                   in->node, service->id);
+                   node, service->id);
         return ERR_REFUSED;
     }
     enum err err = definition_judge_tagged(service, text);
-    out->service = service;
     return err != ERR_OK ? err : definition_judge_tenancy(from->name_space, from->partition, text);
 }
 
-static enum err take_health_check(const struct register_input *in, const struct check_input *from,
-                                  struct arena *arena, struct catalog_check *out,
-                                  struct err_text *text) {
-    const char *node = *str_or_empty(from->node) != '\0' ? from->node : in->node;
+enum err definition_take_health_check(const struct check_input *from, const char *request_node,
+                                      struct arena *arena, struct catalog_check *out,
+                                      struct err_text *text) {
+    const char *node = *str_or_empty(from->node) != '\0' ? from->node : request_node;
     const char *name = str_or_empty(from->name);
     const char *id = *str_or_empty(from->id) != '\0' ? from->id : name;
-    if (!str_equal_fold(node, in->node)) {
+    if (!str_equal_fold(node, request_node)) {
         return err_set(text, ERR_REFUSED,
                        "Node '%.128s' for check '%.128s' doesn't match register request node "
                        "'%.128s'",
-                       node, id, in->node);
+                       node, id, request_node);
     }
     if (*str_or_empty(from->peer) != '\0') {
         return refuse(text, "cannot register requests with PeerName in them");
@@ -249,12 +237,16 @@ enum err definition_parse_register(const char *json, size_t size, struct arena *
         return err_set(text, ERR_INVALID, "more than %d checks in one registration",
                        LIMIT_CHECKS_PER_REQUEST);
     }
-    err = take_node_service(&in, arena, &out, text);
+    if (in.service != NULL) {
+        struct catalog_service *service = arena_alloc(arena, sizeof *service);
+        err = definition_take_node_service(in.service, in.node, arena, service, text);
+        out.service = service;
+    }
     struct catalog_check *checks = arena_alloc(arena, (out.check_count + 1) * sizeof *checks);
     const struct check_input *listed = in.checks.v;
     for (uint32_t i = 0; err == ERR_OK && i < out.check_count; i++) {
-        err = take_health_check(&in, i < in.checks.count ? &listed[i] : in.check, arena, &checks[i],
-                                text);
+        err = definition_take_health_check(i < in.checks.count ? &listed[i] : in.check, in.node,
+                                           arena, &checks[i], text);
     }
     if (err == ERR_OK) {
         out.checks = checks;

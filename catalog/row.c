@@ -65,6 +65,18 @@ static void pack_check(struct packer *p, struct catalog_check *check) {
     pack_unknown(p, &check->unknown);
 }
 
+static void pack_session(struct packer *p, struct catalog_session *session) {
+    pack_list(p, &session->checks);
+    pack_list(p, &session->node_checks);
+    pack_list(p, &session->service_checks);
+    pack_str(p, &session->id);
+    pack_str(p, &session->name);
+    pack_str(p, &session->node);
+    pack_str(p, &session->behavior);
+    pack_str(p, &session->ttl);
+    pack_unknown(p, &session->unknown);
+}
+
 #define DEFINE_COPY(type)                                                                          \
     struct catalog_##type *row_copy_##type(const struct catalog_##type *from) {                    \
         struct catalog_##type row = *from;                                                         \
@@ -79,6 +91,29 @@ static void pack_check(struct packer *p, struct catalog_check *check) {
 DEFINE_COPY(node)
 DEFINE_COPY(service)
 DEFINE_COPY(check)
+DEFINE_COPY(session)
+
+size_t row_kv_bytes(size_t key_size, size_t session_size, size_t value_size) {
+    return offsetof(struct catalog_kv, bytes) + key_size + session_size + value_size + 2;
+}
+
+void row_fill_kv(struct catalog_kv *kv, const char *key, const char *session, const void *value,
+                 size_t value_size) {
+    size_t key_size = strlen(key), session_size = strlen(session);
+    memset(kv, 0, offsetof(struct catalog_kv, bytes));
+    kv->key_size = (uint16_t)key_size;
+    kv->session_size = (uint8_t)session_size;
+    kv->value_size = (uint32_t)value_size;
+    memcpy(kv->bytes, key, key_size + 1);
+    memcpy(kv->bytes + key_size + 1, session, session_size + 1);
+    if (value_size > 0) {
+        memcpy(kv->bytes + key_size + session_size + 2, value, value_size);
+    }
+}
+
+struct catalog_kv *row_copy_kv(const struct catalog_kv *kv) {
+    return mem_memdup(kv, row_kv_bytes(kv->key_size, kv->session_size, kv->value_size));
+}
 
 static bool same(const char *a, const char *b) {
     return strcmp(a, b) == 0;
@@ -191,4 +226,23 @@ uint64_t row_hash_check(const struct catalog_check *c) {
     h = add_list(h, &c->service_tags);
     h = add_u64(add_u64(h, c->create_index), c->modify_index);
     return hash_bytes(h, c->unknown.data, c->unknown.size);
+}
+
+uint64_t row_hash_session(const struct catalog_session *s) {
+    uint64_t h = ADD_STRS(4, s->id, s->name, s->node, s->behavior, s->ttl);
+    h = add_list(add_list(add_list(h, &s->checks), &s->node_checks), &s->service_checks);
+    h = add_u64(h, (uint64_t)s->node_checks_present << 1 | s->service_checks_present);
+    h = add_u64(add_u64(h, (uint64_t)s->ttl_ns), (uint64_t)s->lock_delay_ns);
+    h = add_u64(add_u64(h, s->create_index), s->modify_index);
+    return hash_bytes(h, s->unknown.data, s->unknown.size);
+}
+
+uint64_t row_hash_kv(const struct catalog_kv *kv) {
+    uint64_t h = add_u64(add_u64(5, kv->create_index), kv->modify_index);
+    h = add_u64(add_u64(h, kv->lock_index), kv->flags);
+    return hash_bytes(h, kv->bytes, (size_t)kv->key_size + kv->session_size + kv->value_size + 2);
+}
+
+uint64_t row_hash_lock_delay(const struct catalog_lock_delay *delay) {
+    return add_u64(add_u64(ADD_STRS(6, delay->key), delay->index), (uint64_t)delay->delay_ms);
 }

@@ -8,6 +8,13 @@
 struct catalog_node *row_copy_node(const struct catalog_node *node);
 struct catalog_service *row_copy_service(const struct catalog_service *service);
 struct catalog_check *row_copy_check(const struct catalog_check *check);
+struct catalog_session *row_copy_session(const struct catalog_session *session);
+struct catalog_kv *row_copy_kv(const struct catalog_kv *kv);
+
+/* A key is made in place: room for one, filled with sizes and bytes, its numbers 0. */
+size_t row_kv_bytes(size_t key_size, size_t session_size, size_t value_size);
+void row_fill_kv(struct catalog_kv *kv, const char *key, const char *session, const void *value,
+                 size_t value_size);
 
 /* Equal in what a write may change (contract, no-op suppression): not the indexes, and of a check
  * not type, interval and timeout. */
@@ -19,5 +26,8 @@ bool row_equal_check(const struct catalog_check *a, const struct catalog_check *
 uint64_t row_hash_node(const struct catalog_node *node);
 uint64_t row_hash_service(const struct catalog_service *service);
 uint64_t row_hash_check(const struct catalog_check *check);
+uint64_t row_hash_session(const struct catalog_session *session);
+uint64_t row_hash_kv(const struct catalog_kv *kv);
+uint64_t row_hash_lock_delay(const struct catalog_lock_delay *delay);
 
 #endif

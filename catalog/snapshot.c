@@ -78,16 +78,43 @@ static bool put_check(const struct catalog_check *check, void *context) {
     return put_record(context, &record);
 }
 
+static bool put_kv(const struct catalog_kv *kv, void *context) {
+    struct codec_record record = {.kind = RECORD_KV, .kv = kv};
+    return put_record(context, &record);
+}
+
+static bool put_tombstone(void *value, void *context) {
+    const struct tombstone *tombstone = value;
+    struct codec_record record = {.kind = RECORD_TOMBSTONE,
+                                  .tombstone = {tombstone->key, tombstone->index, tombstone->tree}};
+    return put_record(context, &record);
+}
+
+static bool put_lock_delay(const struct catalog_lock_delay *delay, void *context) {
+    struct codec_record record = {.kind = RECORD_LOCK_DELAY, .lock_delay = *delay};
+    return put_record(context, &record);
+}
+
+static bool put_session(const struct catalog_session *session, void *context) {
+    struct codec_record record = {.kind = RECORD_SESSION, .session = *session};
+    return put_record(context, &record);
+}
+
 enum err catalog_snapshot(const struct catalog_view *view,
                           enum err (*write)(void *context, const void *data, size_t size),
                           void *context) {
     struct writer w = {.view = view, .write = write, .context = context};
     buf_init(&w.out, RECORD_BYTES_MAX + PIECE_BYTES + 4);
     struct codec_record indexes = {.kind = RECORD_INDEXES, .indexes = view->indexes};
+    indexes.indexes.row_hash = view_row_hash(view);
     put_record(&w, &indexes);
     view_walk_nodes(view, put_node, &w);
     view_walk_all_instances(view, put_service, &w);
     view_walk_all_checks(view, put_check, &w);
+    view_walk_sessions(view, put_session, &w);
+    view_walk_kvs(view, "", put_kv, &w);
+    tree_walk(&view->tombstone_order, NULL, 0, put_tombstone, &w);
+    view_walk_lock_delays(view, put_lock_delay, &w);
     struct codec_record end = {.kind = RECORD_END, .end = w.records};
     put_record(&w, &end);
     flush(&w);
@@ -167,6 +194,41 @@ static enum err add_check(struct catalog *c, const struct catalog_check *check) 
     return ERR_OK;
 }
 
+static enum err add_session(struct catalog *c, const struct catalog_session *session) {
+    if (view_get_node(&c->next, session->node) == NULL ||
+        view_get_session(&c->next, session->id) != NULL) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_session_row(c, row_copy_session(session));
+    return ERR_OK;
+}
+
+static enum err add_kv(struct catalog *c, const struct catalog_kv *kv) {
+    if (view_get_kv(&c->next, catalog_kv_key(kv)) != NULL ||
+        (kv->session_size > 0 && view_get_session(&c->next, catalog_kv_session(kv)) == NULL)) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_kv_row(c, row_copy_kv(kv));
+    return ERR_OK;
+}
+
+static enum err add_tombstone(struct catalog *c, const struct codec_record *record) {
+    if (strlen(record->tombstone.key) > LIMIT_KV_KEY_BYTES) {
+        return ERR_CORRUPT;
+    }
+    catalog_add_tombstone(c, record->tombstone.key, record->tombstone.tree,
+                          record->tombstone.index);
+    return ERR_OK;
+}
+
+static enum err add_lock_delay(struct catalog *c, const struct catalog_lock_delay *delay) {
+    if (strlen(delay->key) > LIMIT_KV_KEY_BYTES) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_lock_delay(c, delay);
+    return ERR_OK;
+}
+
 static enum err add_record(struct reader *r, const struct codec_record *record,
                            struct codec_indexes *indexes) {
     struct catalog *c = r->building;
@@ -192,6 +254,14 @@ static enum err add_record(struct reader *r, const struct codec_record *record,
             c, record->kind == RECORD_NODE_INDEX ? &c->next.node_index : &c->next.service_index,
             record->named.name, record->named.index);
         return ERR_OK;
+    case RECORD_SESSION:
+        return add_session(c, &record->session);
+    case RECORD_KV:
+        return add_kv(c, record->kv);
+    case RECORD_TOMBSTONE:
+        return add_tombstone(c, record);
+    case RECORD_LOCK_DELAY:
+        return add_lock_delay(c, &record->lock_delay);
     case RECORD_END:
         r->ended = record->end == r->records;
         return r->ended ? ERR_OK : ERR_CORRUPT;
@@ -248,9 +318,13 @@ static bool retire_value(void *value, void *context) {
 }
 
 static void retire_rows(struct catalog_view *view, struct epoch *epoch) {
-    struct tree *owners[] = {&view->nodes, &view->services, &view->instances, &view->checks};
-    for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
-        tree_walk(owners[i], NULL, 0, retire_value, epoch);
+    struct tree *all[CATALOG_TREES];
+    catalog_list_trees(view, all);
+    for (size_t i = 0; i < CATALOG_OWNERS; i++) {
+        tree_walk(all[i], NULL, 0, retire_value, epoch);
+    }
+    for (size_t i = 0; i < CATALOG_TREES; i++) {
+        tree_retire(all[i], epoch);
     }
 }
 
@@ -262,7 +336,7 @@ enum err catalog_restore(struct catalog *catalog,
     building->batch.stamp = catalog->batch.stamp + 1;
     struct reader r = {.read = read, .context = context, .building = building};
     enum err err = read_records(&r, &indexes);
-    if (err == ERR_OK && building->next.indexes.row_hash != indexes.row_hash) {
+    if (err == ERR_OK && view_row_hash(&building->next) != indexes.row_hash) {
         err = ERR_CORRUPT;
     }
     if (err != ERR_OK) {
@@ -275,20 +349,13 @@ enum err catalog_restore(struct catalog *catalog,
     catalog_publish(catalog); /* closes the batch, so that all retired below waits for the next */
     struct catalog_view old = catalog->next;
     catalog->next = building->next;
+    indexes.row_hash = building->next.indexes.row_hash; /* of what no tree sums up */
     catalog->next.indexes = indexes;
     catalog->next.version = old.version;
     catalog->batch.stamp = building->batch.stamp + 1;
     building->next = (struct catalog_view){0};
     catalog_destroy(building);
     retire_rows(&old, catalog->epoch);
-    tree_retire(&old.nodes, catalog->epoch);
-    tree_retire(&old.node_ids, catalog->epoch);
-    tree_retire(&old.services, catalog->epoch);
-    tree_retire(&old.instances, catalog->epoch);
-    tree_retire(&old.checks, catalog->epoch);
-    tree_retire(&old.bound_checks, catalog->epoch);
-    tree_retire(&old.service_index, catalog->epoch);
-    tree_retire(&old.node_index, catalog->epoch);
     if (catalog->watches != NULL) {
         watches_mark_all(catalog->watches);
     }

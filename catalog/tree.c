@@ -9,8 +9,10 @@
 
 /* One block: the struct, the children sorted by label, their labels, the prefix. */
 struct tree_node {
-    uint64_t stamp; /* of the batch that made it */
-    void *value;    /* NULL: an inner node only; then it has two children or more */
+    uint64_t stamp;        /* of the batch that made it */
+    void *value;           /* NULL: an inner node only; then it has two children or more */
+    uint64_t newest, hash; /* of all values from here on down */
+    uint32_t count;
     uint16_t prefix_size;
     uint16_t child_count;
     struct tree_node *children[];
@@ -30,16 +32,41 @@ static struct tree_node *alloc_node(const struct tree_batch *batch, size_t child
         mem_alloc(sizeof *node + children * (sizeof(struct tree_node *) + 1) + prefix_size);
     node->stamp = batch->stamp;
     node->value = NULL;
+    node->newest = node->hash = 0;
+    node->count = 0;
     node->child_count = (uint16_t)children;
     node->prefix_size = (uint16_t)prefix_size;
     return node;
+}
+
+static void copy_sums(struct tree_node *to, const struct tree_node *from) {
+    to->newest = from->newest;
+    to->hash = from->hash;
+    to->count = from->count;
+}
+
+void tree_journal_add(struct tree_journal *journal, void *block) {
+    if (journal->count == journal->capacity) {
+        journal->capacity = journal->capacity == 0 ? 64 : 2 * journal->capacity;
+        journal->retired =
+            mem_realloc(journal->retired, journal->capacity * sizeof *journal->retired);
+    }
+    journal->retired[journal->count++] = block;
+}
+
+static void retire(const struct tree_batch *batch, void *block) {
+    if (batch->journal == NULL) {
+        epoch_retire(batch->epoch, block);
+    } else {
+        tree_journal_add(batch->journal, block);
+    }
 }
 
 static void discard(const struct tree_batch *batch, struct tree_node *node) {
     if (node->stamp == batch->stamp) {
         free(node);
     } else {
-        epoch_retire(batch->epoch, node);
+        retire(batch, node);
     }
 }
 
@@ -51,7 +78,7 @@ static struct tree_node *own(const struct tree_batch *batch, struct tree_node *n
     size_t size = (size_t)(prefix(node) + node->prefix_size - (uint8_t *)node);
     struct tree_node *copy = mem_memdup(node, size);
     copy->stamp = batch->stamp;
-    epoch_retire(batch->epoch, node);
+    retire(batch, node);
     return copy;
 }
 
@@ -141,11 +168,20 @@ bool tree_walk(const struct tree *tree, const void *key, size_t size,
     return true;
 }
 
+/* A value on its way in, and what it changes in the nodes above it. */
+struct change {
+    void *value, *old;
+    uint64_t index, hash; /* hash: how much the sum grows */
+};
+
 static struct tree_node *make_leaf(const struct tree_batch *batch, const uint8_t *key, size_t size,
-                                   void *value) {
+                                   const struct change *change) {
     struct tree_node *leaf = alloc_node(batch, 0, size);
     memcpy(prefix(leaf), key, size);
-    leaf->value = value;
+    leaf->value = change->value;
+    leaf->count = 1;
+    leaf->newest = change->index;
+    leaf->hash = change->hash;
     return leaf;
 }
 
@@ -155,6 +191,7 @@ static struct tree_node *with_prefix(const struct tree_batch *batch, struct tree
     struct tree_node *copy =
         alloc_node(batch, node->child_count, head_size + node->prefix_size - cut);
     copy->value = node->value;
+    copy_sums(copy, node);
     memcpy(copy->children, node->children, node->child_count * sizeof node->children[0]);
     memcpy(labels(copy), labels(node), node->child_count);
     if (head_size > 0) {
@@ -170,6 +207,7 @@ static struct tree_node *with_child(const struct tree_batch *batch, struct tree_
     struct tree_node *copy = alloc_node(batch, node->child_count + 1u, node->prefix_size);
     size_t after = node->child_count - place;
     copy->value = node->value;
+    copy_sums(copy, node);
     memcpy(copy->children, node->children, place * sizeof child);
     copy->children[place] = child;
     memcpy(copy->children + place + 1, node->children + place, after * sizeof child);
@@ -186,6 +224,7 @@ static struct tree_node *without_child(const struct tree_batch *batch, struct tr
     struct tree_node *copy = alloc_node(batch, node->child_count - 1u, node->prefix_size);
     size_t after = node->child_count - place - 1;
     copy->value = node->value;
+    copy_sums(copy, node);
     memcpy(copy->children, node->children, place * sizeof node);
     memcpy(copy->children + place, node->children + place + 1, after * sizeof node);
     memcpy(labels(copy), labels(node), place);
@@ -201,14 +240,21 @@ static struct tree_node *split(const struct tree_batch *batch, struct tree_node 
     struct tree_node *top = alloc_node(batch, 1, common);
     memcpy(prefix(top), prefix(node), common);
     labels(top)[0] = prefix(node)[common];
+    copy_sums(top, node);
     top->children[0] = with_prefix(batch, node, NULL, 0, common + 1);
     return top;
 }
 
+static void add_sums(struct tree_node *node, const struct change *change) {
+    node->count += change->old == NULL;
+    node->hash += change->hash;
+    node->newest = change->index > node->newest ? change->index : node->newest;
+}
+
 static struct tree_node *set_node(const struct tree_batch *batch, struct tree_node *node,
-                                  const uint8_t *key, size_t size, void *value, void **ret_old) {
+                                  const uint8_t *key, size_t size, struct change *change) {
     if (node == NULL) {
-        return make_leaf(batch, key, size, value);
+        return make_leaf(batch, key, size, change);
     }
     size_t common = common_size(node, key, size);
     if (common < node->prefix_size) {
@@ -216,8 +262,12 @@ static struct tree_node *set_node(const struct tree_batch *batch, struct tree_no
     }
     if (common == size) {
         node = own(batch, node);
-        *ret_old = node->value;
-        node->value = value;
+        change->old = node->value;
+        if (change->old != NULL && batch->hash_of != NULL) {
+            change->hash -= batch->hash_of(change->old);
+        }
+        node->value = change->value;
+        add_sums(node, change);
         return node;
     }
     uint8_t label = key[common];
@@ -225,20 +275,36 @@ static struct tree_node *set_node(const struct tree_batch *batch, struct tree_no
     size -= common + 1;
     size_t place = find_place(node, label);
     if (!has_child(node, place, label)) {
-        return with_child(batch, node, place, label, make_leaf(batch, key, size, value));
+        node = with_child(batch, node, place, label, make_leaf(batch, key, size, change));
+    } else {
+        node = own(batch, node);
+        node->children[place] = set_node(batch, node->children[place], key, size, change);
     }
-    node = own(batch, node);
-    node->children[place] = set_node(batch, node->children[place], key, size, value, ret_old);
+    add_sums(node, change);
     return node;
 }
 
 void *tree_set(struct tree *tree, const struct tree_batch *batch, const void *key, size_t size,
                void *value) {
     ASSERT(value != NULL && size <= LIMIT_TREE_KEY_BYTES);
-    void *old = NULL;
-    tree->root = set_node(batch, tree->root, key, size, value, &old);
-    tree->count += old == NULL;
-    return old;
+    struct change change = {.value = value,
+                            .index = batch->index_of != NULL ? batch->index_of(value) : 0,
+                            .hash = batch->hash_of != NULL ? batch->hash_of(value) : 0};
+    tree->root = set_node(batch, tree->root, key, size, &change);
+    tree->count += change.old == NULL;
+    return change.old;
+}
+
+/* After values went away below a node of this batch. */
+static void count_anew(const struct tree_batch *batch, struct tree_node *node) {
+    node->count = node->value != NULL;
+    node->newest =
+        node->value != NULL && batch->index_of != NULL ? batch->index_of(node->value) : 0;
+    for (size_t i = 0; i < node->child_count; i++) {
+        const struct tree_node *child = node->children[i];
+        node->count += child->count;
+        node->newest = child->newest > node->newest ? child->newest : node->newest;
+    }
 }
 
 /* An inner node without a value keeps two children or more: with one it melts into it. */
@@ -260,31 +326,201 @@ static struct tree_node *settle(const struct tree_batch *batch, struct tree_node
 }
 
 static struct tree_node *remove_node(const struct tree_batch *batch, struct tree_node *node,
-                                     const uint8_t *key, size_t size) {
+                                     const uint8_t *key, size_t size, uint64_t hash) {
     key += node->prefix_size;
     size -= node->prefix_size;
     if (size == 0) {
         node = own(batch, node);
         node->value = NULL;
-        return settle(batch, node);
+    } else {
+        size_t place = find_place(node, *key);
+        struct tree_node *child =
+            remove_node(batch, node->children[place], key + 1, size - 1, hash);
+        if (child == NULL) {
+            node = without_child(batch, node, place);
+        } else {
+            node = own(batch, node);
+            node->children[place] = child;
+        }
     }
-    size_t place = find_place(node, *key);
-    struct tree_node *child = remove_node(batch, node->children[place], key + 1, size - 1);
-    if (child == NULL) {
-        return settle(batch, without_child(batch, node, place));
-    }
-    node = own(batch, node);
-    node->children[place] = child;
-    return node;
+    node->hash -= hash;
+    count_anew(batch, node);
+    return settle(batch, node);
 }
 
 void *tree_remove(struct tree *tree, const struct tree_batch *batch, const void *key, size_t size) {
     void *value = tree_get(tree, key, size);
     if (value != NULL) {
-        tree->root = remove_node(batch, tree->root, key, size);
+        uint64_t hash = batch->hash_of != NULL ? batch->hash_of(value) : 0;
+        tree->root = remove_node(batch, tree->root, key, size, hash);
         tree->count--;
     }
     return value;
+}
+
+/* ---- prefixes ---- */
+
+/* The node under which all keys with the prefix are; NULL: there is none. */
+static struct tree_node *find_prefix(const struct tree *tree, const uint8_t *at, size_t size) {
+    struct tree_node *node = tree->root;
+    while (node != NULL) {
+        size_t common = common_size(node, at, size);
+        if (common == size) {
+            return node;
+        }
+        if (common < node->prefix_size) {
+            return NULL;
+        }
+        at += common;
+        size -= common;
+        size_t place = find_place(node, *at);
+        node = has_child(node, place, *at) ? node->children[place] : NULL;
+        at++;
+        size--;
+    }
+    return NULL;
+}
+
+struct tree_sum tree_sum(const struct tree *tree, const void *prefix, size_t size) {
+    const struct tree_node *node = find_prefix(tree, prefix, size);
+    return node != NULL ? (struct tree_sum){node->count, node->newest, node->hash}
+                        : (struct tree_sum){0};
+}
+
+static struct tree_node *cut_node(const struct tree_batch *batch, struct tree_node *node,
+                                  const uint8_t *key, size_t size, const struct tree_node *cut) {
+    if (node == cut) {
+        return NULL;
+    }
+    key += node->prefix_size;
+    size -= node->prefix_size;
+    size_t place = find_place(node, *key);
+    struct tree_node *child = cut_node(batch, node->children[place], key + 1, size - 1, cut);
+    if (child == NULL) {
+        node = without_child(batch, node, place);
+    } else {
+        node = own(batch, node);
+        node->children[place] = child;
+    }
+    node->hash -= cut->hash;
+    count_anew(batch, node);
+    return settle(batch, node);
+}
+
+struct tree tree_remove_prefix(struct tree *tree, const struct tree_batch *batch,
+                               const void *prefix, size_t size) {
+    struct tree_node *cut = find_prefix(tree, prefix, size);
+    if (cut == NULL) {
+        return (struct tree){0};
+    }
+    tree->root = cut_node(batch, tree->root, prefix, size, cut);
+    tree->count -= cut->count;
+    return (struct tree){.root = cut, .count = cut->count};
+}
+
+static void *first_value(const struct tree_node *node) {
+    while (node->value == NULL) {
+        node = node->children[0];
+    }
+    return node->value;
+}
+
+/* A depth is at most the length of a key. */
+static void *seek_node(const struct tree_node *node, const uint8_t *key, size_t size) {
+    size_t common = common_size(node, key, size);
+    if (common == size) {
+        return first_value(node);
+    }
+    if (common < node->prefix_size) {
+        return prefix(node)[common] > key[common] ? first_value(node) : NULL;
+    }
+    key += common;
+    size -= common;
+    size_t place = find_place(node, *key);
+    if (has_child(node, place, *key)) {
+        void *found = seek_node(node->children[place], key + 1, size - 1);
+        if (found != NULL) {
+            return found;
+        }
+        place++;
+    }
+    return place < node->child_count ? first_value(node->children[place]) : NULL;
+}
+
+void *tree_seek(const struct tree *tree, const void *key, size_t size) {
+    return tree->root != NULL ? seek_node(tree->root, key, size) : NULL;
+}
+
+void tree_walk_path(const struct tree *tree, const void *key, size_t size,
+                    void (*visit)(void *value, void *context), void *context) {
+    const uint8_t *at = key;
+    const struct tree_node *node = tree->root;
+    while (node != NULL && size >= node->prefix_size &&
+           memcmp(prefix(node), at, node->prefix_size) == 0) {
+        at += node->prefix_size;
+        size -= node->prefix_size;
+        if (node->value != NULL) {
+            visit(node->value, context);
+        }
+        size_t place = size > 0 ? find_place(node, *at) : 0;
+        node = size > 0 && has_child(node, place, *at) ? node->children[place] : NULL;
+        at++;
+        size -= node != NULL;
+    }
+}
+
+/* ---- ends ---- */
+
+static void push(struct tree_sweep *sweep, struct tree_node *node) {
+    if (sweep->count == sweep->capacity) {
+        sweep->capacity = sweep->capacity == 0 ? 64 : 2 * sweep->capacity;
+        sweep->stack = mem_realloc(sweep->stack, sweep->capacity * sizeof(struct tree_node *));
+    }
+    sweep->stack[sweep->count++] = node;
+}
+
+void tree_sweep_add(struct tree_sweep *sweep, struct tree *tree) {
+    if (tree->root != NULL) {
+        push(sweep, tree->root);
+    }
+    *tree = (struct tree){0};
+}
+
+bool tree_sweep_some(struct tree_sweep *sweep, struct epoch *epoch, size_t limit,
+                     void (*visit)(void *value, void *context), void *context) {
+    for (size_t i = 0; i < limit && sweep->count > 0; i++) {
+        struct tree_node *node = sweep->stack[--sweep->count];
+        for (size_t child = 0; child < node->child_count; child++) {
+            push(sweep, node->children[child]);
+        }
+        if (node->value != NULL) {
+            visit(node->value, context);
+        }
+        epoch_retire(epoch, node);
+    }
+    return sweep->count > 0;
+}
+
+void tree_sweep_clear(struct tree_sweep *sweep) {
+    free(sweep->stack);
+    *sweep = (struct tree_sweep){0};
+}
+
+/* A node of this batch has none of it above an older one. */
+static void free_made(struct tree_node *node, uint64_t stamp) {
+    if (node->stamp == stamp) {
+        for (size_t i = 0; i < node->child_count; i++) {
+            free_made(node->children[i], stamp);
+        }
+        free(node);
+    }
+}
+
+void tree_free_made(struct tree *tree, uint64_t stamp) {
+    if (tree->root != NULL) {
+        free_made(tree->root, stamp);
+    }
+    *tree = (struct tree){0};
 }
 
 static void retire_node(struct tree_node *node, struct epoch *epoch) {

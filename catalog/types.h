@@ -1,6 +1,6 @@
-/* Nodes, services and checks: the structs that requests are parsed into, that the catalog keeps as
- * rows, and that answers are written from. Strings are NUL-terminated and never NULL ("" = unset).
- * A row is one block from malloc, immutable once it is in a tree. */
+/* Nodes, services, checks, keys and sessions: the structs that requests are parsed into, that the
+ * catalog keeps as rows, and that answers are written from. Strings are NUL-terminated and never
+ * NULL ("" = unset). A row is one block from malloc, immutable once it is in a tree. */
 #ifndef CATALOG_TYPES_H
 #define CATALOG_TYPES_H
 
@@ -80,6 +80,50 @@ struct catalog_instance {
     enum catalog_health health; /* worst of the checks below */
     uint32_t check_count;
     const struct catalog_check *checks[]; /* the node's, then its own, each by lower-case id */
+};
+
+/* A key with its value: one block. Keys are bytes without NUL, in their exact letter case. */
+struct catalog_kv {
+    uint64_t create_index, modify_index;
+    uint64_t lock_index; /* counts acquisitions */
+    uint64_t flags;      /* the client's */
+    uint32_t value_size;
+    uint16_t key_size;
+    uint8_t session_size; /* 0: nobody holds it */
+    char bytes[];         /* key, NUL, session, NUL, value */
+};
+
+static inline const char *catalog_kv_key(const struct catalog_kv *kv) {
+    return kv->bytes;
+}
+static inline const char *catalog_kv_session(const struct catalog_kv *kv) {
+    return kv->bytes + kv->key_size + 1;
+}
+static inline const char *catalog_kv_value(const struct catalog_kv *kv) {
+    return kv->bytes + kv->key_size + kv->session_size + 2;
+}
+
+/* A liveness token. It ends when it is destroyed, when its TTL runs out, when its node goes, or
+ * when a check that it watches goes or turns critical; then its keys are released or deleted. */
+struct catalog_session {
+    const char *id; /* lower-case UUID */
+    const char *name;
+    const char *node;
+    const char *behavior; /* "release", "delete" */
+    const char *ttl;      /* as it was given, "" = none */
+    int64_t ttl_ns;       /* 0 = none */
+    int64_t lock_delay_ns;
+    struct str_list checks, node_checks, service_checks; /* check ids on the node */
+    bool node_checks_present, service_checks_present;    /* [] against null */
+    uint64_t create_index, modify_index;
+    struct catalog_bytes unknown;
+};
+
+/* A key that nobody may acquire, because its holder's session has ended not long ago. */
+struct catalog_lock_delay {
+    const char *key;
+    uint64_t index;   /* at which the session ended */
+    int64_t delay_ms; /* from then on, by the leader's clock */
 };
 
 #endif

@@ -36,7 +36,9 @@ uint64_t view_applied(const struct catalog_view *view) {
 }
 
 uint64_t view_row_hash(const struct catalog_view *view) {
-    return view->indexes.row_hash;
+    return view->indexes.row_hash + tree_sum(&view->kvs, NULL, 0).hash +
+           tree_sum(&view->tombstones, NULL, 0).hash +
+           tree_sum(&view->tree_tombstones, NULL, 0).hash;
 }
 
 uint64_t view_version(const struct catalog_view *view) {

@@ -59,4 +59,52 @@ void view_walk_node_checks(const struct catalog_view *view, const char *node,
 /* All checks, by node name, then id. */
 void view_walk_all_checks(const struct catalog_view *view, view_visit_check visit, void *context);
 
+/* ---- keys: exact, in order of their bytes ---- */
+
+const struct catalog_kv *view_get_kv(const struct catalog_view *view, const char *key);
+size_t view_count_kvs(const struct catalog_view *view);
+/* The contract's indexes (kv 1.3); never 0. That of a prefix never goes back, not even when the
+ * tombstones below it are reaped. */
+uint64_t view_index_kv(const struct catalog_view *view, const char *key);
+uint64_t view_index_prefix(const struct catalog_view *view, const char *prefix);
+
+typedef bool (*view_visit_kv)(const struct catalog_kv *kv, void *context);
+void view_walk_kvs(const struct catalog_view *view, const char *prefix, view_visit_kv visit,
+                   void *context);
+/* Keys with the prefix, cut behind the first separator after it, each such cut once; separator "" =
+ * whole keys. Takes one descent for each that is visited, however many keys share the cut. */
+typedef bool (*view_visit_key)(const char *key, size_t size, void *context);
+void view_walk_keys(const struct catalog_view *view, const char *prefix, const char *separator,
+                    view_visit_key visit, void *context);
+
+/* Tombstones, the oldest first: how many there are, and the index up to which at least count of
+ * them go, none younger than most; 0: there is none. */
+size_t view_count_tombstones(const struct catalog_view *view);
+uint64_t view_index_tombstones(const struct catalog_view *view);
+uint64_t view_find_tombstones(const struct catalog_view *view, size_t count, uint64_t most);
+
+typedef bool (*view_visit_lock_delay)(const struct catalog_lock_delay *delay, void *context);
+void view_walk_lock_delays(const struct catalog_view *view, view_visit_lock_delay visit,
+                           void *context);
+
+/* ---- sessions: by id ---- */
+
+uint64_t view_index_sessions(const struct catalog_view *view);
+const struct catalog_session *view_get_session(const struct catalog_view *view, const char *id);
+size_t view_count_sessions(const struct catalog_view *view);
+typedef bool (*view_visit_session)(const struct catalog_session *session, void *context);
+void view_walk_sessions(const struct catalog_view *view, view_visit_session visit, void *context);
+void view_walk_node_sessions(const struct catalog_view *view, const char *node,
+                             view_visit_session visit, void *context);
+
+/* ---- transactions ---- */
+
+struct catalog_transaction;
+struct catalog_result;
+
+/* One that only reads (see transaction_is_read). Answers and failures go into the result. */
+void view_run_transaction(const struct catalog_view *view, const struct catalog_transaction *txn,
+                          struct catalog_result *result);
+bool transaction_is_read(const struct catalog_transaction *txn);
+
 #endif

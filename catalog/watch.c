@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -25,7 +26,9 @@ struct watches {
     size_t bucket_count;          /* a power of two */
     size_t group_count;
     size_t waiter_count;
-    struct watch_group dirty; /* head of the ring of dirty groups */
+    uint32_t prefix_groups;                        /* of WATCH_PREFIX, */
+    uint32_t prefix_sizes[LIMIT_KV_KEY_BYTES + 1]; /* and those with a name so long */
+    struct watch_group dirty;                      /* head of the ring of dirty groups */
 };
 
 struct watches *watches_create(void) {
@@ -45,12 +48,29 @@ void watches_destroy(struct watches *watches) {
     free(watches);
 }
 
+static uint64_t hash_start(enum watch_kind kind) {
+    return hash_mix((uint64_t)kind + 1);
+}
+
+static uint64_t hash_add(uint64_t hash, char c) {
+    return (hash ^ (uint8_t)str_lower_char(c)) * 0x100000001b3u;
+}
+
 static uint64_t hash_key(enum watch_kind kind, const char *name) {
-    uint64_t hash = hash_mix((uint64_t)kind + 1);
+    uint64_t hash = hash_start(kind);
     for (; *name != '\0'; name++) {
-        hash = (hash ^ (uint8_t)str_lower_char(*name)) * 0x100000001b3u;
+        hash = hash_add(hash, *name);
     }
     return hash_mix(hash);
+}
+
+/* Prefixes longer than a key have nothing to wait for. */
+static void count_prefix(struct watches *watches, const struct watch_group *group, int change) {
+    size_t size = strlen(group->name);
+    if (group->kind == WATCH_PREFIX && size <= LIMIT_KV_KEY_BYTES) {
+        watches->prefix_groups += (uint32_t)change;
+        watches->prefix_sizes[size] += (uint32_t)change;
+    }
 }
 
 static struct watch_group **bucket(const struct watches *watches, uint64_t hash) {
@@ -90,6 +110,7 @@ static struct watch_group *create_group(struct watches *watches, enum watch_kind
     group->next = *head;
     *head = group;
     watches->group_count++;
+    count_prefix(watches, group, 1);
     return group;
 }
 
@@ -112,6 +133,7 @@ static void free_if_idle(struct watches *watches, struct watch_group *group) {
     }
     *at = group->next;
     watches->group_count--;
+    count_prefix(watches, group, -1);
     free(group);
 }
 
@@ -177,6 +199,42 @@ void watches_mark(struct watches *watches, enum watch_kind kind, const char *nam
     for (struct watch_group *group = *bucket(watches, hash); group != NULL; group = group->next) {
         if (group->key_hash == hash && group->kind == kind && str_equal_fold(group->name, name)) {
             watch_group_mark(watches, group);
+        }
+    }
+}
+
+static void mark_prefix(struct watches *watches, uint64_t hash, const char *key, size_t size) {
+    for (struct watch_group *group = *bucket(watches, hash); group != NULL; group = group->next) {
+        if (group->key_hash == hash && group->kind == WATCH_PREFIX && strlen(group->name) == size &&
+            str_starts_with_fold(key, group->name)) {
+            watch_group_mark(watches, group);
+        }
+    }
+}
+
+void watches_mark_key(struct watches *watches, const char *key) {
+    watches_mark(watches, WATCH_KEY, key);
+    uint64_t hash = hash_start(WATCH_PREFIX);
+    for (size_t size = 0; watches->prefix_groups > 0 && size <= LIMIT_KV_KEY_BYTES; size++) {
+        if (watches->prefix_sizes[size] > 0) {
+            mark_prefix(watches, hash_mix(hash), key, size);
+        }
+        if (key[size] == '\0') {
+            return;
+        }
+        hash = hash_add(hash, key[size]);
+    }
+}
+
+void watches_mark_keys(struct watches *watches, const char *prefix) {
+    for (size_t i = 0; i < watches->bucket_count; i++) {
+        for (struct watch_group *group = watches->buckets[i]; group != NULL; group = group->next) {
+            bool below = str_starts_with_fold(group->name, prefix);
+            if ((group->kind == WATCH_KEY && below) ||
+                (group->kind == WATCH_PREFIX &&
+                 (below || str_starts_with_fold(prefix, group->name)))) {
+                watch_group_mark(watches, group);
+            }
         }
     }
 }

@@ -18,6 +18,11 @@ enum watch_kind {
     WATCH_CHECKS,        /* any check */
     WATCH_SERVICE,       /* the instances of one service and their health; name = service */
     WATCH_NODE,          /* one node, its services and checks; name = node */
+    WATCH_KEY,           /* one key; name = key */
+    WATCH_PREFIX,        /* all keys that begin so; name = prefix */
+    WATCH_SESSIONS,      /* any session */
+    WATCH_SESSION,       /* one session; name = id */
+    WATCH_NODE_SESSIONS, /* the sessions of one node; name = node */
     WATCH_LOCAL_SERVICE, /* a service registered with this agent; name = id */
     WATCH_KIND_COUNT
 };
@@ -44,6 +49,10 @@ void watches_leave(struct watches *watches, struct waiter *waiter);
 
 /* Marks the groups on one key; cheap when there are none. */
 void watches_mark(struct watches *watches, enum watch_kind kind, const char *name);
+/* A key has changed: who waits for it, and who waits for a prefix of it. */
+void watches_mark_key(struct watches *watches, const char *key);
+/* All keys with the prefix may have changed. Walks all groups. */
+void watches_mark_keys(struct watches *watches, const char *prefix);
 /* Marks all groups, as after a restored snapshot. */
 void watches_mark_all(struct watches *watches);
 /* Marks one group. */

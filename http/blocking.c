@@ -149,8 +149,7 @@ static void job_done(struct loop_task *task) {
     while (waiter != NULL && answer != NULL) {
         struct waiter *next = waiter->next;
         struct http_wait *wait = (struct http_wait *)waiter;
-        if (answer->status != 200 ||
-            (answer->index > wait->index && answer->hash != wait->seen_hash)) {
+        if (!answer->may_wait || (answer->index > wait->index && answer->hash != wait->seen_hash)) {
             struct http_exchange *exchange = exchange_of(wait);
             exchange->answer = http_answer_share(answer);
             end_wait(exchange, EXCHANGE_ANSWERED);

@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -70,7 +71,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
     response_init(&res);
     if (may_read(server, query)) {
         read_filtered(route, req, &read, &res);
-        meta.present = res.status == 200;
+        meta.present = res.status == 200 || res.absent;
         meta.index = read.index;
     } else {
         http_response_text(&res, 500, "No cluster leader");
@@ -125,8 +126,11 @@ struct watched {
 static struct watched find_watched(const struct http_route *route, const struct http_request *req,
                                    const struct catalog_view *view) {
     struct watched watched = {route->watch, req->rest};
-    if ((route->by_id && view_get_node(view, req->rest) == NULL) ||
-        (route->watch == WATCH_SERVICES && http_request_has(req, "node-meta"))) {
+    if (route->watch == WATCH_KEY &&
+        (http_request_has(req, "keys") || http_request_has(req, "recurse"))) {
+        watched.kind = WATCH_PREFIX;
+    } else if ((route->by_id && view_get_node(view, req->rest) == NULL) ||
+               (route->watch == WATCH_SERVICES && http_request_has(req, "node-meta"))) {
         watched = (struct watched){WATCH_NODES, ""};
     } else if (route->watch == WATCH_CHECKS) {
         watched.name = ""; /* a state is no name: every check is watched */
@@ -163,7 +167,7 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     uint64_t watch_index = http_watch_index(view, watched.kind, watched.name);
     epoch_exit(server->backend->epoch);
     exchange->answer = answer;
-    if (answer->status != 200 || query->index == 0 || answer->index > query->index ||
+    if (!answer->may_wait || query->index == 0 || answer->index > query->index ||
         exchange->state == EXCHANGE_TIMED_OUT) {
         return false;
     }
@@ -262,11 +266,11 @@ static const struct tenancy *find_tenancy(struct http_exchange *exchange) {
 /* Method and path parameter. False: an answer is set. */
 static bool judge_route(const struct http_route *route, const char *method,
                         const struct http_request *req, struct http_response *res) {
-    if (strcmp(method, route->method) != 0) {
+    if (http_route_with_method(route, method) == NULL) {
         bool options = strcmp(method, "OPTIONS") == 0;
         http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
                            options ? "" : method, options ? "" : " not allowed");
-        http_response_header(res, "Allow", arena_format(req->arena, "OPTIONS,%s", route->method));
+        http_response_header(res, "Allow", http_route_allow(route, req->arena));
         return false;
     }
     if (route->missing != NULL && *req->rest == '\0') {
@@ -372,6 +376,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (!judge_route(route, method, req, res)) {
         return HTTP_ANSWERED;
     }
+    exchange->route = route = http_route_with_method(route, method);
     const struct tenancy *tenancy = find_tenancy(exchange);
     if (tenancy != NULL) {
         http_response_text(res, 400, "Invalid header: \"%s\" - %s are a Consul Enterprise feature",
@@ -398,10 +403,13 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return dispatch_stream(exchange, req, res);
     }
     struct backend_call *call = arena_alloc(&exchange->arena, sizeof *call);
+    memset(call, 0, sizeof *call);
     if (!route->call(req, call, res)) {
         return HTTP_ANSWERED;
     }
     exchange->call = call;
+    exchange->request = arena_alloc(&exchange->arena, sizeof *req);
+    *exchange->request = *req;
     return HTTP_PARK_CALL;
 }
 
@@ -424,6 +432,25 @@ static struct http_answer *find_repeated(struct http_exchange *exchange, const c
     return answer;
 }
 
+/* Escaped slashes and dots are part of a key. */
+static const char *raw_path(struct http_exchange *exchange) {
+    return arena_strndup(&exchange->arena, exchange->uri, strcspn(exchange->uri, "?"));
+}
+
+static void refuse_body(struct http_exchange *exchange, struct http_response *res) {
+    const struct backend_facts *facts = exchange->server->backend->facts;
+    const char *length = http_exchange_header(exchange, "Content-Length");
+    if (str_starts_with(exchange->uri, "/v1/kv/")) {
+        http_response_text(res, 413, HTTP_BODY_TOO_LARGE,
+                           length != NULL ? (size_t)strtoull(length, NULL, 10)
+                                          : (size_t)LIMIT_HTTP_BODY_BYTES + 1,
+                           (unsigned long long)facts->kv_value_bytes_max, "kv_max_value_size");
+    } else {
+        http_response_text(res, 413, "Request body too large, max size: %d bytes.",
+                           LIMIT_HTTP_BODY_BYTES);
+    }
+}
+
 enum http_verdict http_dispatch(struct http_exchange *exchange, const char *method) {
     struct http_response res;
     struct http_request req;
@@ -443,12 +470,12 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
                            "Your IP is issuing too many concurrent connections, please "
                            "rate limit your calls\n");
     } else if (exchange->too_large) {
-        http_response_text(&res, 413, "Request body too large, max size: %d bytes.",
-                           LIMIT_HTTP_BODY_BYTES);
+        refuse_body(exchange, &res);
     } else if (request_parse(exchange->uri, &req, &res)) {
         if (!http_path_printable(req.path)) {
             http_response_text(&res, 400, "%s", "");
-        } else if ((clean = http_path_clean(req.path, req.arena)) != NULL) {
+        } else if (http_path_clean(raw_path(exchange), req.arena) != NULL &&
+                   (clean = http_path_clean(req.path, req.arena)) != NULL) {
             redirect_to(&req, exchange->uri, clean, &res);
         } else if (is_blocked(exchange->server, req.path)) {
             http_response_text(&res, 403, "Endpoint is blocked by agent configuration");
@@ -469,8 +496,11 @@ struct http_answer *http_call_answer(struct http_exchange *exchange) {
     response_init(&res);
     if (exchange->call->err != ERR_OK) {
         http_response_error(&res, exchange->call->err, &exchange->call->text);
+    } else if (exchange->route->finish != NULL) {
+        exchange->route->finish(exchange->request, exchange->call, &res);
     } else {
         buf_append_str(&res.body, exchange->route->ok_body);
     }
+    catalog_result_clear(&exchange->call->result);
     return http_answer_create(exchange->server, &res, NULL);
 }

@@ -155,3 +155,61 @@ void encode_agent_service(struct json *json, const struct catalog_service *servi
     }
     json_object_end(json);
 }
+
+void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value) {
+    json_object_begin(json);
+    json_member_u64(json, "LockIndex", kv->lock_index);
+    json_member_str(json, "Key", catalog_kv_key(kv));
+    json_member_u64(json, "Flags", kv->flags);
+    json_key(json, "Value");
+    if (with_value && kv->value_size > 0) {
+        json_base64(json, catalog_kv_value(kv), kv->value_size);
+    } else {
+        json_null(json);
+    }
+    if (kv->session_size > 0) {
+        json_member_str(json, "Session", catalog_kv_session(kv));
+    }
+    indexes(json, kv->create_index, kv->modify_index);
+    json_object_end(json);
+}
+
+static void list_or_null(struct json *json, const char *key, const struct str_list *list,
+                         bool present) {
+    if (present) {
+        json_member_list(json, key, list);
+    } else {
+        json_key(json, key);
+        json_null(json);
+    }
+}
+
+void encode_session(struct json *json, const struct catalog_session *session) {
+    json_object_begin(json);
+    json_member_str(json, "ID", session->id);
+    json_member_str(json, "Name", session->name);
+    json_member_str(json, "Node", session->node);
+    json_key(json, "LockDelay");
+    json_i64(json, session->lock_delay_ns);
+    json_member_str(json, "Behavior", session->behavior);
+    json_member_str(json, "TTL", session->ttl);
+    list_or_null(json, "NodeChecks", &session->node_checks, session->node_checks_present);
+    json_key(json, "ServiceChecks");
+    if (session->service_checks_present) {
+        json_array_begin(json);
+        for (uint32_t i = 0; i < session->service_checks.count; i++) {
+            json_object_begin(json);
+            json_member_str(json, "ID", session->service_checks.v[i]);
+            json_member_str(json, "Namespace", "");
+            json_object_end(json);
+        }
+        json_array_end(json);
+    } else {
+        json_null(json);
+    }
+    if (session->checks.count > 0) {
+        json_member_list(json, "Checks", &session->checks);
+    }
+    indexes(json, session->create_index, session->modify_index);
+    json_object_end(json);
+}

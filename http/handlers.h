@@ -25,6 +25,11 @@ http_local_fn handle_agent_service, handle_agent_health_by_id, handle_agent_heal
     handle_agent_token;
 http_call_fn handle_agent_maintenance, handle_agent_service_maintenance;
 
+http_read_fn handle_kv_get, handle_session_info, handle_session_list, handle_session_node;
+http_call_fn handle_kv_put, handle_kv_delete, handle_session_create, handle_session_destroy,
+    handle_session_renew, handle_txn;
+http_finish_fn finish_kv, finish_session_create, finish_session_renew, finish_txn;
+
 http_read_fn handle_mesh_list;
 http_stream_fn handle_agent_monitor;
 http_local_fn handle_agent_metrics, handle_agent_members, handle_agent_host,

@@ -19,7 +19,7 @@ enum err http_query_judge_tenancy(const struct http_request *req, struct err_tex
     return ERR_OK;
 }
 
-static enum err parse_dc(const struct http_request *req, struct err_text *text) {
+enum err http_query_judge_dc(const struct http_request *req, struct err_text *text) {
     const char *dc = str_or_empty(http_request_param(req, "datacenter"));
     if (*dc == '\0') {
         dc = str_or_empty(http_request_param(req, "dc"));
@@ -89,7 +89,7 @@ enum err http_query_parse(const struct http_request *req, int64_t wait_default_m
         err = parse_consistency(req, &query, text);
     }
     if (err == ERR_OK) {
-        err = parse_dc(req, text);
+        err = http_query_judge_dc(req, text);
     }
     *ret_query = query;
     return err;
@@ -116,6 +116,14 @@ uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind,
         return view_index_service(view, name);
     case WATCH_NODE:
         return view_index_node(view, name);
+    case WATCH_KEY:
+        return view_index_kv(view, name);
+    case WATCH_PREFIX:
+        return view_index_prefix(view, name);
+    case WATCH_SESSIONS:
+    case WATCH_SESSION:
+    case WATCH_NODE_SESSIONS:
+        return view_index_sessions(view);
     case WATCH_LOCAL_SERVICE: /* not of the catalog */
     case WATCH_KIND_COUNT:
         break;

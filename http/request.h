@@ -40,6 +40,11 @@ struct http_request {
 
 #define HTTP_HEADERS_MAX 8
 
+/* A format: bytes, most bytes, configuration key. */
+#define HTTP_BODY_TOO_LARGE                                                                        \
+    "Request body(%zu bytes) too large, max size: %llu bytes. See "                                \
+    "https://developer.hashicorp.com/docs/agent/config/config-files#%s."
+
 struct http_response {
     int status;
     const char *content_type;
@@ -48,6 +53,7 @@ struct http_response {
         const char *name, *value;
     } headers[HTTP_HEADERS_MAX]; /* beside those that every answer has */
     unsigned header_count;
+    bool absent;      /* a 404 that is an answer like others: with an index, and waited for */
     bool no_endpoint; /* the path has none: without the header that endpoints have */
 };
 
@@ -81,6 +87,9 @@ typedef void http_read_fn(const struct http_request *req, struct http_read *read
 /* Fills the call from the request; false: it has set an error answer instead. */
 typedef bool http_call_fn(const struct http_request *req, struct backend_call *call,
                           struct http_response *res);
+/* Writes the answer of a call that went well. */
+typedef void http_finish_fn(const struct http_request *req, struct backend_call *call,
+                            struct http_response *res);
 /* Answers at once. */
 typedef void http_local_fn(const struct http_request *req, struct http_response *res);
 
@@ -95,12 +104,13 @@ typedef bool http_stream_fn(const struct http_request *req, struct http_stream_o
 
 struct http_route {
     const char *pattern; /* ends with '/': prefix, rest = path parameter */
-    const char *method;  /* the one declared */
+    const char *method;  /* rows of one pattern, a method each, stand together */
     http_read_fn *read;
     enum watch_kind watch; /* of a read: what changes its answer; the name is rest */
     bool by_id;            /* rest may be a node's ID, or the start of one */
     http_call_fn *call;
-    const char *ok_body; /* of a call */
+    const char *ok_body;    /* of a call, */
+    http_finish_fn *finish; /* or what writes it */
     http_local_fn *local;
     http_stream_fn *stream;
     enum filter_rows filter; /* what ?filter= judges; 0: the route does not know it */
@@ -111,6 +121,10 @@ struct http_route {
 /* Longest pattern that fits, with req->rest set; NULL. ret_redirect: the path lacks a slash. */
 const struct http_route *http_route_find(const char *path, const char **ret_rest,
                                          bool *ret_redirect);
+/* The row of the same pattern with this method; NULL. */
+const struct http_route *http_route_with_method(const struct http_route *route, const char *method);
+/* The methods of its pattern, as the header Allow lists them; in the arena. */
+const char *http_route_allow(const struct http_route *route, struct arena *arena);
 /* All of them, for the documents' test. */
 const struct http_route *http_routes(size_t *ret_count);
 
@@ -145,6 +159,8 @@ enum err http_filter_parse(struct http_request *req, enum filter_rows rows, stru
 /* ?wait alone, with its default and its bound. ERR_INVALID. */
 enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
                                int64_t *ret_wait_ms, struct err_text *text);
+/* ?dc and ?datacenter, of writes. ERR_REFUSED. */
+enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */
 enum err http_query_judge_tenancy(const struct http_request *req, struct err_text *text);
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
@@ -156,6 +172,9 @@ void encode_node_service(struct json *json, const struct catalog_service *servic
 void encode_service_node(struct json *json, const struct catalog_instance *instance,
                          const char *dc);
 void encode_check(struct json *json, const struct catalog_check *check);
+/* Without its value where the contract shows none. */
+void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
+void encode_session(struct json *json, const struct catalog_session *session);
 /* content_hash: NULL where it is not shown. */
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
                           const char *content_hash);

@@ -143,6 +143,39 @@ static const struct http_route routes[] = {
      .method = "PUT",
      .call = handle_agent_check_update,
      .ok_body = ""},
+    /* keys, sessions, transactions */
+    {.pattern = "/v1/kv/", .method = "GET", .read = handle_kv_get, .watch = WATCH_KEY},
+    {.pattern = "/v1/kv/", .method = "PUT", .call = handle_kv_put, .finish = finish_kv},
+    {.pattern = "/v1/kv/", .method = "DELETE", .call = handle_kv_delete, .finish = finish_kv},
+    {.pattern = "/v1/session/create",
+     .method = "PUT",
+     .call = handle_session_create,
+     .finish = finish_session_create},
+    {.pattern = "/v1/session/destroy/",
+     .method = "PUT",
+     .call = handle_session_destroy,
+     .ok_body = "true",
+     .missing = "Missing session"},
+    {.pattern = "/v1/session/renew/",
+     .method = "PUT",
+     .call = handle_session_renew,
+     .finish = finish_session_renew,
+     .missing = "Missing session"},
+    {.pattern = "/v1/session/info/",
+     .method = "GET",
+     .read = handle_session_info,
+     .watch = WATCH_SESSION,
+     .missing = "Missing session"},
+    {.pattern = "/v1/session/node/",
+     .method = "GET",
+     .read = handle_session_node,
+     .watch = WATCH_NODE_SESSIONS,
+     .missing = "Missing node name"},
+    {.pattern = "/v1/session/list",
+     .method = "GET",
+     .read = handle_session_list,
+     .watch = WATCH_SESSIONS},
+    {.pattern = "/v1/txn", .method = "PUT", .call = handle_txn, .finish = finish_txn},
     /* operator */
     {.pattern = "/v1/operator/raft/configuration",
      .method = "GET",
@@ -198,4 +231,27 @@ const struct http_route *http_route_find(const char *path, const char **ret_rest
     }
     *ret_rest = best != NULL && !*ret_redirect ? path + best_size : "";
     return best;
+}
+
+static bool same_pattern(const struct http_route *a, size_t place) {
+    return place < sizeof routes / sizeof routes[0] &&
+           strcmp(a->pattern, routes[place].pattern) == 0;
+}
+
+const struct http_route *http_route_with_method(const struct http_route *route,
+                                                const char *method) {
+    for (size_t i = (size_t)(route - routes); same_pattern(route, i); i++) {
+        if (strcmp(routes[i].method, method) == 0) {
+            return &routes[i];
+        }
+    }
+    return NULL;
+}
+
+const char *http_route_allow(const struct http_route *route, struct arena *arena) {
+    const char *all = "OPTIONS";
+    for (size_t i = (size_t)(route - routes); same_pattern(route, i); i++) {
+        all = arena_format(arena, "%s,%s", all, routes[i].method);
+    }
+    return all;
 }

@@ -92,6 +92,7 @@ struct http_answer *http_answer_create(struct http_server *server, struct http_r
     ASSERT(body != NULL);
     atomic_init(&answer->references, 1);
     answer->status = res->status;
+    answer->may_wait = res->status == 200 || res->absent;
     answer->index = meta != NULL && meta->present ? meta->index : 0;
     answer->body = body;
     answer->body_size = size;
@@ -99,7 +100,9 @@ struct http_answer *http_answer_create(struct http_server *server, struct http_r
         MHD_create_response_from_buffer(size, body, MHD_RESPMEM_MUST_FREE);
     ASSERT(response != NULL);
     answer->prepared = (struct http_prepared *)response;
-    add(response, "Content-Type", res->content_type);
+    if (res->content_type != NULL) {
+        add(response, "Content-Type", res->content_type);
+    }
     add(response, "Vary", "Accept-Encoding");
     if (!res->no_endpoint) {
         add(response, "X-Consul-Default-ACL-Policy", "allow");
@@ -158,6 +161,9 @@ static void free_exchange(struct http_exchange *exchange) {
     if (exchange != NULL) {
         http_stream_close(exchange);
         http_answer_drop(exchange->answer);
+        if (exchange->call != NULL) {
+            catalog_result_clear(&exchange->call->result);
+        }
         buf_clear(&exchange->body);
         arena_clear(&exchange->arena);
         free(exchange->uri);

@@ -17,6 +17,7 @@ struct http_answer {
     int status;
     uint64_t index;                 /* result index of a read, else 0 */
     uint64_t hash;                  /* of the body; 0 until http_answer_hash */
+    bool may_wait;                  /* a blocking query waits for another one than this */
     const struct http_route *route; /* of a kept answer */
     const char *body;
     size_t body_size;
@@ -70,7 +71,8 @@ struct http_exchange {
     struct arena arena;
     struct http_answer *answer;
     const struct http_route *route;
-    struct backend_call *call; /* in the arena */
+    struct backend_call *call;    /* in the arena */
+    struct http_request *request; /* of the call */
     struct http_wait wait;
     struct http_stream *stream; /* NULL: the answer ends */
     struct loop_task task;

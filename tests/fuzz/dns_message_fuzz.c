@@ -50,7 +50,7 @@ static void add(uint64_t index, const char *node, const char *address, const cha
     struct buf buf;
     buf_init(&buf, LIMIT_ENTRY_BYTES);
     codec_encode_command(&command, &buf);
-    ASSERT(catalog_apply(fuzz.catalog, index, (const uint8_t *)buf.data, buf.count, NULL) ==
+    ASSERT(catalog_apply(fuzz.catalog, index, (const uint8_t *)buf.data, buf.count, NULL, NULL) ==
            ERR_OK);
     buf_clear(&buf);
 }

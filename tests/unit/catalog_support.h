@@ -58,7 +58,7 @@ static inline enum err apply_command(struct catalog *catalog, uint64_t index,
     buf_init(&buf, LIMIT_ENTRY_BYTES);
     codec_encode_command(command, &buf);
     assert_false(buf.failed);
-    enum err err = catalog_apply(catalog, index, (const uint8_t *)buf.data, buf.count, text);
+    enum err err = catalog_apply(catalog, index, (const uint8_t *)buf.data, buf.count, NULL, text);
     buf_clear(&buf);
     return err;
 }
