@@ -136,8 +136,8 @@ static enum err judge_pools(struct config_load *load) {
     enum err err = expand_ip(load, "serf_lan", c->gossip.lan_bind, c->serf_lan_port,
                              &c->gossip.lan_addr, &lan);
     if (err == ERR_OK && c->serf_wan_port > 0) {
-        err = expand_ip(load, "serf_wan", c->gossip.wan_bind, c->serf_wan_port,
-                        &c->gossip.wan_addr, &wan);
+        err = expand_ip(load, "serf_wan", c->gossip.wan_bind, c->serf_wan_port, &c->gossip.wan_addr,
+                        &wan);
     }
     if (err == ERR_OK && !lan) {
         c->gossip.lan_addr = c->bind;
@@ -333,9 +333,9 @@ static enum err judge_ports(struct config_load *load) {
 }
 
 enum err config_judge_addresses(struct config_load *load) {
-    enum err (*const rules[])(struct config_load *) = {
-        judge_ports, judge_bind, judge_advertise, judge_pools, judge_tagged,
-        judge_listeners, judge_sockets, judge_unique};
+    enum err (*const rules[])(struct config_load *) = {judge_ports,   judge_bind,   judge_advertise,
+                                                       judge_pools,   judge_tagged, judge_listeners,
+                                                       judge_sockets, judge_unique};
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < sizeof rules / sizeof rules[0]; i++) {
         err = rules[i](load);

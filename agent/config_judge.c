@@ -312,10 +312,8 @@ static enum err judge_http(struct config_load *load) {
     }
     enum err err =
         judge_cidrs(load, "http_config.allow_write_http_from", &c->http.allow_write_from);
-    err = err != ERR_OK ? err
-                        : judge_cidrs(load, "serf_lan_allowed_cidrs", &c->gossip.lan_allowed);
-    err = err != ERR_OK ? err
-                        : judge_cidrs(load, "serf_wan_allowed_cidrs", &c->gossip.wan_allowed);
+    err = err != ERR_OK ? err : judge_cidrs(load, "serf_lan_allowed_cidrs", &c->gossip.lan_allowed);
+    err = err != ERR_OK ? err : judge_cidrs(load, "serf_wan_allowed_cidrs", &c->gossip.wan_allowed);
     return err;
 }
 

@@ -24,6 +24,10 @@ bool group_had_leader(const struct group *group) {
     return atomic_load_explicit(&group->had_leader, memory_order_acquire);
 }
 
+const struct raft_id *group_self(const struct group *group) {
+    return &group->self;
+}
+
 void group_get_status(const struct group *group, struct group_status *ret_status) {
     struct group *writable = (struct group *)(uintptr_t)group;
     pthread_mutex_lock(&writable->status_mutex);

@@ -13,6 +13,7 @@
 #include "base/uuid.h"
 #include "catalog/catalog.h"
 #include "net/loop.h"
+#include "raft/raft.h"
 
 struct group;
 
@@ -40,6 +41,8 @@ struct group *group_create(const struct group_config *config, struct err_text *t
 /* The node's id as the group's configuration on this disk has it; config.node when there is none.
  */
 struct uuid group_node(const struct group *group);
+/* Who this server is in the group. */
+const struct raft_id *group_self(const struct group *group);
 
 /* One command on its way through the log. Owned by the caller until done ran; the bytes are from
  * malloc and the group's from group_propose on, because the log thread may outlive the answer. */

@@ -88,8 +88,8 @@ static void follow(struct pool *pool);
 static enum err step(struct pool *pool, const struct gossip_event *event) {
     ASSERT(!pool->stepping);
     pool->stepping = true;
-    enum err err = gossip_step(pool->gossip, (uint64_t)loop_now_ms(pool->config.loop), event,
-                               &pool->output);
+    enum err err =
+        gossip_step(pool->gossip, (uint64_t)loop_now_ms(pool->config.loop), event, &pool->output);
     follow(pool);
     pool->stepping = false;
     return err;
@@ -178,11 +178,17 @@ static const struct rpc_events accepted_events = {.opened = NULL};
 static void stream_message(void *context, struct rpc_connection *from, const uint8_t *body,
                            size_t size) {
     struct pool *pool = context;
-    struct stream *stream = rpc_context(from);
-    if (rpc_context(from) == pool) { /* as it was accepted */
+    struct stream *stream = pool->streams;
+    while (stream != NULL && stream->connection != from) {
+        stream = stream->next;
+    }
+    if (stream == NULL && rpc_context(from) == pool) { /* as it was accepted */
         stream = add_stream(pool, ++pool->last_inbound & ~GOSSIP_STREAM_OWN, INBOUND_MS);
         stream->connection = from;
         rpc_set_events(from, &inbound_events, stream);
+    }
+    if (stream == NULL) {
+        return; /* a connection for something else */
     }
     if (size > LIMIT_GOSSIP_STREAM_BYTES) {
         return;
@@ -263,8 +269,7 @@ static void finish_joins(struct pool *pool, const struct gossip_change *change) 
 }
 
 void pool_join(struct pool *pool, struct pool_join *join, const struct addr *to) {
-    struct gossip_event event = {.kind = GOSSIP_EVENT_JOIN,
-                                 .join = {.address = pool_address(to)}};
+    struct gossip_event event = {.kind = GOSSIP_EVENT_JOIN, .join = {.address = pool_address(to)}};
     join->addr = *to;
     join->finished = false;
     join->failure.s[0] = '\0';

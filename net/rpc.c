@@ -115,7 +115,7 @@ static void accepted(void *context, struct tcp *tcp, const struct addr *from) {
         rpc_connection_create(rpc, from, false, rpc->config.accepted, rpc->config.accepted_context);
     rpc_handshake_begin(c, NULL);
     rpc_connection_start(c, tcp);
-    tcp_start(tcp, &rpc_tcp_events, c);
+    tcp_begin(tcp, &rpc_tcp_events, c);
 }
 
 enum err rpc_listen(struct rpc *rpc, const struct addr *bind, struct err_text *text) {
@@ -296,7 +296,7 @@ static void take_answer(struct rpc_connection *c, const struct wire_frame *frame
     }
 }
 
-static void take_request(struct rpc_connection *c, const struct rpc_method *method,
+static void take_request(struct rpc_connection *c, const struct rpc_served *method,
                          const struct wire_frame *frame) {
     struct rpc_ticket ticket = {c->serial, frame->id};
     bool full = c->asked_count >= LIMIT_RPC_REQUESTS;
@@ -321,7 +321,7 @@ bool rpc_take_frame(struct rpc_connection *c, const uint8_t *payload, size_t siz
     if (!wire_decode_frame(payload, size, &frame)) {
         return false;
     }
-    const struct rpc_method *method =
+    const struct rpc_served *method =
         frame.method > 0 && frame.method < RPC_METHODS ? &c->rpc->methods[frame.method] : NULL;
     if (frame.kind == WIRE_ANSWER) {
         take_answer(c, &frame);
@@ -338,5 +338,5 @@ bool rpc_take_frame(struct rpc_connection *c, const uint8_t *payload, size_t siz
 
 void rpc_serve(struct rpc *rpc, unsigned method, const struct rpc_service *service, void *context) {
     ASSERT(method > 0 && method < RPC_METHODS);
-    rpc->methods[method] = (struct rpc_method){service, context};
+    rpc->methods[method] = (struct rpc_served){service, context};
 }

@@ -55,7 +55,7 @@ struct rpc_connection {
     uint64_t last_id;
 };
 
-struct rpc_method {
+struct rpc_served {
     const struct rpc_service *service;
     void *context;
 };
@@ -70,7 +70,7 @@ struct rpc {
     struct rpc_client *clients;
     uint64_t last_serial;
     unsigned accepted_now;
-    struct rpc_method methods[RPC_METHODS];
+    struct rpc_served methods[RPC_METHODS];
     struct rpc_counts counts;
     int64_t log_allowance, log_filled_at_ms; /* lines about refusals: a bucket that fills slowly */
 };

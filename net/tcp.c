@@ -277,7 +277,7 @@ struct tcp *tcp_connect(struct loop *loop, const struct addr *to, const struct a
     return tcp;
 }
 
-void tcp_start(struct tcp *tcp, const struct tcp_events *events, void *context) {
+void tcp_begin(struct tcp *tcp, const struct tcp_events *events, void *context) {
     tcp->events = events;
     tcp->context = context;
     watch(tcp);
