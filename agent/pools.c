@@ -366,6 +366,7 @@ void pools_leave(struct agent *agent, void (*done)(struct agent *agent)) {
     }
     pools->leaving = true;
     pools->left = done;
+    pools->lan.snapshot_due = pools->wan.snapshot_due = false;
     pools->leaves_waited = pools->wan.pool != NULL ? 2 : 1;
     join_retry_stop(&pools->lan);
     loop_timer_stop(agent->loop, &pools->lan.snapshot_timer);
