@@ -73,7 +73,11 @@ int pool_figure_detect(uint32_t members, uint32_t runs) {
 /* One in twenty members is paused again and again, up to 20 s, with up to 2 s between. */
 static void pause_again(struct pool_world *world, uint32_t member) {
     uint64_t ms = 100 + pool_random(world, 19900);
-    pool_pause(world, member, ms);
+    if (pool_one_in(world, 2)) {
+        pool_pause(world, member, ms);
+    } else {
+        pool_stick(world, member, ms);
+    }
     pool_at(world, world->now_us + (ms + 1 + pool_random(world, 2000)) * 1000, pause_again, member);
 }
 

@@ -244,7 +244,11 @@ static void mass_failure(struct pool_world *world) {
 
 static void pause_again(struct pool_world *world, uint32_t member) {
     uint64_t ms = 100 + pool_random(world, 19900);
-    pool_pause(world, member, ms);
+    if (pool_one_in(world, 2)) {
+        pool_pause(world, member, ms);
+    } else {
+        pool_stick(world, member, ms);
+    }
     pool_at(world, world->now_us + (ms + 1 + pool_random(world, 2000)) * 1000, pause_again, member);
 }
 

@@ -41,6 +41,7 @@ struct pool_member {
     uint32_t side;    /* of a partition */
     uint32_t slow_ms; /* added to what it receives */
     uint64_t paused_until_us;
+    uint64_t stuck_until_us; /* the process runs, what it sends and should receive waits */
     struct pool_inbox inbox;
     uint64_t deadline_us; /* its next timer; the one event of it in the queue is the valid one */
     uint32_t timer_serial;
@@ -153,6 +154,7 @@ void pool_join(struct pool_world *world, uint32_t member, uint32_t to);
 void pool_kill(struct pool_world *world, uint32_t member);
 void pool_cut(struct pool_world *world, uint32_t member, bool cut);
 void pool_pause(struct pool_world *world, uint32_t member, uint64_t ms);
+void pool_stick(struct pool_world *world, uint32_t member, uint64_t ms);
 void pool_at(struct pool_world *world, uint64_t at_us,
              void (*script)(struct pool_world *world, uint32_t argument), uint32_t argument);
 /* Runs until that time, or until something failed. */

@@ -273,6 +273,11 @@ void pool_pause(struct pool_world *world, uint32_t member, uint64_t ms) {
     push(world, new_event(m->paused_until_us, POOL_EVENT_WAKE, member, NULL, 0));
 }
 
+void pool_stick(struct pool_world *world, uint32_t member, uint64_t ms) {
+    world->members[member].healthy = false;
+    world->members[member].stuck_until_us = world->now_us + ms * 1000;
+}
+
 /* ---- the network ---- */
 
 static bool is_linked(const struct pool_world *world, uint32_t from, uint32_t to) {
@@ -282,9 +287,13 @@ static bool is_linked(const struct pool_world *world, uint32_t from, uint32_t to
            (!world->partitioned || a->side == b->side);
 }
 
-static uint64_t delay(struct pool_world *world, uint32_t to) {
-    uint64_t us = world->delay_us + pool_random(world, world->delay_us + 1) +
-                  world->members[to].slow_ms * UINT64_C(1000);
+static uint64_t delay(struct pool_world *world, uint32_t from, uint32_t to) {
+    uint64_t stuck = world->members[from].stuck_until_us > world->members[to].stuck_until_us
+                         ? world->members[from].stuck_until_us
+                         : world->members[to].stuck_until_us;
+    uint64_t us = stuck > world->now_us ? stuck - world->now_us : 0;
+    us += world->delay_us + pool_random(world, world->delay_us + 1) +
+          world->members[to].slow_ms * UINT64_C(1000);
     if (world->slow_packet_per_1000 > 0 && pool_random(world, 1000) < world->slow_packet_per_1000) {
         us += pool_random(world, 200 * 1000);
     }
@@ -303,7 +312,7 @@ static void send_packet(struct pool_world *world, uint32_t from, const struct go
     }
     if (world->members[to].life != POOL_UP) {
         if (is_linked(world, to, from)) {
-            struct pool_event *event = new_event(world->now_us + delay(world, from),
+            struct pool_event *event = new_event(world->now_us + delay(world, to, from),
                                                  POOL_EVENT_CLOSED_PORT, from, NULL, 0);
             event->from = to;
             push(world, event);
@@ -315,8 +324,8 @@ static void send_packet(struct pool_world *world, uint32_t from, const struct go
         copies += pool_random(world, 1000) < world->duplicate_per_1000;
     }
     for (uint32_t i = 0; i < copies; i++) {
-        struct pool_event *event =
-            new_event(world->now_us + delay(world, to), POOL_EVENT_PACKET, to, data, packet->size);
+        struct pool_event *event = new_event(world->now_us + delay(world, from, to),
+                                             POOL_EVENT_PACKET, to, data, packet->size);
         event->from = from;
         push(world, event);
     }
@@ -333,7 +342,9 @@ static void fail_stream(struct pool_world *world, uint32_t stream, uint64_t at_u
 /* A message to the other end, both ways linked as TCP needs it. Loss only delays. */
 static void send_message(struct pool_world *world, uint32_t stream, uint32_t to,
                          const uint8_t *data, size_t size) {
-    uint64_t wait = delay(world, to) + size / 100; /* 100 MB/s */
+    uint32_t other = to == world->streams[stream].opener ? world->streams[stream].acceptor
+                                                         : world->streams[stream].opener;
+    uint64_t wait = delay(world, other, to) + size / 100; /* 100 MB/s */
     if (world->loss_per_1000 > 0 && pool_random(world, 1000) < 2 * world->loss_per_1000) {
         wait += 200 * 1000;
     }
@@ -365,7 +376,7 @@ static void open_stream(struct pool_world *world, uint32_t from, const struct go
     if (!linked) {
         fail_stream(world, stream, world->now_us + action->timeout_ms * UINT64_C(1000), false);
     } else if (world->members[to].life != POOL_UP) {
-        fail_stream(world, stream, world->now_us + 2 * delay(world, from), true);
+        fail_stream(world, stream, world->now_us + 2 * delay(world, to, from), true);
     } else {
         fail_stream(world, stream, world->now_us + action->timeout_ms * UINT64_C(1000), false);
         send_message(world, stream, to, data, action->size);
@@ -418,7 +429,7 @@ static void act_on_stream(struct pool_world *world, uint32_t member,
         s->open = false;
         forget_stream(world, member, stream);
     } else if (!s->answered) {
-        fail_stream(world, stream, world->now_us + delay(world, s->opener), false);
+        fail_stream(world, stream, world->now_us + delay(world, s->acceptor, s->opener), false);
     }
 }
 
@@ -440,7 +451,8 @@ static void take_change(struct pool_world *world, uint32_t viewer,
     if (subject == NOBODY) {
         return;
     }
-    if (change->kind == GOSSIP_CHANGE_FAILED && world->members[subject].healthy) {
+    if (change->kind == GOSSIP_CHANGE_FAILED && world->members[subject].healthy &&
+        !world->members[viewer].cut) {
         world->false_deaths++;
         world->unjust_deaths += world->members[viewer].healthy;
     }
@@ -580,6 +592,10 @@ static void run_event(struct pool_world *world, struct pool_event *event) {
         }
     } else if (world->now_us < m->paused_until_us) {
         keep(m, event);
+        return;
+    } else if (world->now_us < m->stuck_until_us) {
+        event->at_us = m->stuck_until_us;
+        push(world, event);
         return;
     } else {
         deliver(world, event);
