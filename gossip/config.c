@@ -22,6 +22,7 @@ struct gossip_config gossip_config_lan(void) {
         .suspicion_confirmations = 3,
         .closed_suspicion_ms = 400,
         .awareness_max = 8,
+        .isolated_ms = 30 * 1000,
         .sync_interval_ms = 30 * 1000,
         .rumours_before_sync = 100,
         .stream_timeout_ms = 10 * 1000,
@@ -58,6 +59,7 @@ struct gossip_config gossip_config_local(void) {
     config.gossip_interval_ms = 20;
     config.gossip_to_dead_ms = 5000;
     config.closed_suspicion_ms = 100;
+    config.isolated_ms = 5000;
     config.sync_interval_ms = 3000;
     config.stream_timeout_ms = 3000;
     config.leave_propagate_ms = 500;
@@ -83,6 +85,7 @@ enum err gossip_config_check(const struct gossip_config *config, struct err_text
         {"suspicion_confirmations", config->suspicion_confirmations, 0, LIMIT_GOSSIP_ACCUSERS - 1},
         {"closed_suspicion", config->closed_suspicion_ms, 1, day},
         {"awareness_max", config->awareness_max, 0, 64},
+        {"isolated", config->isolated_ms, 0, day},
         {"sync_interval", config->sync_interval_ms, 10, day},
         {"rumours_before_sync", config->rumours_before_sync, 1, UINT32_MAX},
         {"stream_timeout", config->stream_timeout_ms, 1, day},
@@ -145,6 +148,7 @@ const char *gossip_counter_name(enum gossip_counter counter) {
         [GOSSIP_RUMOURS_STALE] = "rumours_stale",
         [GOSSIP_REFUTED] = "refuted",
         [GOSSIP_CORRECTED] = "corrected",
+        [GOSSIP_PROBES_ISOLATED] = "probes_isolated",
         [GOSSIP_STALLS] = "stalls",
         [GOSSIP_SYNCS] = "syncs",
         [GOSSIP_SYNCS_EQUAL] = "syncs_equal",

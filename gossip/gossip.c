@@ -73,6 +73,12 @@ void refute(struct gossip *gossip, struct gossip_incarnation said) {
     queue_rumour(gossip, SELF);
 }
 
+bool is_isolated(const struct gossip *gossip, uint64_t since_ms) {
+    return gossip->config.lifeguard && live_count(gossip) > 2 && gossip->heard_at_ms < since_ms &&
+           gossip->now_ms < gossip->heard_at_ms + gossip->config.isolated_ms &&
+           !MUTANT(isolated_judges);
+}
+
 /* ---- making ---- */
 
 static void init_tasks(struct gossip *gossip) {
@@ -117,6 +123,7 @@ enum err gossip_create(const struct gossip_config *config, const struct gossip_i
     gossip->now_ms = now_ms;
     gossip->now_us = now_ms * 1000;
     gossip->deadline_at_ms = GOSSIP_NEVER;
+    gossip->heard_at_ms = now_ms;
     gossip->self_accuser = accuser_of(&self->id);
     gossip->sequence = (uint32_t)rand_next(&gossip->rand);
     gossip->stream_next = 1;

@@ -126,6 +126,9 @@ struct gossip_config {
     uint32_t suspicion_confirmations; /* independent ones that bring it down to the least */
     uint32_t closed_suspicion_ms; /* if two members found its port closed: the process is gone */
     uint32_t awareness_max;       /* [Lifeguard] 4.1: timeouts grow up to 1 + this */
+    /* A member that hears nothing at all from anybody is the sick one: for so long it accuses none
+     * and evicts none. Pools of two know no difference and go on. */
+    uint32_t isolated_ms;
 
     uint32_t sync_interval_ms;    /* push/pull; * (1 + log2(n / 32)) in pools above 32 */
     uint32_t rumours_before_sync; /* more of them in the queue: push/pull instead of talk */
@@ -399,12 +402,13 @@ enum gossip_counter {
     GOSSIP_RUMOURS_SUSPECT,
     GOSSIP_RUMOURS_DEAD,
     GOSSIP_RUMOURS_LEFT,
-    GOSSIP_RUMOURS_STALE, /* received, nothing new */
-    GOSSIP_REFUTED,       /* accusations of this member that it answered */
-    GOSSIP_CORRECTED,     /* stale accusations answered for others */
-    GOSSIP_STALLS,        /* this process slept through a deadline */
-    GOSSIP_SYNCS,         /* push/pulls begun */
-    GOSSIP_SYNCS_EQUAL,   /* ... that had nothing to exchange */
+    GOSSIP_RUMOURS_STALE,   /* received, nothing new */
+    GOSSIP_REFUTED,         /* accusations of this member that it answered */
+    GOSSIP_CORRECTED,       /* stale accusations answered for others */
+    GOSSIP_PROBES_ISOLATED, /* failed while nobody at all was heard: no verdict */
+    GOSSIP_STALLS,          /* this process slept through a deadline */
+    GOSSIP_SYNCS,           /* push/pulls begun */
+    GOSSIP_SYNCS_EQUAL,     /* ... that had nothing to exchange */
     GOSSIP_SYNCS_FAILED,
     GOSSIP_EVICTED,              /* suspects that this member declared dead */
     GOSSIP_FROZEN,               /* ... that the guard held instead */

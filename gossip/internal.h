@@ -57,6 +57,7 @@ struct activity {
     uint32_t previous, next; /* in the level, places in activities + 1; 0: none */
     uint8_t accuser_count;   /* > 0 while SUSPECT */
     uint32_t accusers[LIMIT_GOSSIP_ACCUSERS];
+    uint8_t respites; /* given because nobody confirmed */
     uint64_t suspect_at_ms;
 };
 
@@ -128,6 +129,7 @@ struct gossip {
     uint32_t level_first[RUMOUR_LEVELS];
     uint32_t rumour_count;
     uint64_t gossip_round_at_ms; /* the last one's */
+    uint64_t death_at_ms;        /* the last one's; 0: none */
 
     struct timers timers;
     struct task probe_round;
@@ -152,6 +154,7 @@ struct gossip {
     uint64_t synced_at_ms; /* when the last one began */
 
     uint32_t awareness;
+    uint64_t heard_at_ms; /* when the last packet of a member came */
     bool leaving;
     bool left; /* LEAVE_DONE was told */
 
@@ -184,6 +187,8 @@ uint64_t scale_by_awareness(const struct gossip *gossip, uint64_t ms);
 void awareness_change(struct gossip *gossip, int delta);
 uint64_t random_below(struct gossip *gossip, uint64_t bound); /* bound 0 gives 0 */
 bool one_in(struct gossip *gossip, uint32_t n);
+/* Nothing was heard from anybody since then: not to be taken for their silence. */
+bool is_isolated(const struct gossip *gossip, uint64_t since_ms);
 /* Raises the own incarnation above what was said of this member, and tells all. */
 void refute(struct gossip *gossip, struct gossip_incarnation said);
 

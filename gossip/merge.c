@@ -11,6 +11,7 @@
 /* About as many members look for themselves when somebody is accused. */
 #define WITNESSES 8
 #define CORRECTIONS_MAX 4
+#define REAP_SLACK_MS (2 * 60 * 1000) /* twice the longest time between two reaps */
 #define YEAR_S (366u * 24 * 3600)
 
 bool incarnation_is_future(struct gossip *gossip, struct gossip_incarnation incarnation) {
@@ -401,8 +402,8 @@ static void merge_gone(struct gossip *gossip, struct hearsay *hearsay,
     uint64_t keep_ms =
         member->state == GOSSIP_DEAD ? gossip->config.reap_dead_ms : gossip->config.reap_left_ms;
     if (record == NO_RECORD) {
-        /* Not long before it is forgotten it may have been forgotten here already. */
-        if (member->age_s * UINT64_C(1000) < keep_ms / 2) {
+        /* Shortly before it is forgotten it may have been forgotten here already. */
+        if (member->age_s * UINT64_C(1000) + REAP_SLACK_MS < keep_ms) {
             merge_new(gossip, hearsay, member, member->state);
         }
         return;

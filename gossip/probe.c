@@ -134,9 +134,11 @@ static void fail_probe(struct gossip *gossip, struct probe *probe, bool closed) 
         }
         awareness_change(gossip, delta);
     }
+    bool isolated = !closed && is_isolated(gossip, probe->sent_at_us / 1000);
+    gossip->counters[GOSSIP_PROBES_ISOLATED] += isolated;
     uint32_t record = find_record(gossip, &probe->target);
     drop_probe(gossip, probe);
-    if (record != NO_RECORD && is_live(&gossip->records[record])) {
+    if (!isolated && record != NO_RECORD && is_live(&gossip->records[record])) {
         uint32_t accuser = gossip->self_accuser | (closed ? ACCUSER_CLOSED : 0);
         suspect(gossip, record, &accuser, 1);
     }

@@ -124,6 +124,7 @@ enum err receive_packet(struct gossip *gossip, const struct gossip_event *event)
     if (!open_message(gossip, event->packet.data, event->packet.size, &reader, &err)) {
         return err;
     }
+    gossip->heard_at_ms = gossip->now_ms;
     struct hearsay hearsay = {.from = &from};
     uint32_t requests = 0;
     uint8_t kind;

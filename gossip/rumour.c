@@ -158,9 +158,9 @@ void write_rumours(struct gossip *gossip, struct buf *out, size_t start) {
     requeue(gossip, picked, limit);
 }
 
-/* Live ones; and the recently dead, who may only seem so, and can then answer. */
-static bool wanted_to_hear(const struct gossip *gossip, const struct record *record) {
-    return is_live(record) ||
+/* The suspect, who should hear of it, and the recently dead, who may only seem so. */
+static bool wanted_doubtful(const struct gossip *gossip, const struct record *record) {
+    return record->state == GOSSIP_SUSPECT ||
            (record->state == GOSSIP_DEAD &&
             gossip->now_ms < changed_at_ms(gossip, record) + gossip->config.gossip_to_dead_ms);
 }
@@ -169,10 +169,16 @@ static bool wanted_to_hear(const struct gossip *gossip, const struct record *rec
 
 void run_gossip_round(struct gossip *gossip) {
     gossip->gossip_round_at_ms = gossip->now_ms;
-    uint32_t targets[FANOUT_MAX];
+    uint32_t targets[FANOUT_MAX + 1];
     uint32_t fanout = gossip->config.gossip_fanout;
-    uint32_t count = random_members(gossip, fanout < FANOUT_MAX ? fanout : FANOUT_MAX, NO_RECORD,
-                                    wanted_to_hear, targets);
+    fanout = fanout < FANOUT_MAX ? fanout : FANOUT_MAX;
+    /* Alive ones, so that no rumour ends among the dead; one doubtful one besides. */
+    uint32_t count = random_members(gossip, fanout, NO_RECORD, wanted_alive, targets);
+    if (gossip->counts[GOSSIP_SUSPECT] > 0 ||
+        (gossip->counts[GOSSIP_DEAD] > 0 &&
+         gossip->now_ms < gossip->death_at_ms + gossip->config.gossip_to_dead_ms)) {
+        count += random_members(gossip, 1, NO_RECORD, wanted_doubtful, targets + count);
+    }
     for (uint32_t i = 0; i < count && gossip->rumour_count > 0; i++) {
         size_t start = packet_begin(gossip);
         struct gossip_address to = gossip->records[targets[i]].descriptor->info.address;

@@ -4,6 +4,8 @@
 #include "base/mutant.h"
 #include "gossip/internal.h"
 
+#define RESPITES_MAX 2
+
 uint32_t accuser_of(const struct uuid *id) {
     return (uint32_t)(descriptor_hash_id(id) >> 32) & ~ACCUSER_CLOSED;
 }
@@ -53,6 +55,7 @@ bool suspect(struct gossip *gossip, uint32_t record, const uint32_t *accusers, u
     if (new) {
         set_state(gossip, record, GOSSIP_SUSPECT);
         activity->suspect_at_ms = gossip->now_ms;
+        activity->respites = 0;
         tell(gossip, GOSSIP_CHANGE_SUSPECT, gossip->records[record].descriptor,
              gossip->records[record].incarnation);
     }
@@ -83,14 +86,36 @@ void declare_dead(struct gossip *gossip, uint32_t record) {
     set_frozen(gossip, record, false);
     guard_note_death(gossip, record);
     set_state(gossip, record, GOSSIP_DEAD);
+    gossip->death_at_ms = gossip->now_ms;
     tell(gossip, GOSSIP_CHANGE_FAILED, gossip->records[record].descriptor,
          gossip->records[record].incarnation);
     queue_rumour(gossip, record);
 }
 
+/* Of a member that is dead others find so too, within the longest suspicion. If none did, the sole
+ * accuser may be the one who is not well; he looks again, and in the end is believed. */
+static bool deserves_respite(const struct gossip *gossip, const struct activity *activity) {
+    return gossip->config.lifeguard && activity->accuser_count == 1 &&
+           live_count(gossip) >= gossip->config.suspicion_confirmations + 2 &&
+           activity->respites < RESPITES_MAX && !MUTANT(sole_accuser_believed);
+}
+
 void run_suspicion(struct gossip *gossip, struct activity *activity) {
     uint32_t record = activity->record;
     ASSERT(gossip->records[record].state == GOSSIP_SUSPECT);
+    if (deserves_respite(gossip, activity)) {
+        activity->respites++;
+        task_start(gossip, &activity->suspicion,
+                   gossip->now_ms + suspicion_min_ms(&gossip->config, live_count(gossip)));
+        queue_rumour(gossip, record);
+        probe_now(gossip, record);
+        return;
+    }
+    uint64_t patience = 2 * (uint64_t)gossip->config.probe_interval_ms;
+    if (gossip->now_ms > patience && is_isolated(gossip, gossip->now_ms - patience)) {
+        task_start(gossip, &activity->suspicion, gossip->now_ms + patience);
+        return;
+    }
     if (guard_holds(gossip, record)) {
         guard_freeze(gossip, record);
         return;

@@ -180,11 +180,7 @@ static uint32_t read_members(struct gossip *gossip, struct hearsay *hearsay,
     while (reader_section(reader, &kind, &body)) {
         if (kind != MESSAGE_MEMBER) {
             gossip->counters[GOSSIP_SECTIONS_UNKNOWN]++;
-        } else if (!read_member(gossip, hearsay, &body)) {
-            if (MUTANT(merge_ends_at_malformed)) {
-                break;
-            }
-        } else {
+        } else if (read_member(gossip, hearsay, &body)) {
             members++;
         }
     }
