@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/internal.h"
+#include "agent/pools.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
@@ -128,15 +129,37 @@ static void leader_known(void *context, bool known) {
 }
 
 /* Requests that wait are answered or let go, then the loop ends. */
-static void stop(struct agent *agent, int exit_code) {
+void agent_stop(struct agent *agent, int exit_code) {
     if (!agent->stopping) {
         agent->stopping = true;
         agent->exit_code = exit_code;
         log_write(agent->log, LOG_INFO, MODULE, "Requesting shutdown");
+        pools_end_calls(agent);
         http_server_drain(agent->http);
         agent->stop_timer.run = give_up;
         loop_timer_start(agent->loop, &agent->stop_timer, loop_now_ms(agent->loop) + STOP_MS);
     }
+}
+
+static void pools_left(struct agent *agent) {
+    agent->left = true;
+    if (agent->left_done != NULL) {
+        agent->left_done(agent->left_context);
+    }
+}
+
+void agent_leave(struct agent *agent, void (*done)(void *context), void *context) {
+    if (agent->leaving || agent->stopping) {
+        if (done != NULL) {
+            done(context);
+        }
+        return;
+    }
+    agent->leaving = true;
+    agent->left_done = done;
+    agent->left_context = context;
+    log_write(agent->log, LOG_INFO, MODULE, "server starting leave");
+    pools_leave(agent, pools_left);
 }
 
 static void turn_end(void *context) {
@@ -147,9 +170,10 @@ static void turn_end(void *context) {
         local_publish(agent->local);
     }
     group_turn_end(agent->group);
-    if (agent->leaving) {
-        agent->leaving = false;
-        stop(agent, 0);
+    pools_turn_end(agent);
+    if (agent->left) {
+        agent->left = false;
+        agent_stop(agent, 0);
     }
     http_server_turn_end(agent->http); /* after stop: there may be no other turn */
     if (agent->stopping && http_server_drained(agent->http)) {
@@ -172,7 +196,11 @@ static void on_signal(void *context, int signal) {
     log_write(agent->log, LOG_INFO, MODULE, "%s",
               graceful ? "Gracefully shutting down agent..."
                        : "Graceful shutdown disabled. Exiting");
-    stop(agent, graceful ? 0 : 1);
+    if (graceful && !agent->leaving) {
+        agent_leave(agent, NULL, NULL);
+    } else {
+        agent_stop(agent, 1); /* a second signal does not wait for the leave */
+    }
 }
 
 /* ---- start ---- */
@@ -422,7 +450,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
-        started = start_dns(agent, text) && start_http(agent, text);
+        started = pools_create(agent, text) && start_dns(agent, text) && start_http(agent, text);
     }
     if (!started) {
         agent_destroy(agent);
@@ -440,6 +468,7 @@ const char *agent_node_id(const struct agent *agent) {
 /* ---- stop ---- */
 
 int agent_run(struct agent *agent) {
+    pools_start(agent);
     loop_run(agent->loop);
     if (agent->exit_code == 0) {
         log_write(agent->log, LOG_INFO, MODULE, "Graceful exit completed");
@@ -462,6 +491,10 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    if (!pools_destroy(agent)) {
+        log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
+        _exit(agent->exit_code);
+    }
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
@@ -478,6 +511,8 @@ void agent_destroy(struct agent *agent) {
     catalog_destroy(agent->catalog);
     watches_destroy(agent->watches);
     free((void *)(uintptr_t)agent->backend.live);
+    free((void *)(uintptr_t)agent->backend.lan);
+    free((void *)(uintptr_t)agent->backend.wan);
     epoch_destroy(agent->epoch);
     loop_destroy(agent->loop);
     reload_clear(agent);

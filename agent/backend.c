@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "agent/internal.h"
+#include "agent/pools.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
@@ -160,6 +161,9 @@ static enum err change_local(struct pending *pending) {
         return set_maintenance(pending);
     case BACKEND_COMMAND:
     case BACKEND_RENEW_SESSION:
+    case BACKEND_JOIN:
+    case BACKEND_FORCE_LEAVE:
+    case BACKEND_KEYRING:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         break;
@@ -189,15 +193,23 @@ static void wake(struct agent *agent, const struct backend_call *call) {
     }
 }
 
+static void finish_context(void *context) {
+    finish(context);
+}
+
 static void run_call(struct loop_task *task) {
     struct pending *pending = (struct pending *)task;
     struct agent *agent = pending->agent;
     struct backend_call *call = pending->call;
     pending->wait.done = wait_done;
     if (call->kind == BACKEND_LEAVE) {
-        agent->leaving = true;
         call->err = ERR_OK;
-        finish(pending);
+        agent_leave(agent, finish_context, pending);
+        return;
+    }
+    if (call->kind == BACKEND_JOIN || call->kind == BACKEND_FORCE_LEAVE ||
+        call->kind == BACKEND_KEYRING) {
+        pools_run_call(agent, call, finish_context, pending);
         return;
     }
     sync_hold(&pending->wait);
@@ -314,6 +326,10 @@ static void get_stats(void *context, struct backend_stats *ret_stats) {
     };
 }
 
+static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *ret_stats) {
+    pools_get_stats(((struct agent *)context)->pools, wan, ret_stats);
+}
+
 void backend_init(struct agent *agent) {
     agent->backend = (struct backend){
         .context = agent,
@@ -326,6 +342,7 @@ void backend_init(struct agent *agent) {
         .had_leader = had_leader,
         .submit = submit,
         .get_stats = get_stats,
+        .get_pool_stats = get_pool_stats,
         .metrics = agent->telemetry.metrics,
         .refresh_metrics = telemetry_refresh,
         .prometheus = agent->config->telemetry.prometheus_retention_ns > 0,

@@ -62,6 +62,20 @@ struct config {
         int64_t soa_refresh_s, soa_retry_s, soa_expire_s, soa_min_ttl_s;
     } dns;
 
+    struct config_gossip {
+        const char *lan_bind, *wan_bind; /* serf_lan, serf_wan: default bind_addr */
+        struct str_list lan_allowed, wan_allowed;
+        struct str_list join, join_wan; /* retry_join */
+        int64_t retry_ns, retry_max, retry_wan_ns, retry_wan_max;
+        bool rejoin_after_leave, verify_incoming, verify_outgoing, no_keyring_file;
+        int64_t reconnect_ns, reconnect_wan_ns;
+        const char *encrypt;
+        struct config_pool { /* 0 = our own */
+            int64_t gossip_nodes, gossip_ns, probe_ns, probe_timeout_ns, suspicion, retransmit;
+        } lan, wan;
+        struct addr lan_addr, wan_addr; /* derived: where they listen */
+    } gossip;
+
     struct config_telemetry {
         int64_t prometheus_retention_ns;
         const char *metrics_prefix;

@@ -129,6 +129,27 @@ static enum err judge_advertise(struct config_load *load) {
     return err;
 }
 
+/* Where the pools listen. */
+static enum err judge_pools(struct config_load *load) {
+    struct config *c = &load->config;
+    bool lan = false, wan = false;
+    enum err err = expand_ip(load, "serf_lan", c->gossip.lan_bind, c->serf_lan_port,
+                             &c->gossip.lan_addr, &lan);
+    if (err == ERR_OK && c->serf_wan_port > 0) {
+        err = expand_ip(load, "serf_wan", c->gossip.wan_bind, c->serf_wan_port, &c->gossip.wan_addr,
+                        &wan);
+    }
+    if (err == ERR_OK && !lan) {
+        c->gossip.lan_addr = c->bind;
+        addr_set_port(&c->gossip.lan_addr, (uint16_t)c->serf_lan_port);
+    }
+    if (err == ERR_OK && !wan && c->serf_wan_port > 0) {
+        c->gossip.wan_addr = c->bind;
+        addr_set_port(&c->gossip.wan_addr, (uint16_t)c->serf_wan_port);
+    }
+    return err;
+}
+
 /* advertise_addr_ipv4 and its kin: an address of that family, or nothing. */
 static enum err judge_tagged(struct config_load *load) {
     struct config *c = &load->config;
@@ -312,9 +333,9 @@ static enum err judge_ports(struct config_load *load) {
 }
 
 enum err config_judge_addresses(struct config_load *load) {
-    enum err (*const rules[])(struct config_load *) = {
-        judge_ports,     judge_bind,    judge_advertise, judge_tagged,
-        judge_listeners, judge_sockets, judge_unique};
+    enum err (*const rules[])(struct config_load *) = {judge_ports,   judge_bind,   judge_advertise,
+                                                       judge_pools,   judge_tagged, judge_listeners,
+                                                       judge_sockets, judge_unique};
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < sizeof rules / sizeof rules[0]; i++) {
         err = rules[i](load);

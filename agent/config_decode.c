@@ -297,7 +297,14 @@ static void rename_key(struct config_load *load, const struct config_key *key) {
     config_warn(load, "The '%s' field is deprecated. Use the '%s' field instead.", key->path,
                 target->path);
     union config_slot *from = config_key_place(load, key);
-    if (!in_slot(target)) {
+    if (!in_slot(target) && target->kind == DECODE_STR_LIST) {
+        struct str_list *to = config_key_place(load, target);
+        const char **v = arena_alloc(load->arena, (to->count + from->list.count + 1) * sizeof *v);
+        for (uint32_t i = 0; i < to->count + from->list.count; i++) {
+            v[i] = i < to->count ? to->v[i] : from->list.v[i - to->count];
+        }
+        *to = (struct str_list){.v = v, .count = to->count + from->list.count};
+    } else if (!in_slot(target)) {
         ASSERT(target->kind == DECODE_STR);
         const char **to = config_key_place(load, target);
         *to = **to == '\0' ? from->str : *to;

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/uuid.h"
 #include "net/cidr.h"
+#include "net/keyring.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define DESCRIPTORS_KEPT 20 /* contract 2.7 */
@@ -53,11 +54,12 @@ static enum err judge_bootstrap(struct config_load *load) {
         return config_fail(load,
                            "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive");
     }
-    if (expect > 0) {
-        return config_fail(load,
-                           "bootstrap_expect = %lld: this version runs groups of one server; "
-                           "use 1",
-                           expect);
+    if (expect == 2) {
+        config_warn(load, "bootstrap_expect = 2: a cluster with 2 servers will provide no failure "
+                          "tolerance");
+    } else if (expect > 2 && expect % 2 == 0) {
+        config_warn(load, "bootstrap_expect is even number: A cluster with an even number of "
+                          "servers does not achieve optimum fault tolerance");
     }
     if (c->bootstrap && !c->server) {
         return config_fail(load, "'bootstrap = true' requires 'server = true'");
@@ -310,34 +312,19 @@ static enum err judge_http(struct config_load *load) {
     }
     enum err err =
         judge_cidrs(load, "http_config.allow_write_http_from", &c->http.allow_write_from);
-    const char *pools[] = {"serf_lan_allowed_cidrs", "serf_wan_allowed_cidrs"};
-    for (size_t i = 0; err == ERR_OK && i < COUNT(pools); i++) {
-        const union config_slot *cidrs = slot_of(load, pools[i]);
-        err = cidrs != NULL ? judge_cidrs(load, pools[i], &cidrs->list) : ERR_OK;
-    }
+    err = err != ERR_OK ? err : judge_cidrs(load, "serf_lan_allowed_cidrs", &c->gossip.lan_allowed);
+    err = err != ERR_OK ? err : judge_cidrs(load, "serf_wan_allowed_cidrs", &c->gossip.wan_allowed);
     return err;
 }
 
 /* ---- what has no effect yet, but rules all the same ---- */
 
-/* The bytes that standard base64 with padding stands for; -1: it is none. */
-static int base64_bytes(const char *s) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t size = strlen(s), plain = strspn(s, digits), pads = strspn(s + plain, "=");
-    return size % 4 != 0 || pads > 2 || plain + pads != size ? -1 : (int)(size / 4 * 3 - pads);
-}
-
 static enum err judge_keys(struct config_load *load) {
-    const union config_slot *encrypt = slot_of(load, "encrypt");
-    if (encrypt != NULL && *encrypt->str != '\0') {
-        int bytes = base64_bytes(encrypt->str);
-        if (bytes < 0) {
-            return config_fail(load, "encrypt has invalid key: illegal base64 data");
-        }
-        if (bytes != 16 && bytes != 24 && bytes != 32) {
-            return config_fail(load,
-                               "encrypt has invalid key: key size must be 16, 24 or 32 bytes");
-        }
+    struct keyring_key key;
+    struct err_text text = {""};
+    if (*load->config.gossip.encrypt != '\0' &&
+        keyring_parse_key(load->config.gossip.encrypt, &key, &text) != ERR_OK) {
+        return config_fail(load, "encrypt has invalid key: %s", text.s);
     }
     const union config_slot *multiplier = slot_of(load, "performance.raft_multiplier");
     if (multiplier != NULL && (multiplier->number < 1 || multiplier->number > 10)) {

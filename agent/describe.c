@@ -142,7 +142,7 @@ static void put_ports(struct json *json, const struct config *config) {
     member_i64(json, "SerfPortLAN", config->serf_lan_port);
     member_i64(json, "SerfPortWAN", config->serf_wan_port);
     member_i64(json, "GRPCPort", -1);
-    member_addr(json, "SerfBindAddrLAN", config->bind, config->serf_lan_port);
+    member_addr(json, "SerfBindAddrLAN", config->gossip.lan_addr, config->serf_lan_port);
     member_addr(json, "SerfAdvertiseAddrLAN", config->advertise, config->serf_lan_port);
     member_addr(json, "SerfAdvertiseAddrWAN", config->advertise_wan, config->serf_wan_port);
     member_listen(json, "ClientAddrs", &config->http_listen);
@@ -167,7 +167,7 @@ static const char *describe_debug(struct agent *agent, const struct config *live
     json_member_bool(&json, "DevMode", config->dev);
     json_member_bool(&json, "DiscardCheckOutput", live->discard_check_output);
     json_member_bool(&json, "EnableDebug", live->enable_debug);
-    json_member_bool(&json, "EncryptGossip", false);
+    json_member_bool(&json, "EncryptGossip", *config->gossip.encrypt != '\0');
     json_member_bool(&json, "LeaveOnTerm", config->leave_on_terminate > 0);
     json_member_str(&json, "LogLevel", live->log.level_name);
     json_member_str(&json, "NodeID", agent->node_id);

@@ -54,6 +54,7 @@ struct agent {
     struct catalog *catalog;
     struct local *local;
     struct group *group;
+    struct pools *pools;
     struct clocks *clocks;
     struct sync *sync;
     struct files *files; /* NULL in -dev */
@@ -67,10 +68,13 @@ struct agent {
     struct backend_facts facts;
     struct catalog_node node;
     char node_id[UUID_TEXT_BYTES];
-    bool local_changed;   /* publish and start runners at the end of the turn */
-    bool runners_started; /* what was loaded from files runs */
-    bool adopted;         /* check states kept in the catalog were taken over */
-    bool leaving;         /* by the API: exits 0 once its answer is out */
+    bool local_changed;               /* publish and start runners at the end of the turn */
+    bool runners_started;             /* what was loaded from files runs */
+    bool adopted;                     /* check states kept in the catalog were taken over */
+    bool leaving;                     /* others are told; then it ends with exit code 0 */
+    bool left;                        /* they know */
+    void (*left_done)(void *context); /* of whom has asked by the API; NULL */
+    void *left_context;
     bool stopping;
     int exit_code;
     struct loop_timer stop_timer;
@@ -115,6 +119,10 @@ void reload_clear(struct agent *agent);
 
 /* ---- agent.c ---- */
 
+/* Ends the agent, without a leave. */
+void agent_stop(struct agent *agent, int exit_code);
+/* Leaves the pools first; done may be NULL, else it runs before the end. */
+void agent_leave(struct agent *agent, void (*done)(void *context), void *context);
 void dns_reload(struct agent *agent, const struct config *live);
 
 /* ---- alias.c: checks that follow other checks ---- */

@@ -147,11 +147,11 @@
 
 /* Between agents. */
 #define LIMIT_KEYRING_KEYS 16
-#define LIMIT_SEAL_SENDERS 16384     /* whose replay windows are kept; the longest silent one goes */
-#define LIMIT_SEAL_WINDOW 256        /* packets of one sender that may overtake each other */
-#define LIMIT_SEAL_PACKET_BYTES 2048 /* a datagram */
-#define LIMIT_UDP_BATCH 16           /* datagrams read by a system call */
-#define LIMIT_UDP_TURN 256           /* read in one turn */
+#define LIMIT_SEAL_SENDERS 16384 /* whose replay windows are kept; the longest silent one goes */
+#define LIMIT_SEAL_WINDOW 256    /* packets of one sender that may overtake each other */
+#define LIMIT_SEAL_PACKET_BYTES 2048      /* a datagram */
+#define LIMIT_UDP_BATCH 16                /* datagrams read by a system call */
+#define LIMIT_UDP_TURN 256                /* read in one turn */
 #define LIMIT_TCP_TURN_BYTES (512 * 1024) /* read from one stream in one turn */
 #define LIMIT_RPC_HELLO_BYTES 4096        /* a frame of the handshake */
 #define LIMIT_RPC_FRAME_BYTES (17 * 1024 * 1024)
@@ -160,9 +160,22 @@
 #define LIMIT_RPC_REQUESTS 4096                  /* of one connection, under way */
 #define LIMIT_RPC_CONNECT_MS 5000
 #define LIMIT_RPC_HANDSHAKE_MS 5000
+#define LIMIT_RPC_FINISH_MS 10000 /* what is still to go out when a connection ends */
 #define LIMIT_RPC_BACKOFF_MIN_MS 50
 #define LIMIT_RPC_BACKOFF_MAX_MS 5000
 #define LIMIT_RESOLVE_ADDRESSES 64 /* of one name */
+
+/* Gossip. */
+#define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */
+#define LIMIT_GOSSIP_NAME_BYTES 255
+#define LIMIT_GOSSIP_TAGS 64
+#define LIMIT_GOSSIP_DESCRIPTOR_BYTES 1024 /* a member's name, address and tags, encoded */
+#define LIMIT_GOSSIP_PACKET_BYTES 65507    /* received; those sent fit one frame */
+#define LIMIT_GOSSIP_PACKET_BYTES_MIN 1200 /* what a pool may be told to send at least */
+#define LIMIT_GOSSIP_STREAM_BYTES (32 * 1024 * 1024) /* one push/pull message */
+#define LIMIT_GOSSIP_ACCUSERS 8                      /* told in one suspicion */
+#define LIMIT_GOSSIP_PROBES 64                       /* of this member, under way at once */
+#define LIMIT_GOSSIP_RELAYS 1024                     /* probes made for others, at once */
 
 /* Telemetry. */
 #define LIMIT_METRICS 512          /* series: a name and its labels */
@@ -193,5 +206,7 @@ _Static_assert(LIMIT_HTTP_ANSWER_BYTES <= LIMIT_HTTP_ANSWERS_BYTES, "an answer f
 _Static_assert(LIMIT_HTTP_REFUSED_IDLE_S < LIMIT_HTTP_REQUEST_S, "the refused go first");
 _Static_assert(LIMIT_HTTP_SWEEP_MS < 1000 * LIMIT_HTTP_REFUSED_IDLE_S, "deadlines are kept");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
+_Static_assert(LIMIT_GOSSIP_DESCRIPTOR_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
+               "a member's rumour fits a packet");
 
 #endif

@@ -20,8 +20,18 @@ enum backend_call_kind {
     BACKEND_UPDATE_CHECK, /* of a TTL check */
     BACKEND_SET_MAINTENANCE,
     BACKEND_RENEW_SESSION,
+    BACKEND_JOIN, /* its pools: what follows is answered once it is so */
+    BACKEND_FORCE_LEAVE,
+    BACKEND_KEYRING,
     BACKEND_LEAVE, /* the agent leaves and stops */
     BACKEND_RELOAD /* the agent reads its configuration anew */
+};
+
+enum backend_keys_action {
+    BACKEND_KEYS_LIST,
+    BACKEND_KEYS_INSTALL,
+    BACKEND_KEYS_USE,
+    BACKEND_KEYS_REMOVE
 };
 
 /* One asynchronous request to the core. The caller owns it and all it points to until done runs. */
@@ -43,9 +53,24 @@ struct backend_call {
             bool enable;
             const char *reason, *token;
         } maintenance;
+        struct {
+            const char *address;
+            bool wan;
+        } join;
+        struct {
+            const char *name;
+            bool wan, prune;
+        } force_leave;
+        struct {
+            enum backend_keys_action action;
+            const char *key; /* base64; "" of LIST */
+            bool local_only;
+        } keyring;
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session that the command makes */
     struct catalog_result result;  /* of a command; the caller clears it */
+    char *answer;                  /* JSON, of a list of keys; the caller frees it */
+    size_t answer_size;
     enum err err;         /* result: ERR_OK, ERR_NOT_FOUND, ERR_REFUSED, ERR_NO_LEADER, ... */
     struct err_text text; /* the contract's sentence when it failed */
     void (*done)(struct backend_call *call); /* runs once, on the core's thread */
@@ -64,6 +89,28 @@ struct backend_facts {
     uint64_t kv_value_bytes_max, txn_bytes_max;
     int64_t session_ttl_min_ns;
     bool server;
+};
+
+/* A member of a pool (contract 10.4). */
+struct backend_member {
+    const char *name, *ip;
+    uint16_t port;
+    uint8_t status; /* 0 none, 1 alive, 2 leaving, 3 left, 4 failed */
+    bool server;
+    struct str_map tags;
+};
+
+struct backend_pool {
+    const struct backend_member *members; /* by name */
+    uint32_t count, self;                 /* self: the place of this agent */
+    bool encrypted;
+};
+
+/* Numbers of a pool. */
+struct backend_pool_stats {
+    uint32_t alive, failed, left, frozen, health_score;
+    bool guard;
+    double vector[8], error, adjustment, height; /* coordinate */
 };
 
 /* What a reload changes. */
@@ -88,6 +135,8 @@ struct backend {
     const struct backend_facts *facts;
     /* Published; valid inside an epoch section. */
     const struct backend_live *_Atomic live;
+    /* The same of the pools; NULL: this agent is not in such a one. */
+    const struct backend_pool *_Atomic lan, *_Atomic wan;
 
     /* Any thread. Whether a leader is known, and since the start has ever been. */
     bool (*has_leader)(void *context);
@@ -95,6 +144,7 @@ struct backend {
     /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
     void (*submit)(void *context, struct backend_call *call);
     void (*get_stats)(void *context, struct backend_stats *ret_stats);
+    void (*get_pool_stats)(void *context, bool wan, struct backend_pool_stats *ret_stats);
 
     struct metrics *metrics;
     bool prometheus; /* their Prometheus form is offered */

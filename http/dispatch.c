@@ -517,5 +517,7 @@ struct http_answer *http_call_answer(struct http_exchange *exchange) {
         buf_append_str(&res.body, exchange->route->ok_body);
     }
     catalog_result_clear(&exchange->call->result);
+    free(exchange->call->answer);
+    exchange->call->answer = NULL;
     return http_answer_create(exchange->server, &res, NULL);
 }

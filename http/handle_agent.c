@@ -94,38 +94,48 @@ static void put_runtime_stats(struct json *json) {
     json_object_end(json);
 }
 
-void encode_member(struct json *json, const struct http_request *req, bool wan) {
-    const struct backend_facts *facts = req->backend->facts;
-    const char *port = strrchr(facts->leader_address, ':');
+static void put_pool_stats(struct json *json, const struct backend *backend, bool wan) {
+    const struct backend_pool *pool = wan ? backend->wan : backend->lan;
+    struct backend_pool_stats stats;
+    if (pool == NULL) {
+        return;
+    }
+    backend->get_pool_stats(backend->context, wan, &stats);
+    json_key(json, wan ? "serf_wan" : "serf_lan");
     json_object_begin(json);
-    json_member_str(json, "Name",
-                    wan ? arena_format(req->arena, "%s.%s", facts->node_name, facts->datacenter)
-                        : facts->node_name);
-    json_member_str(json, "Addr", facts->advertise_ip);
-    json_member_u64(json, "Port", wan ? facts->serf_wan_port : facts->serf_lan_port);
-    json_key(json, "Tags");
-    json_object_begin(json);
-    json_member_str(json, "acls", "0");
-    json_member_str(json, "bootstrap", "1");
-    json_member_str(json, "build", facts->version);
-    json_member_str(json, "dc", facts->datacenter);
-    json_member_str(json, "id", facts->node_id);
-    json_member_str(json, "port", port != NULL ? port + 1 : "");
-    json_member_str(json, "raft_vsn", "3");
-    json_member_str(json, "role", facts->server ? "consul" : "node");
-    json_member_str(json, "segment", "");
-    json_member_str(json, "vsn", "2");
-    json_member_str(json, "vsn_max", "3");
-    json_member_str(json, "vsn_min", "2");
-    json_member_str(json, "wan_join_port", arena_format(req->arena, "%u", facts->serf_wan_port));
+    json_member_str(json, "coordinate_resets", "0");
+    stat_bool(json, "encrypted", pool->encrypted);
+    json_member_str(json, "event_queue", "0");
+    json_member_str(json, "event_time", "1");
+    stat_u64(json, "failed", stats.failed);
+    stat_u64(json, "frozen", stats.frozen);
+    stat_u64(json, "health_score", stats.health_score);
+    json_member_str(json, "intent_queue", "0");
+    stat_u64(json, "left", stats.left);
+    stat_bool(json, "mass_failure_guard", stats.guard);
+    json_member_str(json, "member_time", "1");
+    stat_u64(json, "members", pool->count);
+    json_member_str(json, "query_queue", "0");
+    json_member_str(json, "query_time", "1");
     json_object_end(json);
-    json_member_u64(json, "Status", 1);
-    json_member_u64(json, "ProtocolMin", 1);
-    json_member_u64(json, "ProtocolMax", 5);
-    json_member_u64(json, "ProtocolCur", 2);
-    json_member_u64(json, "DelegateMin", 2);
-    json_member_u64(json, "DelegateMax", 5);
-    json_member_u64(json, "DelegateCur", 4);
+}
+
+static void put_coordinate(struct json *json, const struct backend *backend) {
+    struct backend_pool_stats stats;
+    backend->get_pool_stats(backend->context, false, &stats);
+    json_object_begin(json);
+    json_key(json, "Vec");
+    json_array_begin(json);
+    for (int i = 0; i < 8; i++) {
+        json_f64(json, stats.vector[i]);
+    }
+    json_array_end(json);
+    json_key(json, "Error");
+    json_f64(json, stats.error);
+    json_key(json, "Adjustment");
+    json_f64(json, stats.adjustment);
+    json_key(json, "Height");
+    json_f64(json, stats.height);
     json_object_end(json);
 }
 
@@ -140,14 +150,16 @@ void handle_agent_self(const struct http_request *req, struct http_response *res
     json_key(&json, "DebugConfig");
     json_raw(&json, live->debug_config_json);
     json_key(&json, "Coord");
-    json_null(&json);
+    put_coordinate(&json, backend);
     json_key(&json, "Member");
-    encode_member(&json, req, false);
+    encode_member(&json, &backend->lan->members[backend->lan->self]);
     json_key(&json, "Stats");
     json_object_begin(&json);
     put_agent_stats(&json, backend);
     put_raft_stats(&json, backend);
     put_runtime_stats(&json);
+    put_pool_stats(&json, backend, false);
+    put_pool_stats(&json, backend, true);
     json_object_end(&json);
     json_member_map(&json, "Meta", &live->node_meta);
     json_object_end(&json);

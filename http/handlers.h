@@ -4,8 +4,8 @@
 
 #include "http/request.h"
 
-/* This agent as a member of its pool (contract 10.4). */
-void encode_member(struct json *json, const struct http_request *req, bool wan);
+/* A member of a pool (contract 10.4). */
+void encode_member(struct json *json, const struct backend_member *member);
 
 http_local_fn handle_status_leader, handle_status_peers;
 
@@ -21,6 +21,9 @@ http_call_fn handle_agent_leave, handle_agent_reload, handle_agent_service_regis
     handle_agent_service_deregister, handle_agent_check_register, handle_agent_check_deregister,
     handle_agent_check_pass, handle_agent_check_warn, handle_agent_check_fail,
     handle_agent_check_update;
+http_call_fn handle_agent_join, handle_agent_force_leave, handle_keyring_list,
+    handle_keyring_install, handle_keyring_use, handle_keyring_remove;
+http_finish_fn finish_keyring_list;
 http_local_fn handle_agent_service, handle_agent_health_by_id, handle_agent_health_by_name,
     handle_agent_token;
 http_call_fn handle_agent_maintenance, handle_agent_service_maintenance;

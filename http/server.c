@@ -195,6 +195,7 @@ static void free_exchange(struct http_exchange *exchange) {
         http_answer_drop(exchange->answer);
         if (exchange->call != NULL) {
             catalog_result_clear(&exchange->call->result);
+            free(exchange->call->answer);
         }
         drop_body(exchange);
         arena_clear(&exchange->arena);

@@ -104,6 +104,13 @@ void rpc_get_counts(const struct rpc *rpc, struct rpc_counts *ret_counts) {
 static void accepted(void *context, struct tcp *tcp, const struct addr *from) {
     struct rpc *rpc = context;
     rpc->counts.accepted++;
+    if (rpc->config.allows != NULL && !rpc->config.allows(rpc->config.accepted_context, from)) {
+        static const struct err_text text = {"its address is not among the allowed ones"};
+        rpc->counts.refused[RPC_REFUSED_IDENTITY]++;
+        rpc_log_refusal(rpc, "refused a connection from", from, &text);
+        tcp_close(tcp);
+        return;
+    }
     if (rpc->accepted_now >= rpc->config.accepted_max) {
         rpc->counts.refused[RPC_REFUSED_FULL]++;
         tcp_close(tcp);
@@ -113,7 +120,7 @@ static void accepted(void *context, struct tcp *tcp, const struct addr *from) {
         rpc_connection_create(rpc, from, false, rpc->config.accepted, rpc->config.accepted_context);
     rpc_handshake_begin(c, NULL);
     rpc_connection_start(c, tcp);
-    tcp_start(tcp, &rpc_tcp_events, c);
+    tcp_begin(tcp, &rpc_tcp_events, c);
 }
 
 enum err rpc_listen(struct rpc *rpc, const struct addr *bind, struct err_text *text) {
@@ -133,7 +140,16 @@ struct rpc_connection *rpc_connect(struct rpc *rpc, const struct addr *to,
 }
 
 bool rpc_is_open(const struct rpc_connection *c) {
-    return c->tcp != NULL && c->state == RPC_OPEN;
+    return c->tcp != NULL && c->state == RPC_OPEN && !c->finishing;
+}
+
+void rpc_set_events(struct rpc_connection *c, const struct rpc_events *events, void *context) {
+    c->events = events;
+    c->context = context;
+}
+
+void *rpc_context(const struct rpc_connection *c) {
+    return c->context;
 }
 
 const struct rpc_identity *rpc_peer(const struct rpc_connection *c) {
@@ -285,7 +301,7 @@ static void take_answer(struct rpc_connection *c, const struct wire_frame *frame
     }
 }
 
-static void take_request(struct rpc_connection *c, const struct rpc_method *method,
+static void take_request(struct rpc_connection *c, const struct rpc_served *method,
                          const struct wire_frame *frame) {
     struct rpc_ticket ticket = {c->serial, frame->id};
     bool full = c->asked_count >= LIMIT_RPC_REQUESTS;
@@ -304,10 +320,13 @@ static void take_request(struct rpc_connection *c, const struct rpc_method *meth
 
 bool rpc_take_frame(struct rpc_connection *c, const uint8_t *payload, size_t size) {
     struct wire_frame frame;
+    if (c->finishing) {
+        return true;
+    }
     if (!wire_decode_frame(payload, size, &frame)) {
         return false;
     }
-    const struct rpc_method *method =
+    const struct rpc_served *method =
         frame.method > 0 && frame.method < RPC_METHODS ? &c->rpc->methods[frame.method] : NULL;
     if (frame.kind == WIRE_ANSWER) {
         take_answer(c, &frame);
@@ -324,5 +343,5 @@ bool rpc_take_frame(struct rpc_connection *c, const uint8_t *payload, size_t siz
 
 void rpc_serve(struct rpc *rpc, unsigned method, const struct rpc_service *service, void *context) {
     ASSERT(method > 0 && method < RPC_METHODS);
-    rpc->methods[method] = (struct rpc_method){service, context};
+    rpc->methods[method] = (struct rpc_served){service, context};
 }

@@ -37,6 +37,16 @@
 #define RPC_NAME_BYTES 256 /* of a name in the handshake, with the NUL */
 #define RPC_METHODS 64     /* method numbers are 1..63; enum RpcMethod of proto/rpc.proto */
 
+/* As in proto/rpc.proto, where each is told. */
+enum rpc_method {
+    RPC_METHOD_RAFT = 1,
+    RPC_METHOD_RAFT_SNAPSHOT = 2,
+    RPC_METHOD_PROPOSE = 3,
+    RPC_METHOD_READ = 4,
+    RPC_METHOD_KEYRING = 5,
+    RPC_METHOD_GOSSIP = 32,
+};
+
 enum rpc_kind { RPC_KIND_SERVER = 'r', RPC_KIND_GOSSIP_LAN = 'l', RPC_KIND_GOSSIP_WAN = 'w' };
 
 /* One end, as the handshake tells it. */
@@ -58,7 +68,8 @@ struct rpc_events {
     /* There is room again after ERR_OVERLOADED. */
     void (*writable)(void *context, struct rpc_connection *connection);
     /* The last event, of one that was open or never got so; its requests were answered ERR_CLOSED
-     * before. The connection is gone when it returns. Not told after rpc_close. */
+     * before. ERR_NOT_FOUND: nothing listens there. The connection is gone when it returns. Not
+     * told after rpc_close. */
     void (*closed)(void *context, struct rpc_connection *connection, enum err err,
                    const struct err_text *text);
 };
@@ -77,6 +88,8 @@ struct rpc_config {
     unsigned accepted_max;   /* 0 = LIMIT_RPC_ACCEPTED; above, the one that arrives is closed */
     const struct rpc_events *accepted; /* of connections that arrive; borrowed, NULL = none */
     void *accepted_context;
+    /* Whether connections from this address are let in; NULL: all are. */
+    bool (*allows)(void *context, const struct addr *from);
 };
 
 struct rpc *rpc_create(const struct rpc_config *config);
@@ -123,7 +136,13 @@ struct rpc_connection *rpc_connect(struct rpc *rpc, const struct addr *to,
                                    void *context);
 /* Requests under way are answered ERR_CLOSED. Allowed inside events and services. */
 void rpc_close(struct rpc_connection *connection);
+/* Closes once all that was sent has gone out; no event and no message comes any more. */
+void rpc_finish(struct rpc_connection *connection);
 bool rpc_is_open(const struct rpc_connection *connection);
+/* Of one that arrived: its own events and context from now on. */
+void rpc_set_events(struct rpc_connection *connection, const struct rpc_events *events,
+                    void *context);
+void *rpc_context(const struct rpc_connection *connection);
 /* Who is at the other end, once it is open; borrowed. */
 const struct rpc_identity *rpc_peer(const struct rpc_connection *connection);
 const struct addr *rpc_peer_addr(const struct rpc_connection *connection);

@@ -10,10 +10,19 @@
 #include "base/mem.h"
 #include "net/rpc_internal.h"
 
+static void end_finished(struct rpc_connection *c) {
+    static const struct err_text text = {"the connection was closed"};
+    rpc_connection_end(c, ERR_CLOSED, &text);
+}
+
 /* ---- life ---- */
 
 static void on_timer(struct loop_timer *timer) {
     struct rpc_connection *c = CONTAINER_OF(timer, struct rpc_connection, timer);
+    if (c->finishing) {
+        end_finished(c);
+        return;
+    }
     rpc_connection_refuse(c, RPC_REFUSED_SLOW, "the handshake took too long");
 }
 
@@ -95,6 +104,19 @@ void rpc_close(struct rpc_connection *c) {
     if (c != NULL && !c->told) {
         c->told = true;
         rpc_connection_end(c, ERR_CLOSED, &text);
+    }
+}
+
+void rpc_finish(struct rpc_connection *c) {
+    if (c->told || c->tcp == NULL) {
+        return;
+    }
+    c->told = c->finishing = true;
+    if (tcp_queued_bytes(c->tcp) == 0) {
+        end_finished(c);
+    } else {
+        struct loop *loop = c->rpc->config.loop;
+        loop_timer_start(loop, &c->timer, loop_now_ms(loop) + LIMIT_RPC_FINISH_MS);
     }
 }
 
@@ -267,6 +289,11 @@ static void received(void *context, uint8_t *data, size_t size) {
 static void drained(void *context) {
     struct rpc_connection *c = context;
     c->busy++;
+    if (c->finishing) {
+        end_finished(c);
+        leave(c);
+        return;
+    }
     if (c->resting) {
         c->resting = false;
         tcp_pause(c->tcp, false);

@@ -35,11 +35,12 @@ struct rpc_connection {
     struct rpc_connection *newer, *older; /* of all */
     struct tcp *tcp;                      /* NULL: closed */
     struct addr addr;
-    bool caller;   /* this side connected */
-    bool told;     /* closed was told, or is not to be told */
-    bool blocked;  /* somebody was refused for the full queue */
-    bool resting;  /* reading rests: the peer does not take its answers */
-    unsigned busy; /* calls of ours on the stack; freed when none is left */
+    bool caller;    /* this side connected */
+    bool told;      /* closed was told, or is not to be told */
+    bool blocked;   /* somebody was refused for the full queue */
+    bool finishing; /* closes once its queue is empty */
+    bool resting;   /* reading rests: the peer does not take its answers */
+    unsigned busy;  /* calls of ours on the stack; freed when none is left */
     enum rpc_state state;
     struct rpc_handshake *handshake;
     struct buf in; /* the part of a frame that has arrived */
@@ -54,7 +55,7 @@ struct rpc_connection {
     uint64_t last_id;
 };
 
-struct rpc_method {
+struct rpc_served {
     const struct rpc_service *service;
     void *context;
 };
@@ -69,7 +70,7 @@ struct rpc {
     struct rpc_client *clients;
     uint64_t last_serial;
     unsigned accepted_now;
-    struct rpc_method methods[RPC_METHODS];
+    struct rpc_served methods[RPC_METHODS];
     struct rpc_counts counts;
     int64_t log_allowance, log_filled_at_ms; /* lines about refusals: a bucket that fills slowly */
 };

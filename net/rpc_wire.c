@@ -7,6 +7,10 @@
 #include "base/mem.h"
 #include "proto/rpc.pb-c.h"
 
+_Static_assert((int)RPC_METHOD_KEYRING == PB__RPC_METHOD__RPC_METHOD_KEYRING &&
+                   (int)RPC_METHOD_GOSSIP == PB__RPC_METHOD__RPC_METHOD_GOSSIP,
+               "net/rpc.h names the numbers of proto/rpc.proto");
+
 static const struct uuid no_uuid;
 
 void wire_store_u32(uint8_t *out, uint32_t value) {

@@ -100,7 +100,7 @@ static void end(struct tcp *tcp, enum err err, const struct err_text *text) {
 static void end_errno(struct tcp *tcp, int number, const char *what) {
     struct err_text text;
     enum err err = err_set_errno(&text, number, "%s", what);
-    end(tcp, err, &text);
+    end(tcp, number == ECONNREFUSED ? ERR_NOT_FOUND : err, &text);
 }
 
 static void watch(struct tcp *tcp) {
@@ -267,6 +267,7 @@ struct tcp *tcp_connect(struct loop *loop, const struct addr *to, const struct a
     tcp->connecting = true;
     if (number != 0) {
         tcp->failed = err_set_errno(&tcp->failure, number, "cannot connect");
+        tcp->failed = number == ECONNREFUSED ? ERR_NOT_FOUND : tcp->failed;
         timeout_ms = 0;
     } else {
         tcp->failed = err_set(&tcp->failure, ERR_TIMEOUT, "cannot connect: no answer");
@@ -276,7 +277,7 @@ struct tcp *tcp_connect(struct loop *loop, const struct addr *to, const struct a
     return tcp;
 }
 
-void tcp_start(struct tcp *tcp, const struct tcp_events *events, void *context) {
+void tcp_begin(struct tcp *tcp, const struct tcp_events *events, void *context) {
     tcp->events = events;
     tcp->context = context;
     watch(tcp);

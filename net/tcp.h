@@ -19,12 +19,13 @@ struct tcp_events {
     void (*received)(void *context, uint8_t *data, size_t size);
     /* The queue, which was not empty, is. */
     void (*drained)(void *context);
-    /* The last event: the peer closed (ERR_CLOSED) or the stream broke. tcp_close is still to be
+    /* The last event: the peer closed (ERR_CLOSED), nothing listens there (ERR_NOT_FOUND), or the
+     * stream broke. tcp_close is still to be
      * called. */
     void (*closed)(void *context, enum err err, const struct err_text *text);
 };
 
-/* accepted owns tcp and calls tcp_start or tcp_close before it returns. NULL and a sentence when
+/* accepted owns tcp and calls tcp_begin or tcp_close before it returns. NULL and a sentence when
  * the address cannot be bound. */
 struct tcp_listener *tcp_listen(struct loop *loop, const struct addr *bind,
                                 void (*accepted)(void *context, struct tcp *tcp,
@@ -38,7 +39,7 @@ void tcp_listener_close(struct tcp_listener *listener); /* NULL is allowed */
 struct tcp *tcp_connect(struct loop *loop, const struct addr *to, const struct addr *from,
                         int timeout_ms, const struct tcp_events *events, void *context);
 /* Of an accepted stream: events come from now on. The table is borrowed for the stream's life. */
-void tcp_start(struct tcp *tcp, const struct tcp_events *events, void *context);
+void tcp_begin(struct tcp *tcp, const struct tcp_events *events, void *context);
 
 /* Takes data, from malloc. Failure is told by closed. Allowed before connected. */
 void tcp_write(struct tcp *tcp, uint8_t *data, size_t size);

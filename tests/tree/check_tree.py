@@ -49,7 +49,7 @@ PURE_NAMES = set("""
     free abort memcpy memmove memset memcmp memchr memrchr memmem
     strlen strnlen strcmp strncmp strcasecmp strncasecmp strchr strrchr strstr strcasestr strspn
     strcspn strpbrk strcpy strncpy strcat strncat strtol strtoul strtoll strtoull strtod
-    snprintf vsnprintf sprintf qsort bsearch inet_pton inet_ntop
+    snprintf vsnprintf sprintf qsort bsearch inet_pton inet_ntop sqrt
     _GLOBAL_OFFSET_TABLE_ __cpu_model __stack_chk_fail __tls_get_addr
 """.split())
 PURE_PATTERNS = [

@@ -286,7 +286,6 @@ static void refusals(void **state) {
         {"acl { enabled = true }", "acl.enabled: this version has no access control"},
         {"acl_datacenter = \"dc1\"", "acl.enabled: "},
         {"encrypt = \"x\"", "encrypt has invalid key: "},
-        {"encrypt = \"AAAAAAAAAAAAAAAAAAAAAA==\"", "encrypt: this version does not encrypt"},
         {"verify_incoming = true", "tls.defaults.verify_incoming: "},
         {"tls { internal_rpc { verify_server_hostname = true } }", "verify_server_hostname: "},
         {"tls { grpc { verify_outgoing = true } }",
@@ -353,10 +352,10 @@ static void warnings(void **state) {
     static const struct {
         const char *hcl, *warning; /* NULL: nothing about the key */
     } rows[] = {
-        {"retry_join = [\"1.2.3.4\"]", "The 'retry_join' field has no effect in this version."},
+        {"retry_join = [\"1.2.3.4\"]", NULL},
+        {"recursors = [\"1.2.3.4\"]", "The 'recursors' field has no effect in this version."},
         {"start_join = [\"1.2.3.4\"]",
          "The 'start_join' field is deprecated. Use the 'retry_join' field instead."},
-        {"start_join = [\"1.2.3.4\"]", "The 'retry_join' field has no effect"},
         {"ui_config { enabled = true }", "The 'ui_config.enabled' field is ignored."},
         {"read_replica = true",
          "\"read_replica (or the deprecated non_voting_server)\" is a Consul "

@@ -9,7 +9,7 @@
 #include "base/container.h"
 #include "net/resolve.h"
 #include "net/udp.h"
-#include "net_support.h"
+#include "tests/unit/net_support.h"
 
 /* ---- names ---- */
 

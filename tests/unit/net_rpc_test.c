@@ -12,7 +12,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "net/rpc.h"
-#include "net_support.h"
+#include "tests/unit/net_support.h"
 
 #define ECHO 3
 #define NOTE 1
