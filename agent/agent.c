@@ -13,6 +13,7 @@
 
 #include "agent/internal.h"
 #include "agent/pools.h"
+#include "agent/servers.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
@@ -128,6 +129,10 @@ static void leader_known(void *context, bool known) {
     }
 }
 
+static void joined(void *context) {
+    servers_note_cluster(context);
+}
+
 /* Requests that wait are answered or let go, then the loop ends. */
 void agent_stop(struct agent *agent, int exit_code) {
     if (!agent->stopping) {
@@ -226,6 +231,11 @@ static bool start_group(struct agent *agent, struct err_text *text) {
         .published = published,
         .leader_changed = leader_changed,
         .leader_known = leader_known,
+        .joined = joined,
+        .datacenter = config->datacenter,
+        .name = config->node_name,
+        .stabilization_ms = 10000,
+        .cleanup_dead_servers = true,
         .context = agent,
         .metrics = agent->telemetry.metrics,
     };
@@ -450,7 +460,8 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
-        started = pools_create(agent, text) && start_dns(agent, text) && start_http(agent, text);
+        started = pools_create(agent, text) && servers_create(agent, text) &&
+                  start_dns(agent, text) && start_http(agent, text);
     }
     if (!started) {
         agent_destroy(agent);
@@ -491,10 +502,7 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
-    if (!pools_destroy(agent)) {
-        log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
-        _exit(agent->exit_code);
-    }
+    servers_stop(agent);
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
@@ -502,6 +510,11 @@ void agent_destroy(struct agent *agent) {
         alias_clear(agent);
     }
     if (!group_destroy(agent->group)) {
+        end_now(agent, agent->exit_code);
+    }
+    servers_destroy(agent);
+    if (!pools_destroy(agent)) {
+        log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
     clocks_destroy(agent->clocks);

@@ -71,15 +71,14 @@ void group_refresh_status(struct group *group) {
     };
     pthread_mutex_unlock(&group->status_mutex);
     int64_t contact_ms = (int64_t)raft.leader_contact_at_ms;
-    atomic_store_explicit(&group->contact_at_ms,
-                          raft.role == RAFT_LEADER ? INT64_MAX : contact_ms,
+    atomic_store_explicit(&group->contact_at_ms, raft.role == RAFT_LEADER ? INT64_MAX : contact_ms,
                           memory_order_relaxed);
 }
 
 /* ---- leadership ---- */
 
 static void publish_lease(struct group *group) {
-    int64_t until_ms = !group_leads(group)                 ? 0
+    int64_t until_ms = !group_leads(group)                   ? 0
                        : group->lease_until_ms == RAFT_NEVER ? INT64_MAX
                                                              : (int64_t)group->lease_until_ms;
     atomic_store_explicit(&group->lease_at_ms, until_ms, memory_order_release);
@@ -325,13 +324,39 @@ static struct uuid derive_cluster(const struct raft_configuration *configuration
     return uuid_from_random(bytes);
 }
 
+bool group_get_cluster(const struct group *group, struct uuid *ret_cluster) {
+    bool has = group->storage != NULL && storage_has_cluster(group->storage);
+    if (has) {
+        *ret_cluster = storage_cluster(group->storage);
+    }
+    return has;
+}
+
+/* In memory alone there is none, but nobody may begin another. */
+bool group_has_cluster(const struct group *group) {
+    return group->storage == NULL || storage_has_cluster(group->storage);
+}
+
+void group_attach(struct group *group, struct rpc *rpc) {
+    struct uuid cluster;
+    group->rpc = rpc;
+    rpc_set_server(rpc, &group->self.node, &group->self.disk);
+    if (group_get_cluster(group, &cluster)) {
+        rpc_set_cluster(rpc, &cluster);
+    }
+    group_peers_serve(group);
+}
+
 enum err group_join_cluster(struct group *group, const struct uuid *cluster,
                             struct err_text *text) {
     enum err err = ERR_OK;
     if (group->storage != NULL && !storage_has_cluster(group->storage)) {
         err = storage_join(group->storage, cluster, group->config.catalog, text);
-        if (err == ERR_OK && group->config.rpc != NULL) {
-            rpc_set_cluster(group->config.rpc, cluster);
+        if (err == ERR_OK && group->rpc != NULL) {
+            rpc_set_cluster(group->rpc, cluster);
+        }
+        if (err == ERR_OK) {
+            group->config.joined(group->config.context);
         }
     }
     return err;
@@ -356,8 +381,7 @@ enum err group_bootstrap(struct group *group, const struct raft_configuration *c
 }
 
 static enum err bootstrap_alone(struct group *group, struct err_text *text) {
-    struct raft_configuration alone = {.count = 1,
-                                       .servers = {{.id = group->self, .voter = true}}};
+    struct raft_configuration alone = {.count = 1, .servers = {{.id = group->self, .voter = true}}};
     return group_bootstrap(group, &alone, text);
 }
 
@@ -389,10 +413,6 @@ static enum err open_storage(struct group *group, struct storage_start *start,
         if (start->configuration_count > 0) {
             recognise_self(group,
                            &start->configurations[start->configuration_count - 1].configuration);
-        }
-        if (config->rpc != NULL && storage_has_cluster(group->storage)) {
-            cluster = storage_cluster(group->storage);
-            rpc_set_cluster(config->rpc, &cluster);
         }
     }
     return err;
@@ -427,9 +447,6 @@ struct group *group_create(const struct group_config *config, struct err_text *t
     if (cut) {
         log_write(config->log, LOG_WARN, MODULE,
                   "cut a torn tail that was never acknowledged off the log");
-    }
-    if (config->rpc != NULL) {
-        group_peers_serve(group);
     }
     return group;
 }

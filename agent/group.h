@@ -28,12 +28,11 @@ struct group_config {
     struct log *log;
     struct epoch *epoch;
     struct catalog *catalog;
-    struct rpc *rpc;      /* of the servers; NULL: this one is alone */
     const char *datacenter;
     const char *data_dir; /* NULL: everything in memory, as in -dev */
     struct uuid node;
-    uint64_t random_seed; /* of ids made here */
-    bool bootstrap;       /* a blank server makes itself the first of a new group */
+    uint64_t random_seed;     /* of ids made here */
+    bool bootstrap;           /* a blank server makes itself the first of a new group */
     uint32_t raft_multiplier; /* of heartbeat and election timeout; 0 = 1 */
     /* Autopilot (contract, operator): how long a new server must have been healthy before it votes,
      * once there are three voters; whether failed ones are removed, and how many voters stay. */
@@ -48,6 +47,8 @@ struct group_config {
     void (*leader_changed)(void *context, bool leader);
     /* A leader is known now, this server or another; or none is any more. */
     void (*leader_known)(void *context, bool known);
+    /* This server is in a group now, and was in none before; see group_get_cluster. */
+    void (*joined)(void *context);
     void *context;
     struct metrics *metrics; /* NULL: nothing is recorded */
 };
@@ -55,6 +56,13 @@ struct group_config {
 /* Opens the disk, restores the newest snapshot and starts the core; what the log holds is applied
  * by the loop once it runs. NULL and one sentence that says what to do. */
 struct group *group_create(const struct group_config *config, struct err_text *text);
+
+/* Takes the RPC of the servers, which outlives the group: from now on others are heard. */
+void group_attach(struct group *group, struct rpc *rpc);
+
+/* False: no group yet. */
+bool group_get_cluster(const struct group *group, struct uuid *ret_cluster);
+bool group_has_cluster(const struct group *group);
 
 /* Who this server is in the group: node and disk as its configuration on this disk has them. */
 const struct raft_id *group_self(const struct group *group);

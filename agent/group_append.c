@@ -182,10 +182,9 @@ void group_retry_refused(struct loop_timer *timer) {
 
 static void note_persisted(struct group *group, struct batch *batch) {
     const struct store_entry *last = &batch->entries[batch->kept - 1];
-    struct raft_event event = {.kind = RAFT_EVENT_PERSISTED,
-                               .persisted = {.term = last->term,
-                                             .index = last->index,
-                                             .cuts = batch->cuts}};
+    struct raft_event event = {
+        .kind = RAFT_EVENT_PERSISTED,
+        .persisted = {.term = last->term, .index = last->index, .cuts = batch->cuts}};
     batch->persisted = true;
     metric_sample(group->metrics.dispatch_log,
                   metrics_ms_since(batch->sent_at_ns, metrics_clock_ns()));

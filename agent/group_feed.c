@@ -7,7 +7,6 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "proto/rpc.pb-c.h"
 
 struct feed {
     struct storage_job job;
@@ -35,16 +34,16 @@ static void gather(void *context, const struct store_entry *entry) {
         gathering->wrong = true;
         return;
     }
-    gathering->heads[gathering->count++] = (struct raft_entry_head){
-        .kind = (enum raft_entry_kind)entry->kind, .size = entry->size};
+    gathering->heads[gathering->count++] =
+        (struct raft_entry_head){.kind = (enum raft_entry_kind)entry->kind, .size = entry->size};
     buf_append(&gathering->payload, entry->payload, entry->size);
 }
 
 static void read_entries(struct feed *feed) {
     const struct raft_message *message = &feed->outgoing->message;
-    struct gathering gathering = {.message = message,
-                                  .heads = mem_alloc(message->append.count *
-                                                     sizeof(struct raft_entry_head))};
+    struct gathering gathering = {
+        .message = message,
+        .heads = mem_alloc(message->append.count * sizeof(struct raft_entry_head))};
     buf_init(&gathering.payload, LIMIT_RPC_FRAME_BYTES);
     uint64_t first = message->append.prev_index + 1;
     feed->err = storage_read(feed->peer->group->storage, first, first + message->append.count - 1,
@@ -65,9 +64,8 @@ static void read_piece(struct feed *feed) {
     uint8_t *piece = mem_alloc(LIMIT_SNAPSHOT_PIECE_BYTES);
     size_t size = 0;
     bool done = false;
-    feed->err =
-        storage_read_snapshot(feed->peer->group->storage, message->snapshot.index,
-                              message->snapshot.offset, piece, &size, &done, &feed->text);
+    feed->err = storage_read_snapshot(feed->peer->group->storage, message->snapshot.index,
+                                      message->snapshot.offset, piece, &size, &done, &feed->text);
     if (feed->err == ERR_OK) {
         message->snapshot.bytes = (uint32_t)size;
         message->snapshot.done = done;
@@ -93,8 +91,7 @@ static void send_frame(struct feed *feed) {
     struct rpc_connection *connection =
         peer->client != NULL ? rpc_client_connection(peer->client) : NULL;
     if (connection == NULL || feed->frame.failed ||
-        rpc_send(connection, PB__RPC_METHOD__RPC_METHOD_RAFT, feed->frame.data,
-                 feed->frame.count) != ERR_OK) {
+        rpc_send(connection, RPC_METHOD_RAFT, feed->frame.data, feed->frame.count) != ERR_OK) {
         peer->group->messages_dropped++;
     }
 }

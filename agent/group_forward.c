@@ -8,9 +8,6 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "proto/rpc.pb-c.h"
-
-#define READ_INDEX_BYTES_MAX 32
 
 static const struct err_text no_leader = {"No cluster leader"};
 
@@ -40,6 +37,7 @@ struct passed {
     struct group_proposal proposal;
     struct group *group;
     struct rpc_ticket ticket;
+    struct catalog_result outcome;
 };
 
 static int64_t now_ms(const struct group *group) {
@@ -177,10 +175,14 @@ static void forward_done(struct rpc_request *request, enum err err, const struct
     struct forward *forward = CONTAINER_OF(request, struct forward, request);
     struct group *group = forward->group;
     struct group_proposal *proposal = forward->proposal;
-    (void)body;
-    (void)size;
     unlink_forward(forward);
     free(forward);
+    if (err == ERR_OK && proposal->outcome != NULL &&
+        codec_decode_result(body, size, proposal->outcome) != ERR_OK) {
+        struct err_text odd = {"the leader's answer cannot be read"};
+        group_queue_answer(group, proposal, ERR_VERSION, &odd);
+        return;
+    }
     if (err == ERR_NO_LEADER) { /* surely not appended */
         group->leader_refused = true;
         group_hold(group, proposal);
@@ -197,8 +199,8 @@ static bool forward(struct group *group, struct rpc_connection *leader,
     forward->group = group;
     forward->proposal = proposal;
     forward->request.done = forward_done;
-    if (rpc_request(leader, &forward->request, PB__RPC_METHOD__RPC_METHOD_PROPOSE, proposal->data,
-                    proposal->size, LIMIT_FORWARD_MS) != ERR_OK) {
+    if (rpc_request(leader, &forward->request, RPC_METHOD_PROPOSE, proposal->data, proposal->size,
+                    LIMIT_FORWARD_MS) != ERR_OK) {
         free(forward);
         return false;
     }
@@ -229,7 +231,12 @@ static void forward_held(struct group *group, struct rpc_connection *leader) {
 static void passed_done(struct group_proposal *proposal, enum err err,
                         const struct err_text *text) {
     struct passed *passed = CONTAINER_OF(proposal, struct passed, proposal);
-    rpc_answer(passed->group->config.rpc, passed->ticket, err, text, NULL, 0);
+    struct buf out;
+    buf_init(&out, LIMIT_RPC_FRAME_BYTES);
+    codec_encode_result(&passed->outcome, &out);
+    rpc_answer(passed->group->rpc, passed->ticket, err, text, out.data, out.count);
+    buf_clear(&out);
+    catalog_result_clear(&passed->outcome);
     free(passed);
 }
 
@@ -238,7 +245,7 @@ static void on_propose(void *context, struct rpc_connection *from, struct rpc_ti
     struct group *group = context;
     (void)from;
     if (!group_leads(group)) {
-        rpc_answer(group->config.rpc, ticket, ERR_NO_LEADER, &no_leader, NULL, 0);
+        rpc_answer(group->rpc, ticket, ERR_NO_LEADER, &no_leader, NULL, 0);
         return;
     }
     struct passed *passed = mem_calloc(1, sizeof *passed);
@@ -246,6 +253,7 @@ static void on_propose(void *context, struct rpc_connection *from, struct rpc_ti
     passed->ticket = ticket;
     passed->proposal.data = mem_memdup(body, size);
     passed->proposal.size = size;
+    passed->proposal.outcome = &passed->outcome;
     passed->proposal.done = passed_done;
     group_propose(group, &passed->proposal);
     passed->proposal.hold_until_ms = 0; /* the server that sent it holds it */
@@ -305,11 +313,9 @@ static void finish_round(struct read_round *round, enum err err, uint64_t index)
     struct group *group = round->group;
     struct group_read *list = round->list;
     if (round->remote) {
-        uint8_t body[READ_INDEX_BYTES_MAX];
-        Pb__RpcReadIndex message = PB__RPC_READ_INDEX__INIT;
-        message.index = index;
-        size_t size = err == ERR_OK ? pb__rpc_read_index__pack(&message, body) : 0;
-        rpc_answer(group->config.rpc, round->asked_by, err, &no_leader, body, size);
+        uint8_t body[GROUP_READ_BYTES_MAX];
+        size_t size = err == ERR_OK ? group_wire_pack_read(round->consistent, index, body) : 0;
+        rpc_answer(group->rpc, round->asked_by, err, &no_leader, body, size);
     } else if (err == ERR_OK) {
         wait_applied(group, list, index);
     } else {
@@ -350,23 +356,19 @@ static void index_arrived(struct rpc_request *request, enum err err, const struc
     struct read_round *round = CONTAINER_OF(request, struct read_round, request);
     (void)text;
     uint64_t index = 0;
-    if (err == ERR_OK) {
-        Pb__RpcReadIndex *message = pb__rpc_read_index__unpack(NULL, size, body);
-        index = message != NULL ? message->index : 0;
-        pb__rpc_read_index__free_unpacked(message, NULL);
+    bool consistent;
+    if (err == ERR_OK && !group_wire_unpack_read(body, size, &consistent, &index)) {
+        err = ERR_CORRUPT;
     }
-    err = err == ERR_OK && index == 0 ? ERR_CORRUPT : err;
     round->group->leader_refused = err != ERR_OK;
     finish_round(round, err, index);
 }
 
 static bool ask_leader(struct rpc_connection *leader, struct read_round *round) {
-    uint8_t body[READ_INDEX_BYTES_MAX];
-    Pb__RpcReadIndex message = PB__RPC_READ_INDEX__INIT;
-    message.consistent = round->consistent;
-    size_t size = pb__rpc_read_index__pack(&message, body);
+    uint8_t body[GROUP_READ_BYTES_MAX];
+    size_t size = group_wire_pack_read(round->consistent, 0, body);
     round->request.done = index_arrived;
-    return rpc_request(leader, &round->request, PB__RPC_METHOD__RPC_METHOD_READ_INDEX, body, size,
+    return rpc_request(leader, &round->request, RPC_METHOD_READ_INDEX, body, size,
                        LIMIT_FORWARD_MS) == ERR_OK;
 }
 
@@ -398,11 +400,10 @@ static void on_read_index(void *context, struct rpc_connection *from, struct rpc
                           const uint8_t *body, size_t size) {
     struct group *group = context;
     (void)from;
-    Pb__RpcReadIndex *message = pb__rpc_read_index__unpack(NULL, size, body);
-    bool consistent = message == NULL || message->consistent;
-    pb__rpc_read_index__free_unpacked(message, NULL);
-    if (!group_leads(group)) {
-        rpc_answer(group->config.rpc, ticket, ERR_NO_LEADER, &no_leader, NULL, 0);
+    bool consistent;
+    uint64_t index;
+    if (!group_leads(group) || !group_wire_unpack_read(body, size, &consistent, &index)) {
+        rpc_answer(group->rpc, ticket, ERR_NO_LEADER, &no_leader, NULL, 0);
         return;
     }
     struct read_round *round = add_round(group, consistent, NULL);
@@ -437,8 +438,8 @@ void group_forward_init(struct group *group) {
 void group_forward_serve(struct group *group) {
     static const struct rpc_service propose = {.request = on_propose};
     static const struct rpc_service read_index = {.request = on_read_index};
-    rpc_serve(group->config.rpc, PB__RPC_METHOD__RPC_METHOD_PROPOSE, &propose, group);
-    rpc_serve(group->config.rpc, PB__RPC_METHOD__RPC_METHOD_READ_INDEX, &read_index, group);
+    rpc_serve(group->rpc, RPC_METHOD_PROPOSE, &propose, group);
+    rpc_serve(group->rpc, RPC_METHOD_READ_INDEX, &read_index, group);
 }
 
 static void splice(struct group_proposal ***last, size_t *count, struct group_proposal *list) {

@@ -1,5 +1,5 @@
-/* A snapshot that the leader sends: its pieces into a file, then the file into the catalog. One step
- * at a time, each on the reading thread, asked for by the core. */
+/* A snapshot that the leader sends: its pieces into a file, then the file into the catalog. One
+ * step at a time, each on the reading thread, asked for by the core. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,9 +130,9 @@ static void commit_back(struct storage_job *job) {
     group->snapshot_bytes = install->bytes;
     log_write(group->config.log, LOG_INFO, MODULE, "installed a snapshot: index=%llu bytes=%llu",
               (unsigned long long)install->info.index, (unsigned long long)install->bytes);
-    struct raft_event event = {.kind = RAFT_EVENT_SNAPSHOT_INSTALLED,
-                               .snapshot_installed = {.index = install->info.index,
-                                                      .term = install->info.term}};
+    struct raft_event event = {
+        .kind = RAFT_EVENT_SNAPSHOT_INSTALLED,
+        .snapshot_installed = {.index = install->info.index, .term = install->info.term}};
     group_step(group, &event);
     group->config.published(group->config.context);
     group_reads_applied(group);

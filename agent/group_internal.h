@@ -43,9 +43,9 @@ struct peer {
     struct rpc_client *client;
     struct outgoing *outgoing, **outgoing_last;
     uint32_t outgoing_count;
-    struct feed *feed; /* one is being read for, before all that wait; NULL: none */
+    struct feed *feed;      /* one is being read for, before all that wait; NULL: none */
     int64_t alive_since_ms; /* 0: is not */
-    bool gone;         /* the pool knows it no longer: freed once its feed is back */
+    bool gone;              /* the pool knows it no longer: freed once its feed is back */
 };
 
 /* Snapshot pieces that arrive, and the last step of an install. */
@@ -69,6 +69,7 @@ struct group {
     struct group_config config;
     struct group_metrics metrics;
     struct raft *raft;
+    struct rpc *rpc;         /* NULL: not attached yet */
     struct storage *storage; /* NULL: in memory */
     struct raft_id self;
     struct rand rand;
@@ -117,15 +118,15 @@ struct group {
     size_t held_count;
     struct forward *forwards; /* with the leader */
     size_t forward_count;
-    struct group_read *reads[2], **reads_last[2];     /* of this turn: default, consistent */
-    struct read_round *rounds;                        /* asked for, by ticket */
-    struct group_read *reads_applying;                /* have an index, wait until it is applied */
+    struct group_read *reads[2], **reads_last[2]; /* of this turn: default, consistent */
+    struct read_round *rounds;                    /* asked for, by ticket */
+    struct group_read *reads_applying;            /* have an index, wait until it is applied */
     uint64_t next_ticket;
     struct loop_timer hold_timer;
     bool holding;        /* the timer is started */
     bool leader_refused; /* until the timer's next tick */
 
-    struct loop_timer members_timer; /* group_members.c */
+    struct loop_timer members_timer;                      /* group_members.c */
     struct group_peer_status members[LIMIT_RAFT_SERVERS]; /* under status_mutex */
     uint32_t member_count;
     int64_t leave_until_ms; /* 0: stays */
@@ -133,9 +134,9 @@ struct group {
     void *left_context;
 
     _Atomic bool has_leader, had_leader, leads;
-    _Atomic int64_t lease_at_ms;     /* reads of this server's view are current until then */
-    _Atomic int64_t contact_at_ms;   /* when the leader was last heard; INT64_MAX: leads */
-    pthread_mutex_t status_mutex;    /* a struct of numbers for people, copied whole */
+    _Atomic int64_t lease_at_ms;   /* reads of this server's view are current until then */
+    _Atomic int64_t contact_at_ms; /* when the leader was last heard; INT64_MAX: leads */
+    pthread_mutex_t status_mutex;  /* a struct of numbers for people, copied whole */
     struct group_status status;
 };
 
@@ -227,6 +228,13 @@ void group_take_reads(struct group *group, const struct raft_output *output);
 /* Entries were applied and published. */
 void group_reads_applied(struct group *group);
 void group_forward_clear(struct group *group, const struct err_text *text);
+
+/* ---- group_wire.c ---- */
+
+#define GROUP_READ_BYTES_MAX 32
+size_t group_wire_pack_read(bool consistent, uint64_t index, uint8_t out[GROUP_READ_BYTES_MAX]);
+bool group_wire_unpack_read(const uint8_t *data, size_t size, bool *ret_consistent,
+                            uint64_t *ret_index);
 
 /* ---- group_members.c: who belongs to the group ---- */
 

@@ -1,10 +1,10 @@
-/* Who belongs to the group. On the leader: servers that the pool shows alive come in as learners and
- * vote once they hold the log and have been healthy for a while; those that left go; those that
+/* Who belongs to the group. On the leader: servers that the pool shows alive come in as learners
+ * and vote once they hold the log and have been healthy for a while; those that left go; those that
  * failed go if the group stays large enough without them. One change at a time (Ongaro 4.1), tried
  * again until it is so.
  *
- * A failed server is removed only while three voters or `min_quorum` remain, whichever is more: with
- * fewer, a server that comes back is worth more than a smaller majority. */
+ * A failed server is removed only while three voters or `min_quorum` remain, whichever is more:
+ * with fewer, a server that comes back is worth more than a smaller majority. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,10 +12,10 @@
 #include "base/assert.h"
 #include "base/container.h"
 
-#define TICK_MS 100       /* while the leader has changes to make */
-#define REST_MS 1000      /* for people who look */
-#define SAFE_VOTERS 3     /* failures do not shrink the group below */
-#define LEAVE_MS 3000     /* a graceful end waits for its removal so long */
+#define TICK_MS 100   /* while the leader has changes to make */
+#define REST_MS 1000  /* for people who look */
+#define SAFE_VOTERS 3 /* failures do not shrink the group below */
+#define LEAVE_MS 3000 /* a graceful end waits for its removal so long */
 
 /* ---- what is so ---- */
 
@@ -92,7 +92,8 @@ static bool may_remove(const struct group *group, const struct raft_server *serv
         !group->config.cleanup_dead_servers) {
         return false;
     }
-    uint32_t least = group->config.min_quorum > SAFE_VOTERS ? group->config.min_quorum : SAFE_VOTERS;
+    uint32_t least =
+        group->config.min_quorum > SAFE_VOTERS ? group->config.min_quorum : SAFE_VOTERS;
     return !server->voter || count_voters(group, &server->id).all >= least;
 }
 

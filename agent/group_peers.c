@@ -6,7 +6,6 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "proto/rpc.pb-c.h"
 
 /* ---- outgoing ---- */
 
@@ -38,7 +37,7 @@ static bool needs_disk(const struct group *group, const struct raft_message *mes
     }
     return message->kind == RAFT_MESSAGE_APPEND && message->append.count > 0 &&
            !log_tail_holds(&group->tail, message->append.prev_index + 1, message->append.count,
-                       message->append.entry_term);
+                           message->append.entry_term);
 }
 
 /* Head and payloads, from the tail. */
@@ -47,7 +46,8 @@ static void encode(const struct group *group, const struct raft_message *message
     struct raft_entry_head *heads = count > 0 ? mem_alloc(count * sizeof *heads) : NULL;
     const struct store_entry **entries = count > 0 ? mem_alloc(count * sizeof *entries) : NULL;
     for (uint32_t i = 0; i < count; i++) {
-        ASSERT(log_tail_find(&group->tail, message->append.prev_index + 1 + i, &entries[i]) != NULL);
+        ASSERT(log_tail_find(&group->tail, message->append.prev_index + 1 + i, &entries[i]) !=
+               NULL);
         heads[i] = (struct raft_entry_head){.kind = (enum raft_entry_kind)entries[i]->kind,
                                             .size = entries[i]->size};
     }
@@ -63,8 +63,7 @@ static void send_first(struct peer *peer, struct rpc_connection *connection) {
     struct buf out;
     buf_init(&out, LIMIT_RPC_FRAME_BYTES);
     encode(peer->group, &peer->outgoing->message, &out);
-    if (out.failed || rpc_send(connection, PB__RPC_METHOD__RPC_METHOD_RAFT, out.data, out.count) !=
-                          ERR_OK) {
+    if (out.failed || rpc_send(connection, RPC_METHOD_RAFT, out.data, out.count) != ERR_OK) {
         peer->group->messages_dropped++; /* as if the net had lost it */
     }
     buf_clear(&out);
@@ -201,8 +200,7 @@ static void on_message(void *context, struct rpc_connection *from, const uint8_t
 
 void group_peers_serve(struct group *group) {
     static const struct rpc_service raft = {.message = on_message};
-    rpc_set_server(group->config.rpc, &group->self.node, &group->self.disk);
-    rpc_serve(group->config.rpc, PB__RPC_METHOD__RPC_METHOD_RAFT, &raft, group);
+    rpc_serve(group->rpc, RPC_METHOD_RAFT, &raft, group);
     group_forward_serve(group);
 }
 
@@ -250,8 +248,8 @@ static void update(struct peer *peer, const struct group_server *server) {
         peer->client = NULL;
         drop_outgoing(peer);
     } else if (peer->client == NULL) {
-        peer->client = rpc_client_create(peer->group->config.rpc, &server->addr, &server->id.node,
-                                         &events, peer);
+        peer->client =
+            rpc_client_create(peer->group->rpc, &server->addr, &server->id.node, &events, peer);
     } else {
         rpc_client_set_addr(peer->client, &server->addr);
         if (back) {

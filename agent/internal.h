@@ -55,6 +55,7 @@ struct agent {
     struct local *local;
     struct group *group;
     struct pools *pools;
+    struct servers *servers; /* NULL on a client */
     struct clocks *clocks;
     struct sync *sync;
     struct files *files; /* NULL in -dev */

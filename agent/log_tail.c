@@ -62,7 +62,7 @@ void log_tail_push(struct log_tail *tail, struct batch *batch) {
 }
 
 struct batch *log_tail_find(const struct log_tail *tail, uint64_t index,
-                        const struct store_entry **ret_entry) {
+                            const struct store_entry **ret_entry) {
     uint32_t low = 0, high = tail->count;
     while (low < high) { /* the last batch that does not begin behind the index */
         uint32_t middle = low + (high - low) / 2;

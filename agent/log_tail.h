@@ -27,10 +27,10 @@ struct batch {
     uint32_t applied;
     uint32_t cuts; /* as in raft_append */
     uint8_t *block;
-    size_t bytes;                         /* of payloads */
-    struct group_proposal *proposals;     /* of entries from `applied` on, in order */
-    uint64_t appended_at_ns, sent_at_ns;  /* sent: to the log thread, for the last time */
-    bool writing;                         /* the log thread has it */
+    size_t bytes;                        /* of payloads */
+    struct group_proposal *proposals;    /* of entries from `applied` on, in order */
+    uint64_t appended_at_ns, sent_at_ns; /* sent: to the log thread, for the last time */
+    bool writing;                        /* the log thread has it */
     bool persisted;
     bool refused; /* the disk was full: write it again */
     bool dropped; /* no longer in the tail */
@@ -50,7 +50,7 @@ void log_tail_push(struct log_tail *tail, struct batch *batch);
 struct batch *log_tail_get(const struct log_tail *tail, uint32_t i);
 /* The batch that holds the index, NULL if none does; *ret_entry is its entry. */
 struct batch *log_tail_find(const struct log_tail *tail, uint64_t index,
-                        const struct store_entry **ret_entry);
+                            const struct store_entry **ret_entry);
 /* The entries first .. first + count - 1, all of `term`, are here. */
 bool log_tail_holds(const struct log_tail *tail, uint64_t first, uint32_t count, uint64_t term);
 /* Cuts off everything from the index on. Proposals of what went are chained behind *ret_lost, which

@@ -329,6 +329,10 @@ bool pools_create(struct agent *agent, struct err_text *text) {
     return true;
 }
 
+const struct keyring *pools_keyring(const struct agent *agent) {
+    return agent->pools->lan.ring;
+}
+
 void pools_start(struct agent *agent) {
     struct pools *pools = agent->pools;
     join_retry_start(&pools->lan);

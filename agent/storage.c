@@ -27,7 +27,7 @@ struct storage {
     struct store_snapshot_thread *snapshot_thread;
     struct store_work_thread *work_thread;
     struct loop *loop;
-    struct uuid cluster;                    /* if hard_state is set */
+    struct uuid cluster;                   /* if hard_state is set */
     struct store_snapshot_reader *sending; /* the reading thread's: the last one asked for */
     char raft_dir[PATH_BYTES];
 };

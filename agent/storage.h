@@ -61,8 +61,8 @@ uint64_t storage_log_bytes(const struct storage *storage);
 
 /* ---- the reading thread ---- */
 
-/* Something to do away from the core, which may take as long as a disk does. Jobs are done in order;
- * embedded in what they belong to. */
+/* Something to do away from the core, which may take as long as a disk does. Jobs are done in
+ * order; embedded in what they belong to. */
 struct storage_job {
     struct store_work work; /* first */
     struct loop_task task;

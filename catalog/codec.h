@@ -56,6 +56,11 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
 enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *arena,
                               struct catalog_command *ret_command);
 
+/* What a command answered, from server to server. */
+void codec_encode_result(const struct catalog_result *result, struct buf *out);
+/* ERR_CORRUPT, ERR_VERSION: *ret_result is as before; else the caller clears it. */
+enum err codec_decode_result(const uint8_t *data, size_t size, struct catalog_result *ret_result);
+
 /* Snapshot records: one at a time, without framing. */
 enum codec_record_kind {
     RECORD_INDEXES,

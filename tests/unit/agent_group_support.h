@@ -113,6 +113,10 @@ static void nothing_published(void *context) {
     (void)context;
 }
 
+static void nothing_joined(void *context) {
+    (void)context;
+}
+
 static void nothing_changed(void *context, bool yes) {
     (void)context;
     (void)yes;
@@ -160,7 +164,6 @@ static void server_start(struct server *server) {
                                   .log = world->log,
                                   .epoch = server->epoch,
                                   .catalog = server->catalog,
-                                  .rpc = server->rpc,
                                   .datacenter = "dc1",
                                   .data_dir = server->dir,
                                   .node = server->node,
@@ -168,6 +171,7 @@ static void server_start(struct server *server) {
                                   .published = nothing_published,
                                   .leader_changed = nothing_changed,
                                   .leader_known = nothing_changed,
+                                  .joined = nothing_joined,
                                   .cleanup_dead_servers = true,
                                   .name = server->name,
                                   .addr = &server->addr};
@@ -175,6 +179,7 @@ static void server_start(struct server *server) {
     if (server->group == NULL) {
         fail_msg("%s: %s", server->name, text.s);
     }
+    group_attach(server->group, server->rpc);
     server->id = *group_self(server->group);
     if (rpc_listen(server->rpc, &server->addr, &text) != ERR_OK) {
         fail_msg("%s", text.s);
@@ -234,8 +239,7 @@ static void world_clear(struct world *world) {
 static void world_bootstrap(struct world *world, unsigned count) {
     struct raft_configuration configuration = {.count = count};
     for (unsigned i = 0; i < count; i++) {
-        configuration.servers[i] =
-            (struct raft_server){.id = world->servers[i].id, .voter = true};
+        configuration.servers[i] = (struct raft_server){.id = world->servers[i].id, .voter = true};
     }
     for (unsigned i = 0; i < count; i++) {
         struct err_text text;

@@ -1,5 +1,5 @@
-/* A group of several servers: writes and reads at any of them, the loss of the leader, peers that lag
- * behind the tail and behind the log, servers that come and go. */
+/* A group of several servers: writes and reads at any of them, the loss of the leader, peers that
+ * lag behind the tail and behind the log, servers that come and go. */
 #include "tests/unit/agent_group_support.h"
 
 static void start_all(struct world *world, unsigned count) {
@@ -37,7 +37,7 @@ static void test_write_at_leader(void **state) {
     struct server *leader = world_leader(&world);
     assert_int_equal(write_node(leader, "a", 0), ERR_OK);
     assert_true(has_node(leader, "a")); /* who is answered can read it */
-    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"a"));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "a"));
     world_clear(&world);
 }
 
@@ -85,7 +85,7 @@ static void test_leader_lost(void **state) {
     assert_true(has_node(other, "before") && has_node(other, "after"));
     server_start(lost);
     world_tell(&world);
-    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"after"));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "after"));
     world_clear(&world);
 }
 
@@ -117,7 +117,7 @@ static void test_fed_from_disk(void **state) {
     }
     server_start(away);
     world_tell(&world);
-    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"n23"));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "n23"));
     assert_true(has_node(away, "n0"));
     world_clear(&world);
 }
@@ -145,13 +145,13 @@ static void test_snapshot_sent(void **state) {
     assert_int_equal(write_node(leader, "last", 0), ERR_OK);
     server_start(away);
     world_tell(&world);
-    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"last"));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "last"));
     assert_true(has_node(away, "n0") && has_node(away, "n9"));
     /* It is on its disk, too. */
     server_stop(away);
     server_start(away);
     world_tell(&world);
-    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"n9"));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "n9"));
     world_clear(&world);
 }
 
@@ -187,7 +187,7 @@ static void test_servers_join(void **state) {
     server_start(&world.servers[2]);
     world_tell(&world);
     assert_true(world_wait(&world, are_voters, &three));
-    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"a"));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "a"));
     server_stop(world_leader(&world));
     world_tell(&world);
     assert_true(world_wait(&world, has_leader, NULL));
@@ -208,7 +208,7 @@ static void test_disk_lost(void **state) {
     server_start(wiped);
     assert_false(raft_id_equal(&before, &wiped->id));
     world_tell(&world);
-    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t)"a"));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "a"));
     assert_true(world_wait(&world, are_voters, &three));
     world_clear(&world);
 }
@@ -241,11 +241,11 @@ static void test_leader_leaves(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_write_at_leader),  cmocka_unit_test(test_write_at_follower),
+        cmocka_unit_test(test_write_at_leader),     cmocka_unit_test(test_write_at_follower),
         cmocka_unit_test(test_refused_at_follower), cmocka_unit_test(test_leader_lost),
-        cmocka_unit_test(test_minority_refuses), cmocka_unit_test(test_fed_from_disk),
-        cmocka_unit_test(test_snapshot_sent),    cmocka_unit_test(test_servers_join),
-        cmocka_unit_test(test_disk_lost),        cmocka_unit_test(test_leader_leaves),
+        cmocka_unit_test(test_minority_refuses),    cmocka_unit_test(test_fed_from_disk),
+        cmocka_unit_test(test_snapshot_sent),       cmocka_unit_test(test_servers_join),
+        cmocka_unit_test(test_disk_lost),           cmocka_unit_test(test_leader_leaves),
     };
     cmocka_set_test_filter(getenv("CAIRN_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
