@@ -354,6 +354,7 @@ enum err group_join_cluster(struct group *group, const struct uuid *cluster,
         err = storage_join(group->storage, cluster, group->config.catalog, text);
         if (err == ERR_OK && group->rpc != NULL) {
             rpc_set_cluster(group->rpc, cluster);
+            group_peers_reconnect(group);
         }
         if (err == ERR_OK) {
             group->config.joined(group->config.context);

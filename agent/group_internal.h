@@ -196,6 +196,8 @@ void group_compact_done(void *context, enum err result, const char *message);
 /* Takes the other servers' messages and requests. */
 void group_peers_serve(struct group *group);
 void group_send(struct group *group, const struct raft_output *output);
+/* Greets all anew: what the greeting tells has changed. */
+void group_peers_reconnect(struct group *group);
 struct peer *group_find_peer(const struct group *group, const struct raft_id *id);
 /* NULL: unknown, or not connected. */
 struct rpc_connection *group_connection(const struct group *group, const struct raft_id *id);

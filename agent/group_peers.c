@@ -184,7 +184,10 @@ static void on_message(void *context, struct rpc_connection *from, const uint8_t
     struct raft_id sender = {.node = identity->node, .disk = identity->disk};
     bool ours = raft_id_equal(&decoded.message.from, &sender) &&
                 raft_id_equal(&decoded.message.to, &group->self);
-    if (ours && !uuid_is_zero(&identity->cluster) &&
+    if (uuid_is_zero(&identity->cluster) && !group_has_cluster(group)) {
+        ours = false; /* it greeted before it was in a group itself, and will greet again */
+    }
+    if (ours && !group_has_cluster(group) &&
         group_join_cluster(group, &identity->cluster, &text) != ERR_OK) {
         log_write(group->config.log, LOG_ERROR, MODULE, "cannot join the group: error=\"%s\"",
                   text.s);
@@ -234,8 +237,23 @@ struct rpc_connection *group_connection(const struct group *group, const struct 
     return peer != NULL ? connection_of(peer) : NULL;
 }
 
+static const struct rpc_events client_events = {.closed = on_closed};
+
+static void connect_to(struct peer *peer) {
+    peer->client = rpc_client_create(peer->group->rpc, &peer->server.addr, &peer->server.id.node,
+                                     &client_events, peer);
+}
+
+void group_peers_reconnect(struct group *group) {
+    for (uint32_t i = 0; i < group->peer_count; i++) {
+        if (group->peers[i]->client != NULL) {
+            rpc_client_destroy(group->peers[i]->client);
+            connect_to(group->peers[i]);
+        }
+    }
+}
+
 static void update(struct peer *peer, const struct group_server *server) {
-    static const struct rpc_events events = {.closed = on_closed};
     bool back = peer->server.state != GROUP_SERVER_ALIVE && server->state == GROUP_SERVER_ALIVE;
     peer->server = *server;
     if (server->state != GROUP_SERVER_ALIVE) {
@@ -248,8 +266,7 @@ static void update(struct peer *peer, const struct group_server *server) {
         peer->client = NULL;
         drop_outgoing(peer);
     } else if (peer->client == NULL) {
-        peer->client =
-            rpc_client_create(peer->group->rpc, &server->addr, &server->id.node, &events, peer);
+        connect_to(peer);
     } else {
         rpc_client_set_addr(peer->client, &server->addr);
         if (back) {
