@@ -110,7 +110,10 @@ void client_request(struct world *world, const struct event *event) {
     switch (op->kind) {
     case OP_WRITE:
         disk_use(server->disk);
-        if (server->output.role != RAFT_LEADER || server->waiting_count == 64 ||
+        if (!store_log_has_space(server->log) && !server->disk_busy) {
+            storage_work(server); /* the thread tries now and then to make the spare segments */
+        }
+        if (!server->up || server->output.role != RAFT_LEADER || server->waiting_count == 64 ||
             !store_log_has_space(server->log)) {
             client_answer(server, event->a, ERR_NO_LEADER, 0, 0);
             return;
