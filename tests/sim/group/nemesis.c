@@ -257,14 +257,10 @@ static void change(struct world *world) {
         .change = {.kind = world_one_in(world, 2) ? RAFT_CHANGE_REMOVE : RAFT_CHANGE_ADD_LEARNER,
                    .id = server->id}};
     world->changes++;
-    server_step(leader, &event);
-    /* Somebody does not wait: the core has to. */
-    if (world_one_in(world, 2)) {
+    /* Somebody does not wait for the first: the core has to. */
+    if (server_step(leader, &event) && world_one_in(world, 2)) {
         event.change.id = any(world)->id;
-        bool few = MUTANT(two_changes_at_once) || MUTANT(change_before_own_commit);
-        if (few || raft_get_configuration(leader->raft)->count > 3) {
-            server_step(leader, &event);
-        }
+        server_step(leader, &event);
     }
 }
 
@@ -277,6 +273,10 @@ static void transfer(struct world *world) {
                                .transfer = {.any = world_one_in(world, 2), .to = any(world)->id}};
     world->transfers++;
     server_step(leader, &event);
+    /* The old leader does not hear what becomes of it. */
+    for (uint32_t i = 0; i < world->server_count && world_one_in(world, 2); i++) {
+        world->links[i][leader->at].cut = true;
+    }
 }
 
 static void crash_all(struct world *world) {
