@@ -43,7 +43,7 @@ static void become_leader(struct raft *raft, uint64_t now_ms, struct raft_output
 }
 
 bool raft_may_campaign(const struct raft *raft) {
-    return raft_is_voter(raft) && !raft->disk_failed && raft->may_lead &&
+    return raft_is_electable(raft) && !raft->disk_failed && raft->may_lead &&
            !raft->hard_state_pending && raft->persisted == raft->log.last &&
            !raft->receiving.installing && (!raft->repairing || MUTANT(repair_ignored));
 }
@@ -135,7 +135,9 @@ void raft_enter_term(struct raft *raft, uint64_t now_ms, uint64_t term,
 static void pre_vote(struct raft *raft) {
     clear_votes(raft);
     raft->pre_voting = true;
-    raft->peers[raft->self_at].granted = true;
+    if (raft_is_voter(raft)) {
+        raft->peers[raft->self_at].granted = true;
+    }
     raft_request_votes(raft, true);
 }
 
