@@ -142,6 +142,33 @@ bool raft_is_voter(const struct raft *raft) {
     return raft->self_at < configuration->count && configuration->servers[raft->self_at].voter;
 }
 
+bool raft_is_electable(const struct raft *raft) {
+    uint32_t count = raft->configuration_count;
+    if (raft_is_voter(raft) || count < 2 || raft_configuration_index(raft) <= raft->commit) {
+        return raft_is_voter(raft);
+    }
+    const struct raft_configuration *before = &raft->configurations[count - 2].configuration;
+    for (uint32_t i = 0; i < before->count; i++) {
+        if (before->servers[i].voter && raft_id_equal(&before->servers[i].id, &raft->self)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool raft_was_always_alone(const struct raft *raft) {
+    for (uint32_t i = 0; i < raft->configuration_count; i++) {
+        const struct raft_configuration *configuration = &raft->configurations[i].configuration;
+        for (uint32_t k = 0; k < configuration->count; k++) {
+            if (configuration->servers[k].voter &&
+                !raft_id_equal(&configuration->servers[k].id, &raft->self)) {
+                return false;
+            }
+        }
+    }
+    return raft_is_sole_voter(raft);
+}
+
 bool raft_is_sole_voter(const struct raft *raft) {
     return raft_is_voter(raft) && raft_configuration_voters(raft_configuration(raft)) == 1;
 }

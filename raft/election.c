@@ -43,7 +43,7 @@ static void become_leader(struct raft *raft, uint64_t now_ms, struct raft_output
 }
 
 bool raft_may_campaign(const struct raft *raft) {
-    return raft_is_voter(raft) && !raft->disk_failed && raft->may_lead &&
+    return raft_is_electable(raft) && !raft->disk_failed && raft->may_lead &&
            !raft->hard_state_pending && raft->persisted == raft->log.last &&
            !raft->receiving.installing && (!raft->repairing || MUTANT(repair_ignored));
 }
@@ -74,7 +74,12 @@ void raft_campaign(struct raft *raft, uint64_t now_ms, bool transfer, struct raf
 /* A sole voter needs nobody's answer, so it waits for no timeout (3.4 is about split votes). It
  * waits for its own disk: a leader that cannot write is of no use. */
 void raft_campaign_if_alone(struct raft *raft, uint64_t now_ms, struct raft_output *output) {
-    if (raft->role == RAFT_FOLLOWER && raft_is_sole_voter(raft) && raft_may_campaign(raft)) {
+    /* Not while the voter before it, which has removed itself, may still lead. */
+    bool heard =
+        raft->leader_contacted && now_ms < raft->leader_contact_at_ms + raft->options.election_ms;
+    bool may_wait = heard || now_ms < raft->vote_allowed_at_ms;
+    if (raft->role == RAFT_FOLLOWER && raft_is_sole_voter(raft) && raft_may_campaign(raft) &&
+        (!may_wait || raft_was_always_alone(raft))) {
         raft_campaign(raft, now_ms, false, output);
     }
 }
@@ -130,7 +135,9 @@ void raft_enter_term(struct raft *raft, uint64_t now_ms, uint64_t term,
 static void pre_vote(struct raft *raft) {
     clear_votes(raft);
     raft->pre_voting = true;
-    raft->peers[raft->self_at].granted = true;
+    if (raft_is_voter(raft)) {
+        raft->peers[raft->self_at].granted = true;
+    }
     raft_request_votes(raft, true);
 }
 

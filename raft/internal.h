@@ -187,6 +187,11 @@ void raft_clear_configurations(struct raft *raft);
 struct raft_peer *raft_find_peer(struct raft *raft, const struct raft_id *id);
 bool raft_is_voter(const struct raft *raft);
 bool raft_is_sole_voter(const struct raft *raft);
+/* A voter; or one that is about to be none, and may be needed until that is committed: it alone may
+ * have the entry (4.2.2, end). */
+bool raft_is_electable(const struct raft *raft);
+/* No configuration that this server knows has another voter, so nobody else may hold a lease. */
+bool raft_was_always_alone(const struct raft *raft);
 void raft_clear_peer(struct raft_peer *peer);
 
 /* change.c */

@@ -374,7 +374,7 @@ static uint64_t deadline(const struct raft *raft) {
         bool alone = raft_configuration(raft)->count == 1 && raft_is_voter(raft);
         return alone ? at : earlier(at, raft->heartbeat_at_ms);
     }
-    bool waits = raft->leader_known || (raft_is_voter(raft) && !raft_is_sole_voter(raft));
+    bool waits = raft->leader_known || (raft_is_electable(raft) && !raft_was_always_alone(raft));
     return waits && !raft->disk_failed ? raft->election_at_ms : RAFT_NEVER;
 }
 

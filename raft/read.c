@@ -52,9 +52,6 @@ enum err raft_read(struct raft *raft, uint64_t ticket) {
     /* 6.4 step 3: a round that begins after the read came in. */
     raft->reads[raft->read_count++] = (struct raft_waiting_read){
         .ticket = ticket, .index = raft->commit, .round = raft->round + 1};
-    if (MUTANT(read_on_old_round)) {
-        raft->reads[raft->read_count - 1].round = raft->round;
-    }
     raft->round_due = true;
     return ERR_OK;
 }

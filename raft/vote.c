@@ -30,7 +30,7 @@ static bool is_up_to_date(const struct raft *raft, const struct raft_message *m)
 
 /* 4.2.3, 6.4.1: while a leader is there, and for as long as one may believe in its lease. */
 static bool is_loyal(const struct raft *raft, uint64_t now_ms, bool transfer) {
-    bool restarted = now_ms < raft->vote_allowed_at_ms && !raft_is_sole_voter(raft) &&
+    bool restarted = now_ms < raft->vote_allowed_at_ms && !raft_was_always_alone(raft) &&
                      !MUTANT(vote_right_after_restart);
     if (restarted) {
         return true; /* a lease that this server granted before it restarted may still run */

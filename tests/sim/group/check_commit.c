@@ -1,5 +1,6 @@
 /* What is committed is in the log of every later leader (3.6.3: Leader Completeness), is the same
- * for everybody, and was on the disks of a majority when the leader said so. */
+ * for everybody, and was on the disks of a majority when the leader said so. Configurations
+ * change one by one. */
 #include "tests/sim/group/group.h"
 
 void check_complete(struct server *server) {
@@ -45,6 +46,25 @@ static void check_durable(struct server *server, uint64_t index) {
     if (term != server->output.term) {
         world_fail(world, "%c commits entry %lu of term %lu by counting in term %lu",
                    server->letter, index, term, server->output.term);
+    }
+}
+
+void check_change(struct server *server, const struct raft_output *output,
+                  const struct raft_event *event) {
+    struct world *world = server->world;
+    if (output->append.received || output->append.kind != RAFT_ENTRY_CONFIGURATION ||
+        event->kind != RAFT_EVENT_CHANGE) {
+        return;
+    }
+    uint64_t index = output->append.first;
+    const struct raft_configuration_at *before = raft_get_configuration_at(server->raft, index - 1);
+    if (before == NULL || before->index > server->output.commit) {
+        world_fail(world, "%c changes the configuration at %lu before the last one is committed",
+                   server->letter, index);
+    }
+    if (raft_get_term(server->raft, server->output.commit) != output->term) {
+        world_fail(world, "%c changes the configuration at %lu with nothing of term %lu committed",
+                   server->letter, index, output->term);
     }
 }
 

@@ -76,13 +76,16 @@ static void consistent_read(struct server *server, uint64_t number) {
     struct raft_event event = {.kind = RAFT_EVENT_READ,
                                .read = {.ticket = ++server->world->tickets}};
     if (server->read_count == sizeof server->reads / sizeof server->reads[0] ||
-        server->output.role != RAFT_LEADER || !server->output.leader_ready) {
+        server->output.role != RAFT_LEADER) {
         client_answer(server, number, ERR_NO_LEADER, 0, 0);
         return;
     }
     server->reads[server->read_count++] =
         (struct waiting_read){.ticket = event.read.ticket, .op = number};
-    server_step(server, &event);
+    if (!server_step(server, &event)) { /* the core refuses: the term is too young */
+        server->read_count--;
+        client_answer(server, number, ERR_NO_LEADER, 0, 0);
+    }
 }
 
 /* The lease is judged now, by this server's own clock. */
@@ -110,7 +113,10 @@ void client_request(struct world *world, const struct event *event) {
     switch (op->kind) {
     case OP_WRITE:
         disk_use(server->disk);
-        if (server->output.role != RAFT_LEADER || server->waiting_count == 64 ||
+        if (!store_log_has_space(server->log) && !server->disk_busy) {
+            storage_work(server); /* the thread tries now and then to make the spare segments */
+        }
+        if (!server->up || server->output.role != RAFT_LEADER || server->waiting_count == 64 ||
             !store_log_has_space(server->log)) {
             client_answer(server, event->a, ERR_NO_LEADER, 0, 0);
             return;

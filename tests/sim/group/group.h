@@ -287,7 +287,8 @@ bool world_run(struct world *world, uint64_t seed, bool trace);
 bool server_start(struct server *server);
 void server_stop(struct server *server);
 uint64_t server_now_ms(const struct server *server);
-void server_step(struct server *server, const struct raft_event *event);
+/* False: the core refused it. */
+bool server_step(struct server *server, const struct raft_event *event);
 void server_fail_disk(struct server *server);
 void server_free_op(struct disk_op *op);
 void server_flush(struct server *server);
@@ -344,6 +345,9 @@ void check_vote(struct server *server, const struct raft_message *m); /* one vot
 void check_entry_held(struct server *server, uint64_t index);         /* log matching */
 void check_matching_clear(struct world *world);
 void check_complete(struct server *server); /* leader completeness */
+/* 4.1 and the fix of 2015; before output becomes the server's. */
+void check_change(struct server *server, const struct raft_output *output,
+                  const struct raft_event *event);
 void check_committed(struct server *server, uint64_t before);
 void check_applied(struct server *server, uint64_t index, uint64_t term, const struct held *held,
                    const struct command *command, bool changed); /* state-machine safety */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include <sim_commit.h>
 #include "tests/sim/group/group.h"
 
 struct options {
@@ -104,7 +105,7 @@ static int run_seeds(const struct options *options) {
     for (uint64_t seed = options->from; seed < options->from + options->count; seed++) {
         if (!world_run(world, seed, options->trace)) {
             /* All that is needed to see it again. */
-            printf("sim_group --seed %" PRIu64 "   at commit %s: %s\n", seed, CAIRN_COMMIT,
+            printf("sim_group --seed %" PRIu64 "   at commit %s: %s\n", seed, SIM_COMMIT,
                    world->message);
             fflush(stdout);
             failed = 1;

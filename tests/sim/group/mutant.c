@@ -29,7 +29,6 @@ const struct mutant mutants[] = {
     {"log_not_reset", "a snapshot replaces a log that does not fit", 0},
     {"read_before_ready", "no read before an entry of the term is committed (6.4)", 0},
     {"read_without_round", "a consistent read costs a round (6.4)", 0},
-    {"read_on_old_round", "a round that began after the read (6.4)", 0},
     {"read_before_apply", "a read waits for its index to be applied (6.4)", 0},
     {"lease_from_answer", "a lease counts from the sending of the round (6.4.1)", 0},
     {"lease_too_long", "a lease allows for clocks 10 % apart", 0},

@@ -144,14 +144,20 @@ static void repair_disks(struct world *world) {
 
 /* ---- lost data: never of more servers at once than the group can bear ---- */
 
-static bool may_damage(struct world *world, const struct server *server) {
-    uint32_t damaged = 0, voters = 0;
-    struct server *leader = members_leader(world);
-    if (leader == NULL || server->damaged) {
-        return false;
-    }
+static uint32_t count_damaged(const struct world *world) {
+    uint32_t damaged = 0;
     for (uint32_t i = 0; i < world->server_count; i++) {
         damaged += world->servers[i].damaged && !world->servers[i].learner;
+    }
+    return damaged;
+}
+
+/* All that shall be voters are, for certain. */
+static bool is_complete(struct world *world) {
+    uint32_t voters = 0;
+    struct server *leader = members_leader(world);
+    if (leader == NULL) {
+        return false;
     }
     struct raft_status status;
     raft_get_status(leader->raft, &status);
@@ -159,8 +165,11 @@ static bool may_damage(struct world *world, const struct server *server) {
     for (uint32_t i = 0; i < configuration->count; i++) {
         voters += configuration->servers[i].voter;
     }
-    return damaged < world->damage_max && voters == world->voter_count &&
-           status.configuration_index <= status.commit;
+    return voters == world->voter_count && status.configuration_index <= status.commit;
+}
+
+static bool may_damage(struct world *world, const struct server *server) {
+    return !server->damaged && count_damaged(world) < world->damage_max && is_complete(world);
 }
 
 static void wipe(struct world *world) {
@@ -249,7 +258,7 @@ static void rot(struct world *world) {
 
 static void change(struct world *world) {
     struct server *leader = members_leader(world), *server = any(world);
-    if (leader == NULL || world->voter_count < 3 || !may_damage(world, server)) {
+    if (leader == NULL || count_damaged(world) > 0 || !is_complete(world)) {
         return;
     }
     struct raft_event event = {
@@ -257,14 +266,10 @@ static void change(struct world *world) {
         .change = {.kind = world_one_in(world, 2) ? RAFT_CHANGE_REMOVE : RAFT_CHANGE_ADD_LEARNER,
                    .id = server->id}};
     world->changes++;
-    server_step(leader, &event);
-    /* Somebody does not wait: the core has to. */
-    if (world_one_in(world, 2)) {
+    /* Somebody does not wait for the first: the core has to. */
+    if (server_step(leader, &event) && world_one_in(world, 2)) {
         event.change.id = any(world)->id;
-        bool few = MUTANT(two_changes_at_once) || MUTANT(change_before_own_commit);
-        if (few || raft_get_configuration(leader->raft)->count > 3) {
-            server_step(leader, &event);
-        }
+        server_step(leader, &event);
     }
 }
 
@@ -277,6 +282,10 @@ static void transfer(struct world *world) {
                                .transfer = {.any = world_one_in(world, 2), .to = any(world)->id}};
     world->transfers++;
     server_step(leader, &event);
+    /* The old leader does not hear what becomes of it. */
+    for (uint32_t i = 0; i < world->server_count && world_one_in(world, 2); i++) {
+        world->links[i][leader->at].cut = true;
+    }
 }
 
 static void crash_all(struct world *world) {

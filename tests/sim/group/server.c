@@ -184,6 +184,17 @@ static void receive_piece(struct server *server, const struct raft_output *outpu
     }
 }
 
+/* Somebody wants a change from a leader that has committed nothing yet: it has to refuse (2015). */
+static void ask_too_early(struct server *server) {
+    struct world *world = server->world;
+    if (world->voter_count < 3 || world->calm || !world_one_in(world, 4)) {
+        return;
+    }
+    struct raft_event event = {.kind = RAFT_EVENT_CHANGE,
+                               .change = {.kind = RAFT_CHANGE_ADD_LEARNER, .id = server->id}};
+    world_post(world, 50, EVENT_REPORT, server)->report = event;
+}
+
 static void judge_role(struct server *server, const struct raft_output *output) {
     if (!output->role_changed) {
         return;
@@ -194,6 +205,7 @@ static void judge_role(struct server *server, const struct raft_output *output) 
         server->world->elections++;
         check_leader_elected(server);
         check_complete(server);
+        ask_too_early(server);
     } else {
         client_lost_leader(server);
     }
@@ -209,6 +221,7 @@ static void follow(struct server *server, const struct raft_event *event,
     }
     cut(server, output);
     if (output->append.count > 0) {
+        check_change(server, output, event);
         append(server, output, event, decoded);
     }
     bool was_ready = server->output.leader_ready;
@@ -245,7 +258,7 @@ static void follow(struct server *server, const struct raft_event *event,
     }
 }
 
-static void step(struct server *server, const struct raft_event *event,
+static bool step(struct server *server, const struct raft_event *event,
                  const struct raft_decoded *decoded) {
     struct raft_output output;
     enum err err = raft_step(server->raft, server_now_ms(server), event, &output);
@@ -256,17 +269,16 @@ static void step(struct server *server, const struct raft_event *event,
             world_fail(server->world, "%c: event %d: %s", server->letter, event->kind,
                        err_name(err));
         }
-        return;
+        return false;
     }
     follow(server, event, decoded, &output);
     check_disk_progress(server);
     server_arm_timer(server);
+    return true;
 }
 
-void server_step(struct server *server, const struct raft_event *event) {
-    if (server->up && !server->world->failed) {
-        step(server, event, NULL);
-    }
+bool server_step(struct server *server, const struct raft_event *event) {
+    return server->up && !server->world->failed && step(server, event, NULL);
 }
 
 /* The configurations among the entries have to be told to the core. */

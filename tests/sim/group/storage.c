@@ -258,8 +258,8 @@ static void note_durable(struct server *server, const struct disk_op *op) {
     }
 }
 
-/* All appends that wait go into one sync. False: no space, try again later. */
-static bool append_group(struct server *server) {
+/* All appends that wait go into one sync. What finds no space waits. */
+static void append_group(struct server *server) {
     struct disk_op *first = NULL, **end = &first;
     enum err err = ERR_OK;
     while (server->queue != NULL && server->queue->kind == DISK_APPEND) {
@@ -297,7 +297,6 @@ static bool append_group(struct server *server) {
     if (err != ERR_OK && !disk_has_crashed()) {
         server_fail_disk(server);
     }
-    return !full;
 }
 
 static enum err write_snapshot(struct server *server, const struct disk_op *op, const void *data,
@@ -423,12 +422,13 @@ static enum err work_one(struct server *server, const struct disk_op *op) {
 void storage_work(struct server *server) {
     disk_use(server->disk);
     server->disk_busy = false;
-    bool again = false;
-    if (server->queue == NULL || server->disk_failed) {
+    if (server->disk_failed) {
         return;
     }
-    if (server->queue->kind == DISK_APPEND) {
-        again = !append_group(server);
+    if (server->queue == NULL) {
+        /* only the spare segments, below */
+    } else if (server->queue->kind == DISK_APPEND) {
+        append_group(server); /* a full disk is asked again with the next work */
     } else {
         struct disk_op *op = take_op(server);
         uint32_t life = server->life;
@@ -455,7 +455,6 @@ void storage_work(struct server *server) {
         nemesis_crash(server, true);
     } else if (server->queue != NULL && !server->disk_busy && !server->disk_failed) {
         post_work(server);
-        (void)again; /* a full disk is asked again with the next work */
     }
 }
 
