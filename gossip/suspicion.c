@@ -14,8 +14,7 @@ uint32_t accuser_of(const struct uuid *id) {
 static bool add_accuser(struct activity *activity, uint32_t accuser, uint32_t most) {
     for (uint32_t i = 0; i < activity->accuser_count; i++) {
         uint32_t *known = &activity->accusers[i];
-        if ((*known & ~ACCUSER_CLOSED) == (accuser & ~ACCUSER_CLOSED) &&
-            !MUTANT(same_accuser_confirms)) {
+        if ((*known & ~ACCUSER_CLOSED) == (accuser & ~ACCUSER_CLOSED)) {
             bool news = (accuser & ACCUSER_CLOSED & ~*known) != 0;
             *known |= accuser & ACCUSER_CLOSED;
             return news;
