@@ -323,8 +323,9 @@ static void note_stall(struct gossip *gossip) {
     }
     probes_note_stall(gossip);
     awareness_change(gossip, 1);
-    if (slept >= gossip->config.probe_interval_ms) {
-        restart_suspicions(gossip);
+    bool long_sleep = slept >= gossip->config.probe_interval_ms;
+    shift_suspicions(gossip, slept, long_sleep);
+    if (long_sleep) {
         sync_soon(gossip);
     }
 }

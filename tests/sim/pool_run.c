@@ -222,7 +222,7 @@ static void mass_failure(struct pool_world *world) {
     }
     settle(world, 1);
     leave(world, leaver);
-    settle(world, 45); /* a push/pull tells of the leave whom no rumour reached */
+    settle(world, 52); /* a push/pull tells of the leave whom no rumour reached */
     check_pool_guard(world, died, world->count - 3);
     check_pool_counts(world);
     /* All come back: nobody stays frozen. */
