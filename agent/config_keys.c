@@ -24,7 +24,7 @@ const struct config_key config_keys[] = {
     USED("server", BOOL, server, "false", "runs a server; this version runs nothing else"),
     USED("bootstrap", BOOL, bootstrap, "false", "a blank server makes itself the leader"),
     USED("bootstrap_expect", INT, bootstrap_expect, "0",
-         "1 is bootstrap; more: so many servers with the same value begin a group together"),
+         "servers that begin a group together; 1 is bootstrap"),
     USED("datacenter", STR, datacenter, "dc1", "name of the datacenter, lower-cased"),
     USED("primary_datacenter", STR, primary_datacenter, "",
          "shown in /v1/agent/self; default: datacenter"),

@@ -261,9 +261,11 @@ void pool_members_refresh_counts(struct agent *agent) {
     struct gossip_coordinate lan_at, wan_at = {.height = 0};
     pool_get_counts(pools->lan.pool, &lan);
     gossip_get_coordinate(pool_gossip(pools->lan.pool), &lan_at);
+    pool_metrics_update(pools->lan.metrics, &lan);
     if (pools->wan.pool != NULL) {
         pool_get_counts(pools->wan.pool, &wan);
         gossip_get_coordinate(pool_gossip(pools->wan.pool), &wan_at);
+        pool_metrics_update(pools->wan.metrics, &wan);
     }
     pthread_mutex_lock(&pools->mutex);
     pools->lan_counts = lan;
@@ -280,6 +282,7 @@ void pools_get_stats(struct pools *pools, bool wan, struct backend_pool_stats *r
     *ret_stats = (struct backend_pool_stats){.alive = status->alive + status->suspect,
                                              .failed = status->dead,
                                              .left = status->left,
+                                             .clients = status->clients,
                                              .frozen = status->frozen,
                                              .health_score = status->awareness,
                                              .guard = status->guard_on,

@@ -261,6 +261,7 @@ static bool open_pool(struct agent *agent, struct member_pool *pool, bool wan,
                               &network, 1);
     pool->flaps = metrics_add(metrics, METRIC_COUNTER, "serf.member.flap",
                               "Suspicions that were wrong.", &network, 1);
+    pool->metrics = pool_metrics_create(metrics, wan);
     if (pool_keys_load(pool, text) != ERR_OK) {
         return false;
     }
@@ -401,6 +402,7 @@ static void close_pool(struct member_pool *pool) {
     }
     pool_destroy(pool->pool);
     pool->pool = NULL;
+    pool_metrics_destroy(pool->metrics);
     keyring_destroy(pool->ring);
 }
 

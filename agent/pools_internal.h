@@ -33,6 +33,7 @@ struct member_pool {
     struct join *retry, *rejoin;
     struct str_list known; /* addresses of the snapshot; in the agent's arena */
     struct metric *joins, *leaves, *fails, *flaps;
+    struct pool_metrics *metrics;
 };
 
 struct pools {
@@ -79,6 +80,12 @@ struct str_map pool_members_tags(const struct agent *agent, struct arena *arena)
 void pool_members_publish(struct member_pool *pool);
 void pool_members_tell_servers(struct agent *agent);
 void pool_members_refresh_counts(struct agent *agent);
+
+/* ---- pool_metrics.c ---- */
+
+struct pool_metrics *pool_metrics_create(struct metrics *metrics, bool wan);
+void pool_metrics_destroy(struct pool_metrics *metrics); /* NULL is allowed */
+void pool_metrics_update(struct pool_metrics *metrics, const struct pool_counts *counts);
 
 /* ---- pool_join.c ---- */
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/internal.h"
+#include "agent/pools.h"
 #include "base/container.h"
 #include "base/mem.h"
 
@@ -204,7 +205,10 @@ void telemetry_refresh(void *context) {
     metric_set(to->v[GAUGE_CHECKS_RUNNING], (double)checks.running);
     metric_set(to->v[GAUGE_CHECKS_WAITING], (double)checks.waiting);
     metric_set(to->v[GAUGE_CHECKS_RUNS], (double)checks.runs_done);
-    metric_set(to->v[GAUGE_SERVERS], 1);
+    struct backend_pool_stats lan;
+    pools_get_stats(agent->pools, false, &lan);
+    metric_set(to->v[GAUGE_CLIENTS], lan.clients);
+    metric_set(to->v[GAUGE_SERVERS], lan.alive - lan.clients);
     refresh_catalog(agent, to);
     refresh_process(to);
 }

@@ -108,7 +108,7 @@ struct backend_pool {
 
 /* Numbers of a pool. */
 struct backend_pool_stats {
-    uint32_t alive, failed, left, frozen, health_score;
+    uint32_t alive, clients, failed, left, frozen, health_score;
     bool guard;
     double vector[8], error, adjustment, height; /* coordinate */
 };

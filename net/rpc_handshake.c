@@ -1,4 +1,5 @@
 /* The first frames of a connection, from either side. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,12 +37,12 @@ uint8_t *rpc_handshake_refusal(struct rpc_connection *c, enum rpc_refusal why,
                                const struct err_text *text, size_t *ret_payload) {
     if (c->caller && (c->state == RPC_WAIT_WELCOME || c->state == RPC_WAIT_PROOF)) {
         struct wire_proof proof = {.refusal_kind = why};
-        strncat(proof.refusal, text->s, sizeof proof.refusal - 1);
+        snprintf(proof.refusal, sizeof proof.refusal, "%.*s", WIRE_TEXT_BYTES - 1, text->s);
         return wire_encode_proof(&proof, ret_payload);
     }
     if (!c->caller && c->state == RPC_WAIT_HELLO) {
         struct wire_welcome welcome = {.refusal_kind = why};
-        strncat(welcome.refusal, text->s, sizeof welcome.refusal - 1);
+        snprintf(welcome.refusal, sizeof welcome.refusal, "%.*s", WIRE_TEXT_BYTES - 1, text->s);
         return wire_encode_welcome(&welcome, ret_payload);
     }
     return NULL;
