@@ -528,6 +528,46 @@ static bool add_row(const struct catalog_kv *kv, void *context) {
     return true;
 }
 
+/* Keys cut at a separator, the slow way. */
+struct cuts {
+    const char *prefix, *separator;
+    char last[LIMIT_KV_KEY_BYTES + 1];
+    struct buf out;
+};
+
+static bool put_cut(const char *key, size_t size, void *context) {
+    struct cuts *cuts = context;
+    buf_append(&cuts->out, key, size);
+    buf_append_byte(&cuts->out, '\n');
+    return true;
+}
+
+static bool cut_row(const struct catalog_kv *kv, void *context) {
+    struct cuts *cuts = context;
+    const char *key = catalog_kv_key(kv);
+    const char *at = strstr(key + strlen(cuts->prefix), cuts->separator);
+    size_t size = at != NULL ? (size_t)(at - key) + strlen(cuts->separator) : kv->key_size;
+    if (strlen(cuts->last) != size || memcmp(cuts->last, key, size) != 0) {
+        memcpy(cuts->last, key, size);
+        cuts->last[size] = '\0';
+        put_cut(key, size, cuts);
+    }
+    return true;
+}
+
+static void judge_keys(const struct catalog_view *view, const char *prefix, const char *separator) {
+    struct cuts fast = {0}, slow = {.prefix = prefix, .separator = separator, .last = "\n"};
+    buf_init(&fast.out, TRANSCRIPT_BYTES_MAX);
+    buf_init(&slow.out, TRANSCRIPT_BYTES_MAX);
+    view_walk_keys(view, prefix, separator, put_cut, &fast);
+    view_walk_kvs(view, prefix, cut_row, &slow);
+    buf_append_byte(&fast.out, '\0');
+    buf_append_byte(&slow.out, '\0');
+    assert_string_equal(fast.out.data, slow.out.data);
+    buf_clear(&fast.out);
+    buf_clear(&slow.out);
+}
+
 static void judge(struct world *world, uint64_t indexes[PREFIXES]) {
     const struct catalog_view *view = &world->catalog->next;
     assert_int_equal(tree_sum(&view->kvs, NULL, 0).count, view->kvs.count);
@@ -537,6 +577,7 @@ static void judge(struct world *world, uint64_t indexes[PREFIXES]) {
         struct tree_sum sum = tree_sum(&view->kvs, prefixes[i], strlen(prefixes[i]));
         view_walk_kvs(view, prefixes[i], add_row, &rows);
         assert_memory_equal(&sum, &rows, sizeof sum);
+        judge_keys(view, prefixes[i], i % 2 > 0 ? "/" : "/a");
         assert_true(index >= indexes[i]);
         indexes[i] = index;
     }
