@@ -20,9 +20,9 @@ struct client {
     CURL *easy;
     struct curl_slist *headers, *connect_to;
     const struct command_options *options;
-    const char *base;               /* scheme and host, and a path prefix without its last slash */
-    const char *unix_path;          /* "" = TCP */
-    const volatile bool *interrupt; /* NULL: requests run to their end */
+    const char *base;              /* scheme and host, and a path prefix without its last slash */
+    const char *unix_path;         /* "" = TCP */
+    const _Atomic bool *interrupt; /* NULL: requests run to their end */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -309,7 +309,7 @@ static int interrupted(void *context, curl_off_t a, curl_off_t b, curl_off_t c, 
     return *client->interrupt;
 }
 
-void client_interruptible(struct client *client, const volatile bool *flag) {
+void client_interruptible(struct client *client, const _Atomic bool *flag) {
     client->interrupt = flag;
     curl_easy_setopt(client->easy, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(client->easy, CURLOPT_XFERINFOFUNCTION, interrupted);

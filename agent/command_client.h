@@ -3,6 +3,7 @@
 #ifndef AGENT_COMMAND_CLIENT_H
 #define AGENT_COMMAND_CLIENT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -36,7 +37,7 @@ enum err client_exchange(struct client *client, const char *method, const char *
                          const struct client_query *queries, size_t query_count, const void *body,
                          size_t size, struct client_answer *ret_answer, struct err_text *text);
 /* From now on a request ends, within a second, once this flag is set. */
-void client_interruptible(struct client *client, const volatile bool *flag);
+void client_interruptible(struct client *client, const _Atomic bool *flag);
 /* The sentence for a status other than 200. */
 enum err client_refusal(const struct client_answer *answer, struct err_text *text);
 

@@ -1,6 +1,7 @@
 /* `cairn lock` (contract 3.6). */
 #include "agent/command_lock.h"
 
+#include <stdatomic.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ struct attempt {
     struct lock *lock;
     enum err err;
     struct err_text text;
-    volatile bool done;
+    _Atomic bool done;
 };
 
 static void *attempt_run(void *context) {

@@ -3,6 +3,7 @@
 #ifndef AGENT_COMMAND_LOCK_H
 #define AGENT_COMMAND_LOCK_H
 
+#include <stdatomic.h>
 #include <pthread.h>
 
 #include "agent/command_kv.h"
@@ -24,9 +25,9 @@ struct lock {
     const char *session;
     const char *key; /* of the lock, or of this contender */
     const char *lock_key;
-    volatile bool interrupted; /* by a signal: give up what is waited for */
-    volatile bool lost;        /* session or lock are gone */
-    volatile bool finished;    /* threads end */
+    _Atomic bool interrupted; /* by a signal: give up what is waited for */
+    _Atomic bool lost;        /* session or lock are gone */
+    _Atomic bool finished;    /* threads end */
     pthread_t renewing, monitoring;
     bool renew_runs, monitor_runs;
 };

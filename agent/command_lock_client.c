@@ -22,7 +22,7 @@ static const char *flags_of(const struct lock *lock) {
     return lock->options.holders > 1 ? SEMAPHORE_FLAGS : LOCK_FLAGS;
 }
 
-static bool pause_ms(const volatile bool *until, int64_t ms) {
+static bool pause_ms(const _Atomic bool *until, int64_t ms) {
     for (; ms > 0 && !*until; ms -= 100) {
         const struct timespec step = {0, 100000000};
         nanosleep(&step, NULL);
@@ -473,7 +473,7 @@ enum err lock_close(struct lock *lock, struct err_text *text) {
     }
     client_destroy(lock->renewer);
     if (lock->session != NULL) {
-        static const volatile bool never = false;
+        static const _Atomic bool never = false;
         client_interruptible(lock->client, &never);
         err = lock->options.holders > 1
                   ? leave_semaphore(lock, text)

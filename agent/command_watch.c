@@ -1,4 +1,5 @@
 /* `cairn watch` (contract 3.6, 3.9): kinds key and keyprefix. */
+#include <stdatomic.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@ struct watch_command {
     uint64_t index;
 };
 
-static volatile bool interrupted;
+static _Atomic bool interrupted;
 
 /* ---- the answer as JSON ---- */
 

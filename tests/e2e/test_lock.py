@@ -234,7 +234,9 @@ class Lock(CommandTest):
                              "while :; do sleep 0.05; done" % (self.file("d-end"), self.file("d1")))
         eventually(self.exists("d1"), "it is held")
         process.send_signal(signal.SIGINT)
-        self.assertEqual(process.wait(cairn.DEADLINE_S), 0)
+        code = process.wait(cairn.DEADLINE_S)
+        said = process.stderr.read()
+        self.assertEqual((code, said), (0, ""))
         self.assertTrue(os.path.exists(self.file("d-end")))
         self.assertFalse(self.held("lk/d"))
         held = self.agent.must_put("/v1/session/create", None).json["ID"]
