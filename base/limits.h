@@ -99,6 +99,7 @@
 _Static_assert(LIMIT_ENTRY_BYTES + 4096 <= LIMIT_LOG_SEGMENT_MAX_BYTES, "an entry fits a segment");
 _Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_ENTRY_BYTES, "most request bodies fit an entry");
 _Static_assert(3 * LIMIT_NAME_BYTES + 3 <= LIMIT_TREE_KEY_BYTES, "three names make a key");
+_Static_assert(17 + 3 * (LIMIT_NAME_BYTES + 1) <= LIMIT_TREE_KEY_BYTES, "behind an address too");
 _Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arrives is read");
 _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
 _Static_assert(2 * LIMIT_HTTP_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES,

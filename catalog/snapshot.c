@@ -131,6 +131,7 @@ static enum err add_node(struct catalog *c, const struct catalog_node *node) {
     if (*row->id != '\0') {
         tree_set(&c->next.node_ids, &c->batch, id.bytes, id.size, row);
     }
+    catalog_add_node_address(c, row);
     c->next.indexes.row_hash += row_hash_node(row);
     return ERR_OK;
 }
@@ -145,6 +146,7 @@ static enum err add_service(struct catalog *c, const struct catalog_service *ser
     }
     struct catalog_service *row = row_copy_service(service);
     tree_set(&c->next.services, &c->batch, key.bytes, key.size, row);
+    catalog_add_service_address(c, row);
     c->next.indexes.row_hash += row_hash_service(row);
     return ERR_OK;
 }
@@ -287,6 +289,8 @@ enum err catalog_restore(struct catalog *catalog,
     tree_retire(&old.instances, catalog->epoch);
     tree_retire(&old.checks, catalog->epoch);
     tree_retire(&old.bound_checks, catalog->epoch);
+    tree_retire(&old.node_addresses, catalog->epoch);
+    tree_retire(&old.service_addresses, catalog->epoch);
     tree_retire(&old.service_index, catalog->epoch);
     tree_retire(&old.node_index, catalog->epoch);
     if (catalog->watches != NULL) {

@@ -140,8 +140,6 @@ void gather_instances(struct answer *answer, const char *service);
 /* Moves a random one of the instances [i, count) to place i: Fisher and Yates, one step. */
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i);
 bool instance_is_healthy(const struct answer *answer, const struct catalog_instance *instance);
-/* False: no IP address. */
-bool read_ip(const char *text, uint8_t ip[16], uint8_t *ret_bytes);
 bool family_is_asked(uint16_t qtype, unsigned ip_bytes);
 /* After translation (contract 1.6); "" when there is none. */
 const char *node_address(const struct catalog_node *node, uint16_t qtype);
