@@ -20,7 +20,8 @@
 #define MODULE "agent"
 #define HTTP_THREADS 2
 #define DNS_THREADS 2
-#define STOP_MS 1500 /* requests that are still parked after this are given up */
+#define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
+#define STOP_MS 1500                  /* requests that are still parked after this are given up */
 #define PATH_BYTES 4096
 
 static uint64_t random_u64(void) {
@@ -359,6 +360,15 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_truncate = from->enable_truncate;
     answers.disable_compression = from->disable_compression;
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
+    answers.allow_stale = from->allow_stale;
+    answers.recursors = live->recursor_addrs;
+    answers.recursor_count = live->recursor_count;
+    answers.recursor_random = strcmp(from->recursor_strategy, "random") == 0;
+    int64_t ms = from->recursor_timeout_ns / DURATION_MS;
+    if (ms > 0) { /* else the default */
+        answers.recursor_timeout_ms =
+            (uint32_t)(ms < RECURSOR_TIMEOUT_MAX_MS ? ms : RECURSOR_TIMEOUT_MAX_MS);
+    }
     return answers;
 }
 
@@ -384,6 +394,7 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .epoch = agent->epoch,
         .catalog = agent->catalog,
         .ready = agent->backend.had_leader,
+        .has_leader = agent->backend.has_leader,
         .ready_context = agent,
         .metrics = agent->telemetry.metrics,
     };

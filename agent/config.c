@@ -298,6 +298,7 @@ enum err config_load_files(char **paths, int count, const char *format, struct a
     struct config_load *load = arena_alloc(arena, sizeof *load);
     enum err err = ERR_OK;
     config_load_init(load, arena);
+    load->offline = true;
     for (int i = 0; err == ERR_OK && i < count; i++) {
         err = config_read_path(load, paths[i], format);
     }

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/decode.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "catalog/definition.h"
@@ -34,6 +35,7 @@ struct config {
     const char *domain, *alt_domain;
     const char *region, *zone;
     struct str_map node_meta, tagged_addresses;
+    struct str_list recursors;
     int64_t http_port, dns_port, server_port, serf_lan_port, serf_wan_port;
     int64_t protocol, raft_protocol;
     int64_t default_query_time_ns, max_query_time_ns;
@@ -56,7 +58,10 @@ struct config {
 
     struct config_dns {
         bool allow_stale, only_passing, enable_truncate, disable_compression, node_meta_txt;
+        bool use_cache;
         int64_t node_ttl_ns, udp_answer_limit, a_record_limit;
+        int64_t max_stale_ns, cache_max_age_ns, recursor_timeout_ns;
+        const char *recursor_strategy;
         struct str_map service_ttl; /* name or prefix* -> duration text */
         int64_t soa_refresh_s, soa_retry_s, soa_expire_s, soa_min_ttl_s;
     } dns;
@@ -74,6 +79,8 @@ struct config {
     /* Derived. */
     struct addr bind, advertise, advertise_wan;
     struct config_listen http_listen, dns_listen;
+    struct addr recursor_addrs[LIMIT_DNS_RECURSORS];
+    unsigned recursor_count;
     struct service_definition *services;
     uint32_t service_count;
     struct check_definition *checks;

@@ -85,7 +85,14 @@
 #define LIMIT_DNS_CHASE_RECORDS 5 /* of them, for a client without EDNS */
 #define LIMIT_DNS_NAME_SERVERS 3
 #define LIMIT_DNS_UDP_REQUEST_BYTES 2048
-#define LIMIT_DNS_TXT_BYTES 2048 /* of one TXT record, after escaping */
+#define LIMIT_DNS_RECURSORS 16
+#define LIMIT_DNS_RELAY_EXCHANGES 1024     /* with recursors at once, a socket each; above: none */
+#define LIMIT_DNS_RELAY_REQUEST_BYTES 4096 /* longer ones are not passed on */
+#define LIMIT_DNS_RELAY_TCP_WAITING 8      /* questions of one connection that recursors have */
+#define LIMIT_DNS_RESOLVED_NAMES 8         /* foreign names behind the aliases of one answer */
+#define LIMIT_DNS_RESOLVED_RECORDS 32      /* of one such name */
+#define LIMIT_DNS_NODES_TOLD 64            /* of names that are no host names, warned about once */
+#define LIMIT_DNS_TXT_BYTES 2048           /* of one TXT record, after escaping */
 
 /* Telemetry. */
 #define LIMIT_METRICS 512          /* series: a name and its labels */

@@ -376,9 +376,14 @@ void lookup_name_servers(struct answer *answer, struct section *to) {
     size_t count = answer->scratch->instance_count;
     for (size_t i = 0; i < count && to->count < LIMIT_DNS_NAME_SERVERS; i++) {
         const struct catalog_instance *instance = draw_instance(answer, i);
-        if (instance_is_healthy(answer, instance) && is_host_label(instance->node->name) &&
-            name_fits(answer, NAME_SERVER, instance->node->name)) {
+        const char *name = instance->node->name;
+        if (!instance_is_healthy(answer, instance)) {
+            continue;
+        }
+        if (is_host_label(name) && name_fits(answer, NAME_SERVER, name)) {
             add_name_server(answer, instance->node, to);
+        } else {
+            answer->scratch->skipped_node = name;
         }
     }
 }
