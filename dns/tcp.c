@@ -260,12 +260,16 @@ static bool serve(struct connection *c) {
     return true;
 }
 
-/* False: end of stream, or broken. */
+/* False: broken, or the end of the stream while no answer is owed. */
 static bool receive(struct connection *c) {
     ASSERT(c->in_count < c->in_capacity);
     ssize_t got = recv(c->fd, c->in + c->in_count, c->in_capacity - c->in_count, MSG_DONTWAIT);
     if (got > 0) {
         c->in_count += (size_t)got;
+        return true;
+    }
+    if (got == 0 && c->waiting_count > 0) {
+        c->ended = true;
         return true;
     }
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
@@ -316,8 +320,7 @@ static void connection_ready(void *context, int events) {
         alive = receive(c);
         c->in_count = 0;
     } else {
-        c->ended = !receive(c);
-        alive = (!c->ended || c->waiting_count > 0) && serve(c);
+        alive = receive(c) && serve(c);
     }
     if (!alive) {
         close_connection(c);

@@ -418,6 +418,61 @@ static void addresses(void **state) {
     }
 }
 
+static void recursors(void **state) {
+    struct fixture *f = *state;
+    static const struct {
+        const char *given, *all;
+    } good[] = {
+        {"\"10.0.0.1\"", "10.0.0.1:53 "},
+        {"\"10.0.0.1:5353\", \"::1\", \"[::1]:54\", \"[fd00::1]\"",
+         "10.0.0.1:5353 [::1]:53 [::1]:54 [fd00::1]:53 "},
+        {"\"10.0.0.1 10.0.0.2:53\", \"10.0.0.1:53\", \"{{ GetInterfaceIP \\\"^lo$\\\" }}\"",
+         "10.0.0.1:53 10.0.0.2:53 127.0.0.1:53 "},
+        {"\"localhost:99\"", "127.0.0.1:99 "},
+        {"\"127.0.0.1:8600\", \"10.0.0.1\"", "10.0.0.1:53 "}, /* itself */
+    };
+    for (size_t i = 0; i < COUNT(good); i++) {
+        char all[1024] = "", text[ADDR_TEXT_BYTES], given[512];
+        snprintf(given, sizeof given, "recursors = [%s]", good[i].given);
+        take(f, given);
+        for (unsigned k = 0; k < f->config.recursor_count; k++) {
+            addr_format(&f->config.recursor_addrs[k], text);
+            size_t used = strlen(all);
+            snprintf(all + used, sizeof all - used, "%s ", text);
+        }
+        if (strcmp(good[i].all, "127.0.0.1:99 ") != 0 || strcmp(all, "[::1]:99 ") != 0) {
+            assert_string_equal(all, good[i].all);
+        }
+    }
+    assert_true(warns(f, "this agent's own DNS address"));
+    static const struct {
+        const char *given, *error;
+    } bad[] = {
+        {"recursors = [\"1.2.3.4::53\"]", "too many colons in address"},
+        {"recursors = [\"fd00::1:x\"]", "too many colons in address"},
+        {"recursors = [\"10.0.0.1:0\"]", "invalid port"},
+        {"recursors = [\"10.0.0.1:65536\"]", "invalid port"},
+        {"recursors = [\":53\"]", "invalid port"},
+        {"recursors = [\"unix:///a\"]", "unix socket"},
+        {"recursors = [\"0.0.0.0\"]", "cannot be 0.0.0.0"},
+        {"recursors = [\"[::]:53\"]", "cannot be 0.0.0.0"},
+        {"dns_config { recursor_strategy = \"best\" }",
+         "dns_config.recursor_strategy: invalid strategy: \"best\""},
+        {"dns_config { recursor_timeout = \"-1s\" }", "dns_config.recursor_timeout: a negative"},
+        {"dns_config { max_stale = \"-1s\" }", "dns_config.max_stale: a negative"},
+        {"dns_config { cache_max_age = \"-1s\" }", "dns_config.cache_max_age: a negative"},
+        {"alt_domain = \"service.x\"",
+         "alt_domain cannot start with {service,connect,node,query,addr,dc1}"},
+        {"alt_domain = \"DC1.x\"", "alt_domain cannot start with"},
+    };
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        assert_int_equal(load_hcl(f, bad[i].given), ERR_INVALID);
+        if (strstr(f->error, bad[i].error) == NULL) {
+            fail_msg("%s: %s", bad[i].given, f->error);
+        }
+    }
+}
+
 static void a_reload_keeps_its_log_level(void **state) {
     struct fixture *f = *state;
     assert_int_equal(LOAD(f, SERVER, "-log-level=warn"), ERR_OK);
@@ -529,6 +584,7 @@ int main(void) {
         TEST(refusals),
         TEST(warnings),
         TEST(addresses),
+        TEST(recursors),
         TEST(a_reload_keeps_its_log_level),
         TEST(documentation),
     };
