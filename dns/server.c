@@ -144,7 +144,7 @@ static bool start_threads(struct dns_server *server, struct sockets *sockets,
     if (server->relay == NULL) {
         return false;
     }
-    server->tcp = tcp_start(server, sockets->tcp, hash_mix(seed), text);
+    server->tcp = dns_tcp_start(server, sockets->tcp, hash_mix(seed), text);
     memset(sockets->tcp, -1, sizeof sockets->tcp);
     if (server->tcp == NULL) {
         return false;
@@ -213,7 +213,7 @@ void dns_server_stop(struct dns_server *server) {
     for (unsigned t = 0; t < LIMIT_DNS_THREADS; t++) {
         udp_stop(server->udp[t]);
     }
-    tcp_stop(server->tcp);
+    dns_tcp_stop(server->tcp);
     relay_destroy(server->relay); /* after all that hand over to it */
     pthread_mutex_destroy(&server->told_lock);
     if (server->stop_fd >= 0) {

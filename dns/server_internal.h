@@ -59,9 +59,9 @@ struct udp_thread *udp_start(struct dns_server *server, const int *fds, uint64_t
 void udp_stop(struct udp_thread *thread);
 
 /* The same for all TCP sockets; NULL and a sentence on failure. */
-struct tcp *tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
-                      struct err_text *text);
+struct tcp *dns_tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
+                          struct err_text *text);
 /* The relay has stopped. */
-void tcp_stop(struct tcp *tcp);
+void dns_tcp_stop(struct tcp *tcp);
 
 #endif

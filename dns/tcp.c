@@ -423,8 +423,8 @@ static void *run(void *context) {
     return NULL;
 }
 
-struct tcp *tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
-                      struct err_text *text) {
+struct tcp *dns_tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
+                          struct err_text *text) {
     struct loop *loop = loop_create(text);
     if (loop == NULL) {
         for (unsigned i = 0; i < server->config.listen_count; i++) {
@@ -450,7 +450,7 @@ struct tcp *tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
     return tcp;
 }
 
-void tcp_stop(struct tcp *tcp) {
+void dns_tcp_stop(struct tcp *tcp) {
     if (tcp == NULL) {
         return;
     }
