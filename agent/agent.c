@@ -321,6 +321,8 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .query_wait_default_ms = config->default_query_time_ns / DURATION_MS,
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
+        .use_cache = config->http.use_cache,
+        .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),
     };

@@ -26,12 +26,14 @@ static const struct http_route routes[] = {
      .method = "GET",
      .read = handle_catalog_services,
      .watch = WATCH_SERVICES,
-     .filter = FILTER_SERVICE_NODES},
+     .filter = FILTER_SERVICE_NODES,
+     .cached = true},
     {.pattern = "/v1/catalog/service/",
      .method = "GET",
      .read = handle_catalog_service,
      .watch = WATCH_SERVICE,
      .filter = FILTER_SERVICE_NODES,
+     .cached = true,
      .missing = "Missing service name"},
     {.pattern = "/v1/catalog/node/",
      .method = "GET",
@@ -71,6 +73,7 @@ static const struct http_route routes[] = {
      .read = handle_health_service,
      .watch = WATCH_SERVICE,
      .filter = FILTER_INSTANCES,
+     .cached = true,
      .missing = "Missing service name"},
     /* agent */
     {.pattern = "/v1/agent/self", .method = "GET", .local = handle_agent_self},
@@ -175,8 +178,30 @@ const struct http_route *http_routes(size_t *ret_count) {
     return routes;
 }
 
-const struct http_route *http_route_find(const char *path, const char **ret_rest,
-                                         bool *ret_redirect) {
+static const struct http_route *row_of_method(const struct http_route *first, const char *method) {
+    const struct http_route *end = routes + sizeof routes / sizeof routes[0];
+    for (const struct http_route *at = first; at < end && strcmp(at->pattern, first->pattern) == 0;
+         at++) {
+        if (strcmp(at->method, method) == 0) {
+            return at;
+        }
+    }
+    return first;
+}
+
+const char *http_route_methods(const struct http_route *route, struct arena *arena) {
+    const struct http_route *end = routes + sizeof routes / sizeof routes[0];
+    const char *list = "OPTIONS";
+    for (const struct http_route *at = routes; at < end; at++) {
+        if (strcmp(at->pattern, route->pattern) == 0) {
+            list = arena_format(arena, "%s,%s", list, at->method);
+        }
+    }
+    return list;
+}
+
+const struct http_route *http_route_find(const char *path, const char *method,
+                                         const char **ret_rest, bool *ret_redirect) {
     const struct http_route *best = NULL;
     size_t best_size = 0, path_size = strlen(path);
     *ret_redirect = false;
@@ -197,5 +222,5 @@ const struct http_route *http_route_find(const char *path, const char **ret_rest
         }
     }
     *ret_rest = best != NULL && !*ret_redirect ? path + best_size : "";
-    return best;
+    return best != NULL ? row_of_method(best, method) : NULL;
 }

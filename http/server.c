@@ -99,9 +99,11 @@ struct http_answer *http_answer_create(struct http_server *server, struct http_r
         MHD_create_response_from_buffer(size, body, MHD_RESPMEM_MUST_FREE);
     ASSERT(response != NULL);
     answer->prepared = (struct http_prepared *)response;
-    add(response, "Content-Type", res->content_type);
-    add(response, "Vary", "Accept-Encoding");
+    if (res->content_type != NULL) {
+        add(response, "Content-Type", res->content_type);
+    }
     if (!res->no_endpoint) {
+        add(response, "Vary", "Accept-Encoding");
         add(response, "X-Consul-Default-ACL-Policy", "allow");
     }
     add_configured(response, &server->config.response_headers);
@@ -174,7 +176,7 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
     exchange->server = context;
     exchange->connection = connection;
     exchange->refused = owner->refused;
-    exchange->uri = mem_strdup(uri);
+    exchange->uri = http_uri_relative(uri);
     exchange->fd = -1;
     buf_init(&exchange->body, LIMIT_HTTP_BODY_BYTES);
     arena_init(&exchange->arena);
