@@ -351,7 +351,7 @@ static bool is_blocked(const struct http_server *server, const char *path) {
 static enum http_verdict dispatch_stream(struct http_exchange *exchange,
                                          const struct http_request *req,
                                          struct http_response *res) {
-    struct http_stream_options options;
+    struct http_stream_options options = {.metrics = false};
     struct err_text text = {"too many monitors of this agent's log"};
     if (!exchange->route->stream(req, &options, res)) {
         return HTTP_ANSWERED;

@@ -49,6 +49,8 @@ struct http_server *http_server_start(const struct http_config *config,
 
 /* Core's thread, after each publish of the catalog: wakes the groups whose key has changed. */
 void http_server_wake(struct http_server *server);
+/* Core's thread, after metrics_tick: streams of metrics go on. */
+void http_server_interval_end(struct http_server *server);
 /* Core's thread, at the end of each turn: resumes what has become ready. */
 void http_server_turn_end(struct http_server *server);
 

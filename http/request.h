@@ -86,8 +86,10 @@ typedef bool http_call_fn(const struct http_request *req, struct backend_call *c
 /* Answers at once. */
 typedef void http_local_fn(const struct http_request *req, struct http_response *res);
 
-/* An answer that does not end: lines of the log. */
+/* An answer that does not end: lines of the log, or the metrics of each interval. */
 struct http_stream_options {
+    bool metrics;
+    /* Of the log: */
     enum log_level level;
     bool json;
 };

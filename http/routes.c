@@ -3,6 +3,11 @@
 
 #include "http/handlers.h"
 
+#define MESH_OFF(verb, path)                                                                       \
+    { .pattern = path, .method = verb, .local = handle_mesh_off }
+#define ACL_OFF(verb, path)                                                                        \
+    { .pattern = path, .method = verb, .local = handle_acl_off }
+
 static const struct http_route routes[] = {
     /* status */
     {.pattern = "/v1/status/leader", .method = "GET", .local = handle_status_leader},
@@ -78,9 +83,13 @@ static const struct http_route routes[] = {
     /* agent */
     {.pattern = "/v1/agent/self", .method = "GET", .local = handle_agent_self},
     {.pattern = "/v1/agent/version", .method = "GET", .local = handle_agent_version},
-    {.pattern = "/v1/agent/members", .method = "GET", .local = handle_agent_members},
+    {.pattern = "/v1/agent/members",
+     .method = "GET",
+     .local = handle_agent_members,
+     .filter = FILTER_MEMBERS},
     {.pattern = "/v1/agent/monitor", .method = "GET", .stream = handle_agent_monitor},
     {.pattern = "/v1/agent/metrics", .method = "GET", .local = handle_agent_metrics},
+    {.pattern = "/v1/agent/metrics/stream", .method = "GET", .stream = handle_agent_metrics_stream},
     {.pattern = "/v1/agent/host", .method = "GET", .local = handle_agent_host},
     {.pattern = "/v1/agent/services",
      .method = "GET",
@@ -112,7 +121,7 @@ static const struct http_route routes[] = {
      .call = handle_agent_service_maintenance,
      .ok_body = "",
      .missing = "Missing service ID"},
-    {.pattern = "/v1/agent/token/", .method = "PUT", .local = handle_agent_token},
+    ACL_OFF("PUT", "/v1/agent/token/"),
     {.pattern = "/v1/agent/leave", .method = "PUT", .call = handle_agent_leave, .ok_body = ""},
     {.pattern = "/v1/agent/service/register",
      .method = "PUT",
@@ -171,6 +180,44 @@ static const struct http_route routes[] = {
      .read = handle_mesh_list,
      .watch = WATCH_SERVICE,
      .missing = "Missing service name"},
+    MESH_OFF("GET", "/v1/agent/connect/ca/roots"),
+    MESH_OFF("GET", "/v1/connect/ca/roots"),
+    /* access control, which is off: one refusal for all */
+    ACL_OFF("PUT", "/v1/acl/bootstrap"),
+    ACL_OFF("POST", "/v1/acl/login"),
+    ACL_OFF("POST", "/v1/acl/logout"),
+    ACL_OFF("GET", "/v1/acl/replication"),
+    ACL_OFF("GET", "/v1/acl/policies"),
+    ACL_OFF("PUT", "/v1/acl/policy"),
+    ACL_OFF("GET", "/v1/acl/policy/"),
+    ACL_OFF("PUT", "/v1/acl/policy/"),
+    ACL_OFF("DELETE", "/v1/acl/policy/"),
+    ACL_OFF("GET", "/v1/acl/policy/name/"),
+    ACL_OFF("GET", "/v1/acl/roles"),
+    ACL_OFF("PUT", "/v1/acl/role"),
+    ACL_OFF("GET", "/v1/acl/role/"),
+    ACL_OFF("PUT", "/v1/acl/role/"),
+    ACL_OFF("DELETE", "/v1/acl/role/"),
+    ACL_OFF("GET", "/v1/acl/role/name/"),
+    ACL_OFF("GET", "/v1/acl/binding-rules"),
+    ACL_OFF("PUT", "/v1/acl/binding-rule"),
+    ACL_OFF("GET", "/v1/acl/binding-rule/"),
+    ACL_OFF("PUT", "/v1/acl/binding-rule/"),
+    ACL_OFF("DELETE", "/v1/acl/binding-rule/"),
+    ACL_OFF("GET", "/v1/acl/auth-methods"),
+    ACL_OFF("PUT", "/v1/acl/auth-method"),
+    ACL_OFF("GET", "/v1/acl/auth-method/"),
+    ACL_OFF("PUT", "/v1/acl/auth-method/"),
+    ACL_OFF("DELETE", "/v1/acl/auth-method/"),
+    ACL_OFF("GET", "/v1/acl/tokens"),
+    ACL_OFF("PUT", "/v1/acl/token"),
+    ACL_OFF("GET", "/v1/acl/token/"),
+    ACL_OFF("PUT", "/v1/acl/token/"),
+    ACL_OFF("DELETE", "/v1/acl/token/"),
+    ACL_OFF("GET", "/v1/acl/templated-policies"),
+    ACL_OFF("GET", "/v1/acl/templated-policy/name/"),
+    ACL_OFF("POST", "/v1/acl/templated-policy/preview/"),
+    ACL_OFF("POST", "/v1/internal/acl/authorize"),
 };
 
 const struct http_route *http_routes(size_t *ret_count) {

@@ -294,9 +294,10 @@ static enum MHD_Result start_stream(struct http_exchange *exchange) {
     struct MHD_Response *response = MHD_create_response_from_callback(
         MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, exchange, NULL);
     ASSERT(response != NULL);
-    add(response, "Content-Type", "text/plain; charset=utf-8");
+    add(response, "Content-Type", http_stream_type(exchange->stream));
     add(response, "Vary", "Accept-Encoding");
     add(response, "X-Consul-Default-ACL-Policy", "allow");
+    add_configured(response, &exchange->server->config.response_headers);
     exchange->state = EXCHANGE_STREAMING;
     exchange->fd = descriptor_of(exchange);
     enum MHD_Result result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, response);

@@ -98,6 +98,7 @@ struct http_server {
     pthread_key_t cache_key; /* each HTTP thread's answers */
     _Atomic bool stopping;
     _Atomic size_t parked;
+    _Atomic uint64_t intervals; /* of metrics that have ended */
     struct http_timings *timings;
     /* The core's thread only. */
     struct http_exchange *resume;      /* ready, resumed at the end of the turn */
@@ -179,6 +180,7 @@ void http_exchange_unlink(struct http_exchange **list, struct http_exchange *exc
 
 /* HTTP thread. False: there are too many. Sets exchange->stream. */
 bool http_stream_open(struct http_exchange *exchange, const struct http_stream_options *options);
+const char *http_stream_type(const struct http_stream *stream);
 /* HTTP thread: what may be sent now; 0: nothing. */
 size_t http_stream_take(struct http_stream *stream, char *out, size_t size);
 /* HTTP thread, after the connection is suspended: hands it to the core until there is more. */
