@@ -249,25 +249,23 @@ const char *http_route_methods(const struct http_route *route, struct arena *are
 
 const struct http_route *http_route_find(const char *path, const char *method,
                                          const char **ret_rest, bool *ret_redirect) {
-    const struct http_route *best = NULL;
+    const struct http_route *best = NULL, *slashed = NULL;
     size_t best_size = 0, path_size = strlen(path);
-    *ret_redirect = false;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         const struct http_route *route = &routes[i];
         size_t size = strlen(route->pattern);
         bool prefix = route->pattern[size - 1] == '/';
-        if (prefix && path_size + 1 == size && memcmp(route->pattern, path, path_size) == 0 &&
-            size > best_size) {
+        if (size > best_size && strncmp(path, route->pattern, size) == 0 &&
+            (prefix || path_size == size)) {
             best = route;
             best_size = size;
-            *ret_redirect = true;
-        } else if (size > best_size && strncmp(path, route->pattern, size) == 0 &&
-                   (prefix || path_size == size)) {
-            best = route;
-            best_size = size;
-            *ret_redirect = false;
+        } else if (slashed == NULL && prefix && path_size + 1 == size &&
+                   memcmp(route->pattern, path, path_size) == 0) {
+            slashed = route;
         }
     }
+    *ret_redirect = slashed != NULL && best_size < path_size; /* a path of its own comes first */
+    best = *ret_redirect ? slashed : best;
     *ret_rest = best != NULL && !*ret_redirect ? path + best_size : "";
     return best != NULL ? row_of_method(best, method) : NULL;
 }
