@@ -291,12 +291,25 @@ static const struct cidr *list_networks(struct agent *agent) {
     return networks;
 }
 
+/* x-foo-bar as X-Foo-Bar. */
+static const char *canonical_header(struct agent *agent, const char *name) {
+    char *out = arena_strdup(&agent->arena, name);
+    bool first = true;
+    for (char *at = out; *at != '\0'; at++) {
+        char low = str_lower_char(*at);
+        *at = first && low >= 'a' && low <= 'z' ? (char)(low - ('a' - 'A')) : low;
+        first = *at == '-';
+    }
+    return out;
+}
+
 static struct str_map list_headers(struct agent *agent) {
     const struct str_map *from = &agent->config->http.response_headers;
     struct str_pair *v = arena_alloc(&agent->arena, (from->count + 1) * sizeof *v);
     uint32_t count = 0;
     while (count < from->count) {
-        v[count] = from->v[count];
+        v[count] =
+            (struct str_pair){canonical_header(agent, from->v[count].key), from->v[count].value};
         count++;
     }
     if (agent->config->translate_wan_addrs) {

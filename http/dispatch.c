@@ -83,6 +83,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
         meta.present = tells_meta_on_errors(route);
         meta.index = 1;
         meta.known_leader = false;
+        meta.consistency = NULL;
     }
     return http_answer_create(server, &res, &meta);
 }
@@ -190,7 +191,7 @@ static enum http_verdict dispatch_read(struct http_exchange *exchange, struct ht
     if (err != ERR_OK) {
         http_response_error(res, err, &text);
         if (err == ERR_REFUSED && tells_meta_on_errors(exchange->route)) {
-            struct http_meta meta = {.present = true, .index = 1, .consistency = "leader"};
+            struct http_meta meta = {.present = true, .index = 1};
             exchange->answer = http_answer_create(exchange->server, res, &meta);
         }
         return HTTP_ANSWERED;

@@ -80,7 +80,9 @@ static void add_meta(struct MHD_Response *response, const struct http_meta *meta
     add(response, "X-Consul-Index", index);
     add(response, "X-Consul-KnownLeader", meta->known_leader ? "true" : "false");
     add(response, "X-Consul-LastContact", "0");
-    add(response, "X-Consul-Effective-Consistency", meta->consistency);
+    if (meta->consistency != NULL) {
+        add(response, "X-Consul-Effective-Consistency", meta->consistency);
+    }
     add(response, "X-Consul-Query-Backend", "blocking-query");
 }
 
@@ -490,7 +492,7 @@ struct http_server *http_server_start(const struct http_config *config,
         mem_calloc(config->listen_count + config->path_count + 1, sizeof *server->daemons);
     ASSERT(pthread_key_create(&server->cache_key, http_cache_destroy) == 0);
     bool started = http_hang_ups_open(server, text);
-    server->worker = http_worker_start(server);
+    server->workers = http_workers_start(server);
     started = started && listen_all(server, text);
     if (!started) {
         http_server_destroy(server);
@@ -546,7 +548,7 @@ void http_server_destroy(struct http_server *server) {
     for (unsigned i = 0; i < server->paths_bound; i++) {
         unlink(server->config.paths[i].path);
     }
-    http_worker_stop(server->worker);
+    http_workers_stop(server->workers);
     http_hang_ups_close(server);
     pthread_key_delete(server->cache_key);
     http_clients_destroy(server->clients);
