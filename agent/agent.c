@@ -292,12 +292,25 @@ static const struct cidr *list_networks(struct agent *agent) {
     return networks;
 }
 
+/* x-foo-bar as X-Foo-Bar. */
+static const char *canonical_header(struct agent *agent, const char *name) {
+    char *out = arena_strdup(&agent->arena, name);
+    bool first = true;
+    for (char *at = out; *at != '\0'; at++) {
+        char low = str_lower_char(*at);
+        *at = first && low >= 'a' && low <= 'z' ? (char)(low - ('a' - 'A')) : low;
+        first = *at == '-';
+    }
+    return out;
+}
+
 static struct str_map list_headers(struct agent *agent) {
     const struct str_map *from = &agent->config->http.response_headers;
     struct str_pair *v = arena_alloc(&agent->arena, (from->count + 1) * sizeof *v);
     uint32_t count = 0;
     while (count < from->count) {
-        v[count] = from->v[count];
+        v[count] =
+            (struct str_pair){canonical_header(agent, from->v[count].key), from->v[count].value};
         count++;
     }
     if (agent->config->translate_wan_addrs) {
@@ -322,6 +335,8 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .query_wait_default_ms = config->default_query_time_ns / DURATION_MS,
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
+        .use_cache = config->http.use_cache,
+        .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),
     };

@@ -54,6 +54,7 @@ struct config {
         int64_t max_conns_per_client;
         struct str_list block_endpoints, allow_write_from;
         struct str_map response_headers;
+        bool use_cache, no_path_filter;
     } http;
 
     struct config_dns {

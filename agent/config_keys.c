@@ -95,14 +95,16 @@ const struct config_key config_keys[] = {
          "networks that may write; none = all"),
     USED("http_config.response_headers", STR_MAP, http.response_headers, "",
          "added to every answer"),
-    SLOT("http_config.use_cache", BOOL, LATER, "true", ""),
+    USED("http_config.use_cache", BOOL, http.use_cache, "true",
+         "?cached is heeded; what is kept is always current"),
     SLOT("http_config.max_header_bytes", INT, LATER, "0", ""),
     LIVE("limits.http_max_conns_per_client", INT, http.max_conns_per_client, "200",
          "connections of one address; above: 429; 0 = no limit"),
     USED("default_query_time", DURATION, default_query_time_ns, "300s",
          "wait of a blocking query that names none"),
     USED("max_query_time", DURATION, max_query_time_ns, "600s", "longest wait of a blocking query"),
-    SLOT("disable_http_unprintable_char_filter", BOOL, LATER, "false", ""),
+    USED("disable_http_unprintable_char_filter", BOOL, http.no_path_filter, "false",
+         "lets paths hold characters that have no picture"),
     SLOT("discovery_max_stale", DURATION, LATER, "0s", ""),
 
     /* DNS */

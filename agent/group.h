@@ -66,7 +66,7 @@ bool group_has_leader(const struct group *group);
 bool group_had_leader(const struct group *group);
 
 struct group_status {
-    uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
+    uint64_t term, last_index, last_term, commit_index, applied_index, snapshot_index, snapshot_term;
     uint64_t configuration_index;
     bool leader;
 };

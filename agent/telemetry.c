@@ -213,6 +213,9 @@ static int64_t next_tick_ms(struct agent *agent) {
 static void on_tick(struct loop_timer *timer) {
     struct agent *agent = CONTAINER_OF(timer, struct agent, telemetry.tick_timer);
     metrics_tick(agent->telemetry.metrics, clock_wall_ms());
+    if (agent->http != NULL) {
+        http_server_interval_end(agent->http);
+    }
     loop_timer_start(agent->loop, timer, next_tick_ms(agent));
 }
 

@@ -11,6 +11,7 @@
 #define LIMIT_HTTP_CONNECTIONS_PER_CLIENT 200      /* default of limits.http_max_conns_per_client */
 #define LIMIT_HTTP_REFUSED_IDLE_S 5                /* a silent connection over that limit ends */
 #define LIMIT_HTTP_PENDING 100000                  /* requests parked at one agent: above 429 */
+#define LIMIT_HTTP_WORKERS 3                       /* threads for the answers of woken queries */
 #define LIMIT_HTTP_CACHE_BYTES (2 * 1024 * 1024)   /* answers kept by one HTTP thread */
 #define LIMIT_HTTP_CACHE_ANSWER_BYTES (256 * 1024) /* larger answers are not kept */
 #define LIMIT_HTTP_GZIP_BYTES_MIN 1400             /* smaller bodies are not compressed */

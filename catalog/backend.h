@@ -57,7 +57,8 @@ struct backend_facts {
     const char *config_json;    /* an object for /v1/agent/self */
     const char *data_dir;       /* "" = none */
     uint16_t serf_lan_port, serf_wan_port;
-    bool server;
+    bool server, bootstrap;
+    uint16_t bootstrap_expect; /* 0 = not given */
 };
 
 /* What a reload changes. */
@@ -69,7 +70,8 @@ struct backend_live {
 /* Numbers for people, taken at one moment. */
 struct backend_stats {
     bool leader;
-    uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
+    uint64_t term, last_index, last_term, commit_index, applied_index;
+    uint64_t snapshot_index, snapshot_term;
     uint64_t configuration_index; /* of the Raft group */
     int64_t uptime_ms;
 };

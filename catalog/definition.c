@@ -349,10 +349,20 @@ const struct decode_spec definition_locality_spec = {
          .kind = DECODE_OBJECT,                                                                    \
          .offset = offsetof(struct service_input, locality),                                       \
          .spec = &definition_locality_spec},                                                       \
-        SERVICE_FIELD(proxy, "Proxy", DECODE_RAW), SERVICE_FIELD(connect, "Connect", DECODE_RAW),  \
+        SERVICE_FIELD(proxy, "Proxy", DECODE_RAW),                                                 \
+        {.name = "Connect",                                                                        \
+         .kind = DECODE_OBJECT,                                                                    \
+         .offset = offsetof(struct service_input, connect),                                        \
+         .spec = &connect_spec},                                                                   \
         SERVICE_FIELD(name_space, "Namespace", DECODE_STR),                                        \
         SERVICE_FIELD(partition, "Partition", DECODE_STR),                                         \
         SERVICE_FIELD(peer, "PeerName", DECODE_STR)
+
+static const struct decode_field connect_fields[] = {
+    DECODE_FIELD(struct service_connect, native, "Native", DECODE_BOOL),
+};
+static const struct decode_spec connect_spec = {"ServiceConnect", sizeof(struct service_connect),
+                                                connect_fields, COUNT(connect_fields), true};
 
 static const struct decode_field agent_service_fields[] = {
     SERVICE_FIELDS_SHARED,
@@ -496,7 +506,7 @@ struct catalog_service definition_take_service(const struct service_input *in,
         .region = in->locality != NULL ? str_or_empty(in->locality->region) : "",
         .zone = in->locality != NULL ? str_or_empty(in->locality->zone) : "",
         .proxy = str_or_empty(in->proxy),
-        .connect = str_or_empty(in->connect),
+        .connect = in->connect != NULL && in->connect->native ? "{\"Native\":true}" : "",
     };
     take_tagged(in, arena, &out);
     return out;

@@ -205,6 +205,7 @@ enum err definition_take_file_service(const void *decoded, struct arena *arena,
                                       struct err_text *text) {
     const struct file_service *file = decoded;
     struct service_input in = file->in;
+    struct service_connect native = {file->connect != NULL && file->connect->native};
     const char *name = str_or_empty(in.name);
     const struct file_service *sidecar = file->connect != NULL ? file->connect->sidecar : NULL;
     if (sidecar != NULL && *str_or_empty(sidecar->in.id) != '\0') {
@@ -225,6 +226,7 @@ enum err definition_take_file_service(const void *decoded, struct arena *arena,
         err_prefix(text, "invalid meta for service %.128s", name);
         return ERR_INVALID;
     }
+    in.connect = &native;
     if (definition_finish_service(&in, arena, ret_service, text) != ERR_OK) {
         err_prefix(text, "Failed to register service \"%.128s\"", name);
         return ERR_INVALID;

@@ -13,6 +13,12 @@ struct weights {
     int64_t passing, warning;
 };
 
+/* Whether a service speaks the mesh's protocol itself; nothing else of Connect outlives decoding.
+ */
+struct service_connect {
+    bool native;
+};
+
 struct service_input {
     const char *kind, *id, *name, *address, *socket_path, *token, *name_space, *partition, *peer;
     struct str_list tags;
@@ -22,7 +28,8 @@ struct service_input {
     struct weights *weights;
     bool enable_tag_override;
     struct locality *locality;
-    const char *proxy, *connect;
+    const char *proxy;
+    struct service_connect *connect;
     struct check_definition *check;
     struct decode_objects checks;
 };

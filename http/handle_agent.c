@@ -58,13 +58,14 @@ static void put_agent_stats(struct json *json, const struct backend *backend) {
     json_object_end(json);
 }
 
-static void put_raft_stats(struct json *json, const struct backend *backend) {
+static void put_raft_stats(struct json *json, const struct http_request *req) {
+    const struct backend *backend = req->backend;
     struct backend_stats stats;
     backend->get_stats(backend->context, &stats);
     json_key(json, "consul");
     json_object_begin(json);
     json_member_str(json, "acl", "disabled");
-    json_member_str(json, "bootstrap", "true");
+    stat_bool(json, "bootstrap", backend->facts->bootstrap);
     json_member_str(json, "known_datacenters", "1");
     stat_bool(json, "leader", stats.leader);
     json_member_str(json, "leader_addr", stats.leader ? backend->facts->leader_address : "");
@@ -74,58 +75,74 @@ static void put_raft_stats(struct json *json, const struct backend *backend) {
     json_object_begin(json);
     stat_u64(json, "applied_index", stats.applied_index);
     stat_u64(json, "commit_index", stats.commit_index);
+    json_member_str(json, "fsm_pending", "0");
     json_member_str(json, "last_contact", stats.leader ? "0" : "never");
     stat_u64(json, "last_log_index", stats.last_index);
+    stat_u64(json, "last_log_term", stats.last_term);
     stat_u64(json, "last_snapshot_index", stats.snapshot_index);
     stat_u64(json, "last_snapshot_term", stats.snapshot_term);
+    json_member_str(json, "latest_configuration",
+                    arena_format(req->arena, "[{Suffrage:Voter ID:%s Address:%s}]",
+                                 backend->facts->node_id, backend->facts->leader_address));
+    stat_u64(json, "latest_configuration_index", stats.configuration_index);
     json_member_str(json, "num_peers", "0");
+    json_member_str(json, "protocol_version", "3");
+    json_member_str(json, "protocol_version_max", "3");
+    json_member_str(json, "protocol_version_min", "0");
+    json_member_str(json, "snapshot_version_max", "1");
+    json_member_str(json, "snapshot_version_min", "0");
     json_member_str(json, "state", stats.leader ? "Leader" : "Follower");
     stat_u64(json, "term", stats.term);
     json_object_end(json);
 }
 
-static void put_runtime_stats(struct json *json) {
+static const char *architecture(const struct http_request *req) {
     struct utsname host;
+    const char *machine = uname(&host) == 0 ? host.machine : "";
+    return strcmp(machine, "x86_64") == 0    ? "amd64" /* the names that clients know */
+           : strcmp(machine, "aarch64") == 0 ? "arm64"
+                                             : arena_strdup(req->arena, machine);
+}
+
+/* Of this process. */
+static uint64_t count_threads(void) {
+    unsigned long long threads = 0;
+    char line[128];
+    FILE *file = fopen("/proc/self/status", "re");
+    while (file != NULL && threads == 0 && fgets(line, sizeof line, file) != NULL) {
+        sscanf(line, "Threads: %llu", &threads);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return threads;
+}
+
+static void put_runtime_stats(struct json *json, const struct http_request *req) {
+    uint64_t processors = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     json_key(json, "runtime");
     json_object_begin(json);
-    json_member_str(json, "arch", uname(&host) == 0 ? host.machine : "");
-    stat_u64(json, "cpu_count", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
+    json_member_str(json, "arch", architecture(req));
+    stat_u64(json, "cpu_count", processors);
+    stat_u64(json, "goroutines", count_threads());
+    stat_u64(json, "max_procs", processors);
     json_member_str(json, "os", "linux");
+    json_member_str(json, "version", "C11, compiler " __VERSION__);
     json_object_end(json);
 }
 
-void encode_member(struct json *json, const struct http_request *req, bool wan) {
-    const struct backend_facts *facts = req->backend->facts;
-    const char *port = strrchr(facts->leader_address, ':');
+/* A pool without gossip: this agent alone, of which nothing is to be told. */
+static void put_pool_stats(struct json *json, const char *pool) {
+    static const struct str_pair stats[] = {
+        {"coordinate_resets", "0"}, {"encrypted", "false"}, {"event_queue", "0"},
+        {"event_time", "1"},        {"failed", "0"},        {"health_score", "0"},
+        {"intent_queue", "0"},      {"left", "0"},          {"member_time", "1"},
+        {"members", "1"},           {"query_queue", "0"},   {"query_time", "1"}};
+    json_key(json, pool);
     json_object_begin(json);
-    json_member_str(json, "Name",
-                    wan ? arena_format(req->arena, "%s.%s", facts->node_name, facts->datacenter)
-                        : facts->node_name);
-    json_member_str(json, "Addr", facts->advertise_ip);
-    json_member_u64(json, "Port", wan ? facts->serf_wan_port : facts->serf_lan_port);
-    json_key(json, "Tags");
-    json_object_begin(json);
-    json_member_str(json, "acls", "0");
-    json_member_str(json, "bootstrap", "1");
-    json_member_str(json, "build", facts->version);
-    json_member_str(json, "dc", facts->datacenter);
-    json_member_str(json, "id", facts->node_id);
-    json_member_str(json, "port", port != NULL ? port + 1 : "");
-    json_member_str(json, "raft_vsn", "3");
-    json_member_str(json, "role", facts->server ? "consul" : "node");
-    json_member_str(json, "segment", "");
-    json_member_str(json, "vsn", "2");
-    json_member_str(json, "vsn_max", "3");
-    json_member_str(json, "vsn_min", "2");
-    json_member_str(json, "wan_join_port", arena_format(req->arena, "%u", facts->serf_wan_port));
-    json_object_end(json);
-    json_member_u64(json, "Status", 1);
-    json_member_u64(json, "ProtocolMin", 1);
-    json_member_u64(json, "ProtocolMax", 5);
-    json_member_u64(json, "ProtocolCur", 2);
-    json_member_u64(json, "DelegateMin", 2);
-    json_member_u64(json, "DelegateMax", 5);
-    json_member_u64(json, "DelegateCur", 4);
+    for (size_t i = 0; i < sizeof stats / sizeof stats[0]; i++) {
+        json_member_str(json, stats[i].key, stats[i].value);
+    }
     json_object_end(json);
 }
 
@@ -142,12 +159,15 @@ void handle_agent_self(const struct http_request *req, struct http_response *res
     json_key(&json, "Coord");
     json_null(&json);
     json_key(&json, "Member");
-    encode_member(&json, req, false);
+    struct filter_member own = handle_own_member(req, false);
+    encode_member(&json, &own);
     json_key(&json, "Stats");
     json_object_begin(&json);
     put_agent_stats(&json, backend);
-    put_raft_stats(&json, backend);
-    put_runtime_stats(&json);
+    put_raft_stats(&json, req);
+    put_runtime_stats(&json, req);
+    put_pool_stats(&json, "serf_lan");
+    put_pool_stats(&json, "serf_wan");
     json_object_end(&json);
     json_member_map(&json, "Meta", &live->node_meta);
     json_object_end(&json);
