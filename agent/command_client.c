@@ -10,10 +10,9 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/limits.h"
 
-#define ANSWER_BYTES_MAX (256 * 1024 * 1024)
 #define ADDRESS_DEFAULT "127.0.0.1:8500"
-#define TOKEN_BYTES_MAX 4096
 
 struct client {
     struct arena arena;
@@ -74,7 +73,7 @@ static enum err set_address(struct client *client, struct err_text *text) {
 
 static enum err read_token(struct client *client, const char *path, const char **ret_token,
                            struct err_text *text) {
-    char line[TOKEN_BYTES_MAX];
+    char line[LIMIT_TOKEN_BYTES];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, line, sizeof line) : -1;
     int number = errno;
@@ -278,7 +277,7 @@ enum err client_request(struct client *client, const char *method, const char *p
     bool read = strcmp(method, "GET") == 0;
     const char *url = make_url(client, path, queries, query_count, read);
     const char *sent = body != NULL ? body : "";
-    buf_init(&answer, ANSWER_BYTES_MAX);
+    buf_init(&answer, LIMIT_HTTP_ANSWER_BYTES);
     curl_easy_setopt(client->easy, CURLOPT_URL, url);
     curl_easy_setopt(client->easy, CURLOPT_HTTPHEADER, client->headers);
     if (read) {
@@ -317,7 +316,7 @@ enum err client_get(struct client *client, const char *path, const struct client
         const struct decode_field field = {.name = "list", .kind = DECODE_OBJECTS, .spec = spec};
         const struct decode_spec around = {"list", sizeof(struct decode_objects), &field, 1, false};
         struct buf object;
-        buf_init(&object, ANSWER_BYTES_MAX + 16);
+        buf_init(&object, LIMIT_HTTP_ANSWER_BYTES + 16);
         buf_append_str(&object, "{\"list\":");
         buf_append(&object, body.data, body.count);
         buf_append_byte(&object, '}');

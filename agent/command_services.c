@@ -10,8 +10,7 @@
 #include "agent/command.h"
 #include "agent/command_client.h"
 #include "base/json.h"
-
-#define FILE_BYTES_MAX (16 * 1024 * 1024)
+#include "base/limits.h"
 
 /* One service: what is sent to register it, and how it is called. */
 struct entry {
@@ -110,7 +109,7 @@ static enum err load_file(struct entries *entries, const char *path, struct aren
     static const struct decode_spec spec = {"config", sizeof(struct file_lists), fields, 2, true};
     struct file_lists lists = {NULL, NULL};
     struct buf content;
-    buf_init(&content, FILE_BYTES_MAX);
+    buf_init(&content, LIMIT_CONFIG_FILE_BYTES);
     enum err err = read_file(path, &content, text);
     if (err == ERR_OK) {
         err = decode_json(&spec, DECODE_BODY, content.data, content.count, arena, &lists, text);
@@ -210,7 +209,7 @@ static enum err from_flags(const struct register_flags *flags, struct entries *e
     struct buf out;
     struct json json;
     enum err err = judge_address(flags->address, text);
-    buf_init(&out, FILE_BYTES_MAX);
+    buf_init(&out, LIMIT_CONFIG_FILE_BYTES);
     json_init(&json, &out, false);
     json_object_begin(&json);
     json_member_str(&json, "ID", flags->id);

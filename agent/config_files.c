@@ -9,9 +9,7 @@
 
 #include "agent/config_table.h"
 #include "base/hcl.h"
-
-#define FILE_BYTES_MAX (16 * 1024 * 1024)
-#define JSON_BYTES_MAX (6 * FILE_BYTES_MAX) /* a byte of HCL may become `\u003c` */
+#include "base/limits.h"
 
 static enum err fail_errno(struct config_load *load, const char *what, const char *path) {
     return config_fail(load, "config: %s %s: %s", what, path, strerror(errno));
@@ -59,7 +57,7 @@ enum err config_read_text(struct config_load *load, const char *name, bool hcl, 
     }
     struct buf json;
     struct err_text reason = {""};
-    buf_init(&json, JSON_BYTES_MAX);
+    buf_init(&json, LIMIT_CONFIG_JSON_BYTES);
     enum err err = hcl_to_json(text, size, &json, &reason);
     if (err != ERR_OK) {
         load->error = arena_strdup(load->arena, reason.s);
@@ -82,7 +80,7 @@ static bool has_format(const char *path, const char *format) {
 static enum err read_file(struct config_load *load, const char *path, const char *format) {
     struct buf content;
     bool hcl = *format != '\0' ? strcmp(format, "hcl") == 0 : ends_with(path, ".hcl");
-    buf_init(&content, FILE_BYTES_MAX);
+    buf_init(&content, LIMIT_CONFIG_FILE_BYTES);
     enum err err = read_all(load, path, &content);
     if (err == ERR_OK && content.count > 0) {
         err = config_read_text(load, path, hcl, content.data, content.count);

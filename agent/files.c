@@ -24,7 +24,6 @@
 #define MODULE "agent"
 #define PATH_BYTES 4096
 #define STOP_S 5
-#define FILE_BYTES_MAX LIMIT_HTTP_BODY_BYTES
 #define SEAL_FORMAT "cairn 1 crc32c %08x\n"
 #define SEAL_BYTES 24
 
@@ -192,7 +191,8 @@ static void file_path(const struct files *files, enum folder folder, const char 
 /* A line with a checksum before the JSON: a flipped bit must not become somebody's port. */
 static char *seal(struct buf *json, size_t *ret_size) {
     struct buf out;
-    buf_init(&out, FILE_BYTES_MAX + SEAL_BYTES);
+    ASSERT(!json->failed); /* a registration's body is smaller, see the limit */
+    buf_init(&out, LIMIT_OWN_FILE_BYTES + SEAL_BYTES);
     buf_append_format(&out, SEAL_FORMAT, crc32c(0, json->data, json->count));
     buf_append(&out, json->data, json->count);
     buf_clear(json);
@@ -304,7 +304,7 @@ void files_save(struct files *files, const struct local *local, enum local_kind 
                 const char *id, files_done_fn *done, void *context) {
     const struct local_view *view = local_next_view(local);
     struct buf out;
-    buf_init(&out, FILE_BYTES_MAX);
+    buf_init(&out, LIMIT_OWN_FILE_BYTES);
     if (kind == LOCAL_SERVICE) {
         const struct catalog_service *service = local_get_service(view, id);
         if (service != NULL) {
@@ -331,7 +331,7 @@ void files_save_state(struct files *files, const char *check_id, const char *sta
                       void *context) {
     struct buf out;
     struct json json;
-    buf_init(&out, FILE_BYTES_MAX);
+    buf_init(&out, LIMIT_OWN_FILE_BYTES);
     json_init(&json, &out, false);
     json_object_begin(&json);
     json_member_str(&json, "CheckID", check_id);
@@ -463,7 +463,7 @@ static void load_folder(struct files *files, enum folder folder, struct loading 
     }
     struct buf content;
     struct dirent *at;
-    buf_init(&content, FILE_BYTES_MAX);
+    buf_init(&content, LIMIT_OWN_FILE_BYTES + SEAL_BYTES);
     while ((at = readdir(dir)) != NULL) {
         if (strlen(at->d_name) != 2 * SHA256_DIGEST_LENGTH) {
             continue; /* folders, and what a crash left of a half-written file */

@@ -288,8 +288,9 @@ static void append(struct group *group, const struct raft_append *append,
 }
 
 void group_turn_end(struct group *group) {
-    group_answer_applied(
-        group); /* refused ones; what was applied is answered right after its publish */
+    if (!group->entry_begun) {       /* else what was applied before it is not yet published */
+        group_answer_applied(group); /* refused ones */
+    }
     while (group->waiting != NULL) {
         uint32_t count = group->waiting_count < LIMIT_PROPOSALS_PER_TURN
                              ? (uint32_t)group->waiting_count

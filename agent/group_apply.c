@@ -1,40 +1,74 @@
-/* Committed entries run through the catalog, in slices, each followed by a publish: what it
- * replaced can then be freed. */
+/* Committed entries run through the catalog in slices, bounded by the rows that they touch. Each
+ * slice is followed by a publish, after which what it replaced can be freed; but a command that
+ * touches more rows than a slice may is spread over several, and published once, at its end. */
 #include "agent/group_internal.h"
 #include "base/assert.h"
 #include "base/container.h"
+#include "base/limits.h"
 
-#define APPLY_SLICE 512 /* entries a turn */
+static bool slice_is_full(const struct group *group) {
+    return catalog_touched(group->config.catalog) >= group->slice_end;
+}
+
+/* What the entry's command has left; true: the entry is applied. */
+static bool finish_entry(struct group *group) {
+    struct catalog *catalog = group->config.catalog;
+    uint64_t touched = catalog_touched(catalog);
+    return catalog_go_on(catalog, group->slice_end > touched ? group->slice_end - touched : 1);
+}
+
+static void end_entry(struct group *group, uint64_t index, struct group_proposal *proposal,
+                      enum err err, const struct err_text *text) {
+    if (err == ERR_OK || err == ERR_REFUSED) {
+        group->applied = index;
+    } else if (!group->applying_failed) {
+        group->applying_failed = true;
+        log_write(group->config.log, LOG_ERROR, MODULE,
+                  "cannot apply the log further; run a newer version: error=\"%s\"", text->s);
+    }
+    if (proposal != NULL) {
+        group_queue_answer(group, proposal, err, text);
+    }
+}
 
 /* An entry that this version cannot read stops everything: it, and what follows, stays unapplied.
- */
-static void apply_entry(struct group *group, const struct store_entry *entry,
+ * False: the entry has more to do than the slice has room for. */
+static bool apply_entry(struct group *group, const struct store_entry *entry,
                         struct group_proposal *proposal) {
     struct err_text text = {""};
     enum err err = ERR_OK;
-    if (group->applying_failed) {
+    if (group->entry_begun) {
+        group->entry_begun = !finish_entry(group);
+    } else if (group->applying_failed) {
         err = err_set(&text, ERR_VERSION, "cannot apply the log further");
     } else if (entry->kind == RAFT_ENTRY_COMMAND) {
         uint64_t begun_at_ns = metrics_clock_ns();
         err =
-            catalog_apply(group->config.catalog, entry->index, entry->payload, entry->size, &text);
+            catalog_begin(group->config.catalog, entry->index, entry->payload, entry->size, &text);
+        group->entry_begun = !finish_entry(group);
         metric_sample(group->metrics.fsm_apply, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
     } else {
         catalog_skip(group->config.catalog, entry->index);
     }
-    if (err == ERR_OK || err == ERR_REFUSED) {
-        group->applied = entry->index;
-    } else if (!group->applying_failed) {
-        group->applying_failed = true;
-        log_write(group->config.log, LOG_ERROR, MODULE,
-                  "cannot apply the log further; run a newer version: error=\"%s\"", text.s);
+    if (!group->entry_begun) {
+        end_entry(group, entry->index, proposal, err, &text);
     }
-    if (proposal != NULL) {
-        group_queue_answer(group, proposal, err, &text);
-    }
+    return !group->entry_begun;
 }
 
-/* Entries of batches in memory; false: the next one to apply is not in memory. */
+static void end_batch(struct group *group, struct batch *batch) {
+    metric_sample(group->metrics.commit_time,
+                  metrics_ms_since(batch->appended_at_ns, metrics_clock_ns()));
+    metric_set(group->metrics.commit_logs, batch->count);
+    group->batches = batch->next;
+    if (group->batches == NULL) {
+        group->batches_last = &group->batches;
+    }
+    group_free_batch(batch);
+}
+
+/* Entries of the first batch in memory, until the slice is full; false: the next one to apply is
+ * not in memory. */
 static bool apply_batch(struct group *group) {
     struct batch *batch = group->batches;
     if (batch == NULL || batch->entries[0].index > group->applied + 1) {
@@ -42,26 +76,27 @@ static bool apply_batch(struct group *group) {
     }
     const struct store_entry *last = &batch->entries[batch->count - 1];
     ASSERT(last->index <= group->apply_to && batch->persisted);
-    metric_sample(group->metrics.commit_time,
-                  metrics_ms_since(batch->appended_at_ns, metrics_clock_ns()));
-    metric_set(group->metrics.commit_logs, batch->count);
-    for (uint32_t i = 0; i < batch->count; i++) {
+    while (batch->applied < batch->count && !slice_is_full(group)) {
         struct group_proposal *proposal = batch->proposals;
-        if (proposal != NULL) {
-            batch->proposals = proposal->next;
+        struct group_proposal *next = proposal != NULL ? proposal->next : NULL;
+        if (apply_entry(group, &batch->entries[batch->applied], proposal)) {
+            batch->proposals = next;
+            batch->applied++;
         }
-        apply_entry(group, &batch->entries[i], proposal);
     }
-    group->batches = batch->next;
-    if (group->batches == NULL) {
-        group->batches_last = &group->batches;
+    if (batch->applied == batch->count) {
+        end_batch(group, batch);
     }
-    group_free_batch(batch);
     return true;
 }
 
+/* At the start, when nobody waits: whole. */
 static void apply_read(void *context, const struct store_entry *entry) {
-    apply_entry(context, entry, NULL);
+    struct group *group = context;
+    uint64_t slice_end = group->slice_end;
+    group->slice_end = UINT64_MAX;
+    apply_entry(group, entry, NULL);
+    group->slice_end = slice_end;
 }
 
 /* A slice of what the log held at the start. */
@@ -70,8 +105,8 @@ static bool apply_from_disk(struct group *group) {
     if (group->batches != NULL && group->batches->entries[0].index <= last) {
         last = group->batches->entries[0].index - 1;
     }
-    if (last > group->applied + APPLY_SLICE) {
-        last = group->applied + APPLY_SLICE;
+    if (last > group->applied + LIMIT_APPLY_ENTRIES) {
+        last = group->applied + LIMIT_APPLY_ENTRIES;
     }
     struct err_text text;
     enum err err = storage_read(group->storage, group->applied + 1, last, apply_read, group, &text);
@@ -88,14 +123,17 @@ static void run_apply(struct loop_task *task) {
     if (group->closing) {
         return;
     }
-    uint64_t end = group->applied + APPLY_SLICE;
-    while (group->applied < group->apply_to && group->applied < end && !group->applying_failed) {
+    group->slice_end = catalog_touched(group->config.catalog) + LIMIT_APPLY_ROWS;
+    while (group->applied < group->apply_to && !slice_is_full(group) && !group->applying_failed) {
         if (!apply_batch(group) && !apply_from_disk(group)) {
             return;
         }
     }
     if (group->applied < group->apply_to && !group->applying_failed) {
         group_post_apply(group);
+    }
+    if (group->entry_begun) {
+        return; /* half a command is nobody's business */
     }
     catalog_publish(group->config.catalog);
     group_judge_leadership(group);

@@ -17,10 +17,11 @@ struct batch {
     struct batch *next;
     struct loop_task task;
     struct group *group;
-    struct store_entry *entries; /* their payloads are the batch's */
-    uint32_t count;
+    struct store_entry *entries;         /* their payloads are the batch's */
+    uint32_t count, applied;             /* entries in all, and of them applied */
     uint64_t appended_at_ns, sent_at_ns; /* sent: to the log thread, for the last time */
-    struct group_proposal *proposals;    /* of its commands, in order; NULL for the core's own */
+    struct group_proposal
+        *proposals; /* of the commands not yet applied, in order; NULL for the core's own */
     enum err err;
     struct err_text text;
     bool persisted;
@@ -59,6 +60,8 @@ struct group {
     bool retrying;
 
     uint64_t applied, apply_to;
+    uint64_t slice_end; /* catalog_touched() at which the slice is full */
+    bool entry_begun;   /* the next entry is half applied */
     bool apply_posted, leader_ready, disk_failed, applying_failed, closing;
     struct loop_task apply_task;
     struct loop_timer raft_timer, retry_timer;

@@ -147,6 +147,12 @@ enum err storage_open(const char *data_dir, const struct uuid *disk, const struc
         }
         if (known) {
             err = open_files(storage, &own, catalog, &start, text);
+            if (err == ERR_CORRUPT || err == ERR_FOREIGN) {
+                err_prefix(text,
+                           "data_dir %s is damaged: put back a good copy of it, or give up what it "
+                           "holds and start with an empty one",
+                           data_dir);
+            }
         }
     }
     if (err != ERR_OK) {

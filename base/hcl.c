@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/hcl_lex.h"
 #include "base/json.h"
+#include "base/limits.h"
 
 enum node_kind { NODE_OBJECT, NODE_LIST, NODE_STRING, NODE_PLAIN };
 
@@ -38,10 +39,10 @@ static enum err unexpected(struct parser *p, const char *wanted) {
 }
 
 static enum err go_deeper(struct parser *p) {
-    return ++p->depth <= HCL_DEPTH_MAX
+    return ++p->depth <= LIMIT_HCL_DEPTH
                ? ERR_OK
                : err_set(p->error, ERR_INVALID, "At %u:%u: nested deeper than %d levels",
-                         p->token.line, p->token.column, HCL_DEPTH_MAX);
+                         p->token.line, p->token.column, LIMIT_HCL_DEPTH);
 }
 
 /* ---- the tree ---- */
@@ -173,7 +174,7 @@ static enum err parse_member(struct parser *p, struct node *object) {
     outer = inner = new_node(p, NODE_OBJECT);
     unsigned labels = 0;
     while (err == ERR_OK && (p->token.kind == HCL_IDENT || p->token.kind == HCL_STRING) &&
-           !p->token.heredoc && labels < HCL_DEPTH_MAX) {
+           !p->token.heredoc && labels < LIMIT_HCL_DEPTH) {
         struct node *label = new_node(p, NODE_OBJECT);
         label->key = p->token.text;
         append(inner, label);

@@ -12,11 +12,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* Objects and lists inside each other; deeper is an error. */
-#define HCL_DEPTH_MAX 64
-
-/* Appends one JSON object to out. ERR_INVALID: `At <line>:<column>: <reason>`, both from 1, the
- * column in bytes. ERR_TOO_LARGE: out's cap. The state of out after an error is half an object. */
+/* Appends one JSON object to out; at most LIMIT_HCL_DEPTH deep. ERR_INVALID: `At <line>:<column>:
+ * <reason>`, both from 1, the column in bytes. ERR_TOO_LARGE: out's cap. The state of out after an
+ * error is half an object. */
 enum err hcl_to_json(const char *hcl, size_t size, struct buf *out, struct err_text *text);
 
 #endif

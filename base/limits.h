@@ -8,6 +8,21 @@
 #define LIMIT_HTTP_POOL_BYTES (7 * 1024)            /* memory of a connection; headers above: 431 */
 #define LIMIT_HTTP_BODY_BYTES (8 * 1024 * 1024)     /* request body of any endpoint but KV */
 #define LIMIT_HTTP_ANSWER_BYTES (256 * 1024 * 1024) /* one answer's body */
+#define LIMIT_HTTP_UPLOAD_BYTES                                                                    \
+    (32 * 1024 * 1024)                              /* read at all: over the body's limit, dropped \
+                                                     */
+#define LIMIT_HTTP_BODIES_BYTES (128 * 1024 * 1024) /* of all request bodies at once: above 429 */
+#define LIMIT_HTTP_ANSWERS_BYTES                                                                   \
+    (256 * 1024 * 1024)                /* of answers kept and on their way: above 429 */
+#define LIMIT_HTTP_REQUEST_S 60        /* from a request's line to its end */
+#define LIMIT_HTTP_IDLE_S 120          /* without a request's line, longer than clients keep */
+#define LIMIT_HTTP_SEND_S 300          /* until an answer is taken */
+#define LIMIT_HTTP_SWEEP_MS 2000       /* between looks for those that are over */
+#define LIMIT_HTTP_KEEP_ALIVE_S 30     /* a silent peer is probed (contract 1.1) */
+#define LIMIT_HTTP_KEEP_ALIVE_PROBES 3 /* so long each; then its connection ends */
+#define LIMIT_HTTP_STACK_BYTES (1024 * 1024)       /* of an HTTP thread */
+#define LIMIT_HTTP_STREAM_BLOCK_BYTES 4096         /* sent at once of an answer that does not end */
+#define LIMIT_HTTP_STREAM_FLUSH_MS 200             /* between two such blocks */
 #define LIMIT_HTTP_CONNECTIONS_PER_CLIENT 200      /* default of limits.http_max_conns_per_client */
 #define LIMIT_HTTP_REFUSED_IDLE_S 5                /* a silent connection over that limit ends */
 #define LIMIT_HTTP_PENDING 100000                  /* requests parked at one agent: above 429 */
@@ -25,9 +40,11 @@
 /* Raft and disk. */
 #define LIMIT_ENTRY_BYTES (16 * 1024 * 1024) /* one log entry's payload */
 #define LIMIT_LOG_SEGMENT_BYTES (8 * 1024 * 1024)
-#define LIMIT_LOG_SEGMENT_MAX_BYTES (32 * 1024 * 1024)  /* a segment that holds one huge entry */
-#define LIMIT_PROPOSALS_PENDING 65536                   /* above: 429 */
-#define LIMIT_PROPOSALS_PER_TURN 512                    /* applied within the 5 ms of a turn */
+#define LIMIT_LOG_SEGMENT_MAX_BYTES (32 * 1024 * 1024) /* a segment that holds one huge entry */
+#define LIMIT_PROPOSALS_PENDING 65536                  /* above: 429 */
+#define LIMIT_PROPOSALS_PER_TURN 512                   /* applied within the 5 ms of a turn */
+#define LIMIT_APPLY_ROWS 1536   /* touched in a turn of the core: under its 5 ms */
+#define LIMIT_APPLY_ENTRIES 512 /* read from the disk in a turn, at the start */
 #define LIMIT_SNAPSHOT_TRIGGER_BYTES (64 * 1024 * 1024) /* log since the last snapshot */
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
@@ -65,7 +82,17 @@
 #define LIMIT_CHECK_SCRIPT_RUNS 64 /* processes of scripts, apart from the others */
 #define LIMIT_CHECK_UDP_RUNS 4096  /* a socket each that mostly waits */
 #define LIMIT_CHECK_SCRIPT_TIMEOUT_DEFAULT_MS (30 * 1000)
-#define LIMIT_CHECK_FRAME_BYTES (20 * 1024 * 1024) /* a script's arguments on their way to run */
+#define LIMIT_CHECK_TEXT_BYTES (4 * LIMIT_CHECK_DEFINITION_BYTES) /* the same with separators */
+#define LIMIT_CHECK_FRAME_BYTES (LIMIT_CHECK_TEXT_BYTES + 4096)   /* on their way to a script */
+
+/* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
+#define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
+
+/* Configuration. */
+#define LIMIT_CONFIG_FILE_BYTES (16 * 1024 * 1024)
+#define LIMIT_CONFIG_JSON_BYTES (6 * LIMIT_CONFIG_FILE_BYTES) /* a byte may become `\u003c` */
+#define LIMIT_HCL_DEPTH 64     /* blocks and lists within each other */
+#define LIMIT_TOKEN_BYTES 4096 /* of a token's file */
 
 /* DNS. */
 #define LIMIT_DNS_UDP_BYTES_MIN 512
@@ -110,8 +137,16 @@ _Static_assert(3 * LIMIT_NAME_BYTES + 3 <= LIMIT_TREE_KEY_BYTES, "three names ma
 _Static_assert(17 + 3 * (LIMIT_NAME_BYTES + 1) <= LIMIT_TREE_KEY_BYTES, "behind an address too");
 _Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arrives is read");
 _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
-_Static_assert(2 * LIMIT_HTTP_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES,
-               "a script fits a frame");
+_Static_assert(LIMIT_CHECK_DEFINITION_BYTES < LIMIT_HTTP_BODY_BYTES, "a definition can be sent");
+/* Each text of at least one byte may get two more: its end and a separator. */
+_Static_assert(3 * LIMIT_CHECK_DEFINITION_BYTES <= LIMIT_CHECK_TEXT_BYTES,
+               "a definition is packed");
+_Static_assert(LIMIT_CHECK_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES, "a report fits a frame");
+_Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_HTTP_UPLOAD_BYTES, "a body that is too large is read");
+_Static_assert(4 * LIMIT_HTTP_BODY_BYTES <= LIMIT_HTTP_BODIES_BYTES, "one client is not all");
+_Static_assert(LIMIT_HTTP_ANSWER_BYTES <= LIMIT_HTTP_ANSWERS_BYTES, "an answer fits alone");
+_Static_assert(LIMIT_HTTP_REFUSED_IDLE_S < LIMIT_HTTP_REQUEST_S, "the refused go first");
+_Static_assert(LIMIT_HTTP_SWEEP_MS < 1000 * LIMIT_HTTP_REFUSED_IDLE_S, "deadlines are kept");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
 
 #endif

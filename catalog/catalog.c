@@ -42,10 +42,20 @@ void catalog_free_trees(struct catalog_view *view, bool rows) {
     }
 }
 
+static void clear_rest(struct catalog *catalog) {
+    if (catalog->rest.present && catalog->watches != NULL) {
+        watches_pause(catalog->watches, false);
+    }
+    free(catalog->rest.services.v);
+    free(catalog->rest.checks.v);
+    catalog->rest = (struct catalog_rest){0};
+}
+
 void catalog_destroy(struct catalog *catalog) {
     if (catalog == NULL) {
         return;
     }
+    clear_rest(catalog);
     catalog_publish(catalog); /* what the last view alone reaches is retired, not lost */
     catalog_free_trees(&catalog->next, true);
     free(atomic_load(&catalog->published));
@@ -53,6 +63,7 @@ void catalog_destroy(struct catalog *catalog) {
 }
 
 void catalog_publish(struct catalog *catalog) {
+    ASSERT(!catalog->rest.present);
     catalog->next.version++;
     struct catalog_view *view = mem_memdup(&catalog->next, sizeof catalog->next);
     struct catalog_view *old = atomic_exchange(&catalog->published, view);
@@ -228,6 +239,7 @@ void catalog_build_instance(struct catalog *catalog, const struct catalog_servic
     instance->service = service;
     instance->health = HEALTH_PASSING;
     instance->check_count = count.count;
+    catalog->touched += 1 + count.count;
     struct gather fill = {.checks = instance->checks};
     gather_bound(view, service->node, "", &fill);
     gather_bound(view, service->node, service->id, &fill);
@@ -247,10 +259,39 @@ static bool rebuild_and_touch(const struct catalog_service *service, void *conte
     return true;
 }
 
-/* A node's own row or check changed: every instance on it shows the change. The walk is over a tree
- * that the visitor leaves alone. */
+static bool collect(struct catalog_rows *rows, const void *row) {
+    if (rows->count == rows->capacity) {
+        rows->capacity = rows->capacity == 0 ? 16 : rows->capacity * 2;
+        rows->v = mem_realloc(rows->v, rows->capacity * sizeof *rows->v);
+    }
+    rows->v[rows->count++] = row;
+    return true;
+}
+
+static bool collect_service(const struct catalog_service *service, void *context) {
+    return collect(context, service);
+}
+
+static bool collect_check(const struct catalog_check *check, void *context) {
+    return collect(context, check);
+}
+
+/* The last thing of a command: the node's services are taken one by one, see catalog_go_on. */
+static void begin_rest(struct catalog *catalog, const char *node,
+                       const struct catalog_node *removed) {
+    struct catalog_rest *rest = &catalog->rest;
+    ASSERT(!rest->present);
+    rest->present = true;
+    rest->removed = removed;
+    view_walk_node_services(&catalog->next, node, collect_service, &rest->services);
+    if (catalog->watches != NULL) {
+        watches_pause(catalog->watches, true);
+    }
+}
+
+/* A node's own row or check changed: every instance on it shows the change. */
 static void rebuild_node(struct catalog *catalog, const char *node) {
-    view_walk_node_services(&catalog->next, node, rebuild_and_touch, catalog);
+    begin_rest(catalog, node, NULL);
 }
 
 /* ---- checks ---- */
@@ -285,6 +326,7 @@ static void remove_check_row(struct catalog *catalog, const struct catalog_check
     tree_remove(&catalog->next.checks, &catalog->batch, key.bytes, key.size);
     tree_remove(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size);
     catalog->next.indexes.row_hash -= row_hash_check(row);
+    catalog->touched++;
     touch_checks_table(catalog);
     epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
 }
@@ -362,6 +404,7 @@ static void drop_service_row(struct catalog *catalog, const struct catalog_servi
     tree_remove(&catalog->next.services, &catalog->batch, key.bytes, key.size);
     remove_service_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_service(row);
+    catalog->touched++;
     epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
 }
 
@@ -409,28 +452,6 @@ static void set_service(struct catalog *catalog, const struct catalog_service *s
 
 /* ---- nodes ---- */
 
-struct rows {
-    const void **v;
-    size_t count, capacity;
-};
-
-static bool collect(struct rows *rows, const void *row) {
-    if (rows->count == rows->capacity) {
-        rows->capacity = rows->capacity == 0 ? 16 : rows->capacity * 2;
-        rows->v = mem_realloc(rows->v, rows->capacity * sizeof *rows->v);
-    }
-    rows->v[rows->count++] = row;
-    return true;
-}
-
-static bool collect_service(const struct catalog_service *service, void *context) {
-    return collect(context, service);
-}
-
-static bool collect_check(const struct catalog_check *check, void *context) {
-    return collect(context, check);
-}
-
 static void drop_node_row(struct catalog *catalog, const struct catalog_node *row) {
     struct key key;
     key_init(&key, row->name);
@@ -446,18 +467,8 @@ static void drop_node_row(struct catalog *catalog, const struct catalog_node *ro
     epoch_retire(catalog->epoch, (void *)(uintptr_t)row);
 }
 
-static void remove_node(struct catalog *catalog, const struct catalog_node *row) {
-    struct rows services = {0}, checks = {0};
-    view_walk_node_services(&catalog->next, row->name, collect_service, &services);
-    for (size_t i = 0; i < services.count; i++) {
-        remove_service(catalog, services.v[i]);
-    }
-    view_walk_node_checks(&catalog->next, row->name, collect_check, &checks);
-    for (size_t i = 0; i < checks.count; i++) {
-        remove_check_row(catalog, checks.v[i]);
-    }
-    free(services.v);
-    free(checks.v);
+/* Its services and checks are gone. */
+static void end_removal(struct catalog *catalog, const struct catalog_node *row) {
     drop_node_row(catalog, row);
     struct key key;
     key_init(&key, row->name);
@@ -467,7 +478,50 @@ static void remove_node(struct catalog *catalog, const struct catalog_node *row)
     mark(catalog, WATCH_NODE, row->name);
 }
 
-static void set_node(struct catalog *catalog, const struct catalog_node *node) {
+static void end_rest(struct catalog *catalog) {
+    if (catalog->rest.removed != NULL) {
+        end_removal(catalog, catalog->rest.removed);
+    }
+    clear_rest(catalog);
+}
+
+/* Rows stay readable to the end: what is retired is held until the publish. */
+bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
+    struct catalog_rest *rest = &catalog->rest;
+    const uint64_t end =
+        rows > UINT64_MAX - catalog->touched ? UINT64_MAX : catalog->touched + rows;
+    while (rest->present && catalog->touched < end) {
+        if (!rest->checks_listed && rest->at < rest->services.count) {
+            const struct catalog_service *service = rest->services.v[rest->at++];
+            if (rest->removed != NULL) {
+                remove_service(catalog, service);
+            } else {
+                rebuild_and_touch(service, catalog);
+            }
+        } else if (!rest->checks_listed && rest->removed != NULL) {
+            rest->checks_listed = true;
+            rest->at = 0;
+            view_walk_node_checks(&catalog->next, rest->removed->name, collect_check,
+                                  &rest->checks);
+        } else if (rest->at < rest->checks.count) {
+            remove_check_row(catalog, rest->checks.v[rest->at++]);
+        } else {
+            end_rest(catalog);
+        }
+    }
+    return !rest->present;
+}
+
+uint64_t catalog_touched(const struct catalog *catalog) {
+    return catalog->touched;
+}
+
+static void remove_node(struct catalog *catalog, const struct catalog_node *row) {
+    begin_rest(catalog, row->name, row);
+}
+
+static void set_node(struct catalog *catalog, const struct catalog_node *node,
+                     struct refresh *refresh) {
     const struct catalog_node *old = view_get_node(&catalog->next, node->name);
     if (old != NULL && row_equal_node(old, node)) {
         return;
@@ -489,7 +543,7 @@ static void set_node(struct catalog *catalog, const struct catalog_node *node) {
     catalog->next.indexes.row_hash += row_hash_node(row);
     touch_nodes_table(catalog);
     touch_node(catalog, row->name);
-    rebuild_node(catalog, row->name);
+    refresh->node = true;
 }
 
 /* Alive as far as its own gossip check says; a node without one may be taken over. */
@@ -574,18 +628,19 @@ static enum err apply_register(struct catalog *catalog, const struct catalog_reg
     if (err != ERR_OK) {
         return err;
     }
+    struct refresh refresh = {0};
     if (renamed != NULL) {
         remove_node(catalog, renamed);
+        catalog_go_on(catalog, UINT64_MAX); /* rare, and it must be gone before */
     }
     if (write_node) {
-        set_node(catalog, &reg->node);
+        set_node(catalog, &reg->node, &refresh);
     }
     if (reg->service != NULL) {
         struct catalog_service service = *reg->service;
         service.node = view_get_node(&catalog->next, reg->node.name)->name;
         set_service(catalog, &service);
     }
-    struct refresh refresh = {0};
     for (uint32_t i = 0; i < reg->check_count; i++) {
         struct catalog_check check = reg->checks[i];
         check.node = view_get_node(&catalog->next, reg->node.name)->name;
@@ -624,7 +679,8 @@ static void apply_deregister(struct catalog *catalog, const struct catalog_dereg
 }
 
 void catalog_skip(struct catalog *catalog, uint64_t index) {
-    ASSERT(index > catalog->next.indexes.applied);
+    ASSERT(index > catalog->next.indexes.applied && !catalog->rest.present);
+    catalog->touched += 4;
     catalog->next.indexes.applied = index;
     if (!catalog->changing) {
         catalog->changing = true;
@@ -633,6 +689,13 @@ void catalog_skip(struct catalog *catalog, uint64_t index) {
 }
 
 enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
+                       struct err_text *text) {
+    enum err err = catalog_begin(catalog, index, command, size, text);
+    catalog_go_on(catalog, UINT64_MAX);
+    return err;
+}
+
+enum err catalog_begin(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
                        struct err_text *text) {
     struct arena arena;
     arena_init(&arena);

@@ -32,6 +32,16 @@ void catalog_destroy(struct catalog *catalog);
  */
 enum err catalog_apply(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
                        struct err_text *text);
+
+/* The same in pieces, for commands that touch many rows: begins it, and goes on until about so many
+ * rows more are touched. catalog_go_on says whether nothing is left; until then nothing may be
+ * applied or published, and no watch shows. */
+enum err catalog_begin(struct catalog *catalog, uint64_t index, const uint8_t *command, size_t size,
+                       struct err_text *text);
+bool catalog_go_on(struct catalog *catalog, uint64_t rows);
+/* Rows touched since the start, by which a caller bounds its work. */
+uint64_t catalog_touched(const struct catalog *catalog);
+
 /* An entry without a command (no-op, configuration): only the applied index moves. */
 void catalog_skip(struct catalog *catalog, uint64_t index);
 

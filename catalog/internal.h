@@ -37,12 +37,28 @@ struct catalog_view {
     uint64_t version;
 };
 
+struct catalog_rows {
+    const void **v;
+    size_t count, capacity;
+};
+
+/* What a command has left to do with the rows of a node; present: there is something left. */
+struct catalog_rest {
+    bool present;
+    const struct catalog_node *removed;   /* NULL: instances are built anew */
+    struct catalog_rows services, checks; /* from `at` on */
+    size_t at;
+    bool checks_listed; /* the node's services are gone, now its checks */
+};
+
 struct catalog {
     struct epoch *epoch;
     struct watches *watches;
     struct catalog_view next; /* what is being built */
     struct tree_batch batch;
-    bool changing; /* next differs from what is published: the epoch's batch is held */
+    bool changing;    /* next differs from what is published: the epoch's batch is held */
+    uint64_t touched; /* rows, since the start; a command counts for four */
+    struct catalog_rest rest;
     _Atomic(struct catalog_view *) published;
 };
 

@@ -235,13 +235,18 @@ static enum err read_records(struct reader *r, struct codec_indexes *indexes) {
     return err;
 }
 
-static bool build(const struct catalog_service *service, void *context) {
-    catalog_build_instance(context, service);
-    return true;
+static bool node_has_index(void *value, void *context) {
+    const struct catalog_node *node = value;
+    struct catalog *c = context;
+    return catalog_get_index(&c->next.node_index, node->name) > 0;
 }
 
-static bool visit_service(void *value, void *context) {
-    return build(value, context);
+/* Without its index a row would be served, and lost with the snapshot after this one. */
+static bool build(void *value, void *context) {
+    const struct catalog_service *service = value;
+    struct catalog *c = context;
+    catalog_build_instance(c, service);
+    return catalog_get_index(&c->next.service_index, service->name) > 0;
 }
 
 static bool retire_value(void *value, void *context) {
@@ -267,13 +272,16 @@ enum err catalog_restore(struct catalog *catalog,
     if (err == ERR_OK && building->next.indexes.row_hash != indexes.row_hash) {
         err = ERR_CORRUPT;
     }
+    if (err == ERR_OK && !(tree_walk(&building->next.nodes, NULL, 0, node_has_index, building) &&
+                           tree_walk(&building->next.services, NULL, 0, build, building))) {
+        err = ERR_CORRUPT;
+    }
     if (err != ERR_OK) {
         err_set(text, err, "snapshot: record %llu: %s", (unsigned long long)r.records + 1,
                 err_name(err));
         catalog_destroy(building);
         return err;
     }
-    tree_walk(&building->next.services, NULL, 0, visit_service, building);
     catalog_publish(catalog); /* closes the batch, so that all retired below waits for the next */
     struct catalog_view old = catalog->next;
     catalog->next = building->next;

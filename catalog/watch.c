@@ -26,6 +26,7 @@ struct watches {
     size_t group_count;
     size_t waiter_count;
     struct watch_group dirty; /* head of the ring of dirty groups */
+    bool paused;
 };
 
 struct watches *watches_create(void) {
@@ -194,11 +195,15 @@ struct watch_group *watches_take_dirty(struct watches *watches) {
     while (group != &watches->dirty && group->held) {
         group = group->dirty_next;
     }
-    if (group == &watches->dirty) {
+    if (group == &watches->dirty || watches->paused) {
         return NULL;
     }
     unlink_dirty(group);
     return group;
+}
+
+void watches_pause(struct watches *watches, bool paused) {
+    watches->paused = paused;
 }
 
 void watch_group_hold(struct watch_group *group) {

@@ -51,6 +51,9 @@ void watch_group_mark(struct watches *watches, struct watch_group *group);
 /* A dirty group that is not held, no longer dirty; NULL when there is none. */
 struct watch_group *watches_take_dirty(struct watches *watches);
 
+/* While paused no group is taken: what is marked is not yet to be seen. Marks are kept. */
+void watches_pause(struct watches *watches, bool paused);
+
 /* While held a group stays, without waiters too, and is not taken again; marks are kept. */
 void watch_group_hold(struct watch_group *group);
 void watch_group_release(struct watches *watches, struct watch_group *group);

@@ -78,7 +78,7 @@ static struct helper *create(struct checks *checks, struct err_text *text) {
     helper->pid = pid;
     helper->fd = fds[0];
     LIST_INIT(&helper->runs);
-    buf_init(&helper->out, (size_t)LIMIT_CHECK_FRAME_BYTES * 4);
+    buf_init(&helper->out, (size_t)LIMIT_CHECK_FRAME_BYTES * 16);
     buf_init(&helper->in, LIMIT_CHECK_FRAME_BYTES);
     helper->poll = loop_poll_create(checks->loop, helper->fd, on_ready, helper);
     loop_poll_set(helper->poll, LOOP_READABLE);

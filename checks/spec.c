@@ -7,9 +7,6 @@
 #include "base/mem.h"
 #include "checks/internal.h"
 
-/* The strings of one definition; a registration's body is smaller. */
-#define TEXT_BYTES_MAX (2u * LIMIT_HTTP_BODY_BYTES)
-
 /* Rounded up, so that a short time never becomes none. */
 static int64_t to_ms(int64_t ns) {
     return ns <= 0 ? 0 : ns / DURATION_MS + (ns % DURATION_MS != 0);
@@ -38,7 +35,7 @@ struct check_spec *spec_create(const struct check_definition *def) {
     const struct check_runner *as = kinds_find(check_definition_kind(def));
     ASSERT(as != NULL);
     struct buf text;
-    buf_init(&text, TEXT_BYTES_MAX);
+    buf_init(&text, LIMIT_CHECK_TEXT_BYTES);
     as->pack(def, &text);
     ASSERT(!text.failed);
     /* calloc: the padding takes part in the comparison. */

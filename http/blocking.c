@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -28,14 +29,42 @@ struct http_workers {
     pthread_cond_t wake;
     struct job *first, **last;
     bool stopping;
+    uint64_t swept_at_ms; /* with the mutex; when a worker last claimed the look at connections */
 };
 
 static void job_done(struct loop_task *task);
 
+/* Claims the look for connections without progress. With the mutex. */
+static bool sweep_is_due(struct http_workers *workers) {
+    uint64_t now_ms = metrics_clock_ns() / 1000000;
+    if (workers->stopping || now_ms < workers->swept_at_ms + LIMIT_HTTP_SWEEP_MS) {
+        return false;
+    }
+    workers->swept_at_ms = now_ms;
+    return true;
+}
+
+static void wait_for_job(struct http_workers *workers) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += LIMIT_HTTP_SWEEP_MS / 1000;
+    pthread_cond_timedwait(&workers->wake, &workers->mutex, &until);
+}
+
+/* A worker looks for connections without progress when it has nothing to do or has done one thing,
+ * one worker at a time. */
 static struct job *take_job(struct http_workers *workers) {
     pthread_mutex_lock(&workers->mutex);
-    while (workers->first == NULL && !workers->stopping) {
-        pthread_cond_wait(&workers->wake, &workers->mutex);
+    for (;;) {
+        if (sweep_is_due(workers)) {
+            pthread_mutex_unlock(&workers->mutex);
+            http_deadlines_sweep(workers->server->deadlines);
+            pthread_mutex_lock(&workers->mutex);
+        } else if (workers->first == NULL && !workers->stopping) {
+            wait_for_job(workers);
+        } else {
+            break;
+        }
     }
     struct job *job = workers->first;
     if (job != NULL) {
@@ -67,7 +96,11 @@ struct http_workers *http_workers_start(struct http_server *server) {
     workers->server = server;
     workers->last = &workers->first;
     pthread_mutex_init(&workers->mutex, NULL);
-    pthread_cond_init(&workers->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&workers->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     for (unsigned i = 0; i < LIMIT_HTTP_WORKERS; i++) {
         ASSERT(pthread_create(&workers->threads[i], NULL, work, workers) == 0);
     }

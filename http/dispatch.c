@@ -54,6 +54,11 @@ static void read_filtered(const struct http_route *route, struct http_request *r
     }
 }
 
+static void refuse_answer(struct http_response *res) {
+    struct err_text text = {"too many answers are on their way from this agent"};
+    http_response_error(res, ERR_OVERLOADED, &text);
+}
+
 /* Health of a service tells none (contract 4.3). */
 static bool tells_meta_on_errors(const struct http_route *route) {
     return strcmp(route->pattern, "/v1/health/service/") != 0;
@@ -71,7 +76,9 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
     response_init(&res);
     if (may_read(server, query)) {
         read_filtered(route, req, &read, &res);
-        if (route->cached) {
+        if (!http_answer_fits(server, res.body.count)) {
+            refuse_answer(&res);
+        } else if (route->cached) {
             http_response_cache(&res, req, query->revalidate);
         }
         meta.present = res.status == 200;
@@ -400,6 +407,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     req->cache_control = http_exchange_header(exchange, "Cache-Control");
+    if (route->call == NULL && !http_answer_fits(exchange->server, 0)) {
+        refuse_answer(res);
+        return HTTP_ANSWERED;
+    }
     if (route->read != NULL) {
         return dispatch_read(exchange, req, res);
     }
@@ -459,6 +470,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     } else if (exchange->too_large) {
         http_response_text(&res, 413, "Request body too large, max size: %d bytes.",
                            LIMIT_HTTP_BODY_BYTES);
+    } else if (exchange->overloaded) {
+        struct err_text text = {"too many request bodies are on their way to this agent"};
+        http_response_error(&res, ERR_OVERLOADED, &text);
     } else if (request_parse(exchange->uri, &req, &res)) {
         if (exchange->server->config.judge_paths && !http_path_printable(req.path)) {
             http_response_text(&res, 400, "%s", "");

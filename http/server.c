@@ -17,9 +17,7 @@
 #include "base/mem.h"
 #include "http/gzip.h"
 
-#define THREAD_STACK_BYTES (1024 * 1024)
-#define KEEP_ALIVE_S 30 /* contract 1.1 */
-#define STREAM_BLOCK_BYTES 4096
+#define LISTENER_NAME_BYTES 128 /* the longest is a socket's path */
 
 struct http_daemon {
     struct MHD_Daemon *mhd;
@@ -27,6 +25,38 @@ struct http_daemon {
 };
 
 /* ---- answers ---- */
+
+/* What an answer's bytes count for, until the library has let go of them. */
+struct held {
+    struct http_server *server;
+    char *data;
+    size_t size;
+};
+
+static void release(void *context) {
+    struct held *held = context;
+    atomic_fetch_sub_explicit(&held->server->answers_bytes, held->size, memory_order_relaxed);
+    free(held->data);
+    free(held);
+}
+
+/* Takes data. */
+static struct MHD_Response *hold(struct http_server *server, char *data, size_t size) {
+    struct held *held = mem_alloc(sizeof *held);
+    *held = (struct held){server, data, size};
+    atomic_fetch_add_explicit(&server->answers_bytes, size, memory_order_relaxed);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback_cls(size, data, release, held);
+    ASSERT(response != NULL);
+    return response;
+}
+
+/* With one that is not yet written there may be more by one answer, and by no further one. */
+bool http_answer_fits(struct http_server *server, size_t size) {
+    size_t held = atomic_load_explicit(&server->answers_bytes, memory_order_relaxed);
+    return size == 0 ? held <= LIMIT_HTTP_ANSWERS_BYTES
+                     : held + size <= LIMIT_HTTP_ANSWERS_BYTES + LIMIT_HTTP_ANSWER_BYTES;
+}
 
 static struct MHD_Response *library_response(const struct http_answer *answer) {
     return (struct MHD_Response *)answer->prepared;
@@ -40,7 +70,8 @@ static enum MHD_Result copy_header(void *context, enum MHD_ValueKind kind, const
 
 /* The same answer with its body compressed; the answer itself when that fails. Several threads may
  * come here at once with one answer: the first to finish wins. */
-static struct MHD_Response *compressed_response(struct http_answer *answer) {
+static struct MHD_Response *compressed_response(struct http_server *server,
+                                                struct http_answer *answer) {
     struct http_prepared *known = atomic_load(&answer->compressed);
     char *data = NULL;
     size_t size = 0;
@@ -50,9 +81,7 @@ static struct MHD_Response *compressed_response(struct http_answer *answer) {
     if (!http_gzip(answer->body, answer->body_size, &data, &size)) {
         return library_response(answer);
     }
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, data, MHD_RESPMEM_MUST_FREE);
-    ASSERT(response != NULL);
+    struct MHD_Response *response = hold(server, data, size);
     MHD_get_response_headers(library_response(answer), copy_header, response);
     MHD_add_response_header(response, "Content-Encoding", "gzip");
     if (atomic_compare_exchange_strong(&answer->compressed, &known,
@@ -97,9 +126,7 @@ struct http_answer *http_answer_create(struct http_server *server, struct http_r
     answer->index = meta != NULL && meta->present ? meta->index : 0;
     answer->body = body;
     answer->body_size = size;
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, body, MHD_RESPMEM_MUST_FREE);
-    ASSERT(response != NULL);
+    struct MHD_Response *response = hold(server, body, size);
     answer->prepared = (struct http_prepared *)response;
     if (res->content_type != NULL) {
         add(response, "Content-Type", res->content_type);
@@ -145,24 +172,29 @@ uint64_t http_answer_hash(struct http_answer *answer) {
 
 /* ---- exchanges ---- */
 
-/* A connection of the library. It remembers its exchange, because the library does not tell the end
- * of a request that it refuses before the handler has seen it. */
-struct http_connection {
-    bool refused; /* over the limit of its client */
-    struct http_exchange *exchange;
-};
-
 static struct http_connection *connection_of(struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info != NULL ? info->socket_context : NULL;
 }
 
+static void drop_body(struct http_exchange *exchange) {
+    atomic_fetch_sub_explicit(&exchange->server->bodies_bytes, exchange->body.capacity,
+                              memory_order_relaxed);
+    buf_clear(&exchange->body);
+}
+
+static int socket_of(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info != NULL ? info->connect_fd : -1;
+}
+
 static void free_exchange(struct http_exchange *exchange) {
     if (exchange != NULL) {
         http_stream_close(exchange);
         http_answer_drop(exchange->answer);
-        buf_clear(&exchange->body);
+        drop_body(exchange);
         arena_clear(&exchange->arena);
         free(exchange->uri);
         free(exchange);
@@ -175,7 +207,9 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
     ASSERT(owner != NULL);
     free_exchange(owner->exchange);
     owner->exchange = exchange;
+    http_deadline_set(&owner->deadline, HTTP_PHASE_REQUEST);
     exchange->server = context;
+    exchange->owner = owner;
     exchange->connection = connection;
     exchange->refused = owner->refused;
     exchange->uri = http_uri_relative(uri);
@@ -195,6 +229,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
         *con_cls = NULL;
         if (owner != NULL) {
             owner->exchange = NULL;
+            http_deadline_set(&owner->deadline, HTTP_PHASE_IDLE);
         }
     }
 }
@@ -234,9 +269,10 @@ static enum MHD_Result send_answer(struct http_exchange *exchange) {
     if (exchange->answer->body_size >= LIMIT_HTTP_GZIP_BYTES_MIN) {
         const char *accepted = http_exchange_header(exchange, "Accept-Encoding");
         if (accepted != NULL && http_gzip_accepted(accepted)) {
-            response = compressed_response(exchange->answer);
+            response = compressed_response(exchange->server, exchange->answer);
         }
     }
+    http_deadline_set(&exchange->owner->deadline, HTTP_PHASE_ANSWER);
     enum MHD_Result result =
         MHD_queue_response(exchange->connection, (unsigned)exchange->answer->status, response);
     if (exchange->route != NULL) {
@@ -268,12 +304,6 @@ static bool take_place(struct http_server *server, bool *ret_stopping) {
     return true;
 }
 
-static int descriptor_of(const struct http_exchange *exchange) {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    return info != NULL ? info->connect_fd : -1;
-}
-
 /* What a stream sends next. With nothing to send the connection is the core's until there is. */
 static ssize_t read_stream(void *context, uint64_t position, char *out, size_t size) {
     struct http_exchange *exchange = context;
@@ -294,14 +324,15 @@ static ssize_t read_stream(void *context, uint64_t position, char *out, size_t s
 
 static enum MHD_Result start_stream(struct http_exchange *exchange) {
     struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, exchange, NULL);
+        MHD_SIZE_UNKNOWN, LIMIT_HTTP_STREAM_BLOCK_BYTES, read_stream, exchange, NULL);
     ASSERT(response != NULL);
     add(response, "Content-Type", http_stream_type(exchange->stream));
     add(response, "Vary", "Accept-Encoding");
     add(response, "X-Consul-Default-ACL-Policy", "allow");
     add_configured(response, &exchange->server->config.response_headers);
+    http_deadline_set(&exchange->owner->deadline, HTTP_PHASE_WAITING);
     exchange->state = EXCHANGE_STREAMING;
-    exchange->fd = descriptor_of(exchange);
+    exchange->fd = exchange->owner->deadline.fd;
     enum MHD_Result result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
     return result;
@@ -314,10 +345,14 @@ static enum MHD_Result park(struct http_exchange *exchange, enum http_verdict ve
     if (!take_place(server, &stopping)) {
         return stopping ? MHD_NO : overloaded(exchange);
     }
+    if (verdict == HTTP_PARK_WAIT) {
+        drop_body(exchange); /* a read's, which nobody looks at */
+    }
+    http_deadline_set(&exchange->owner->deadline, HTTP_PHASE_WAITING);
     exchange->state = EXCHANGE_PARKED;
     MHD_suspend_connection(exchange->connection);
     if (verdict == HTTP_PARK_WAIT) {
-        exchange->fd = descriptor_of(exchange);
+        exchange->fd = exchange->owner->deadline.fd;
         http_wait_post(exchange);
     } else {
         exchange->call->done = call_done;
@@ -350,6 +385,31 @@ static enum MHD_Result go_on(struct http_exchange *exchange, const char *method)
     return MHD_NO;
 }
 
+static bool declares_too_much(struct http_exchange *exchange) {
+    uint64_t bytes = 0;
+    const char *length = http_exchange_header(exchange, "Content-Length");
+    return length != NULL && str_parse_u64(length, &bytes) && bytes > LIMIT_HTTP_UPLOAD_BYTES;
+}
+
+/* Keeps it, unless this body is too large, or all of them are: then it is read and dropped, because
+ * a client that still sends does not look for an answer. */
+static void take_upload(struct http_exchange *exchange, const char *upload, size_t size) {
+    struct http_server *server = exchange->server;
+    size_t before = exchange->body.capacity;
+    if (exchange->too_large || exchange->overloaded) {
+        return;
+    }
+    buf_append(&exchange->body, upload, size);
+    size_t grown = exchange->body.capacity - before;
+    size_t held =
+        grown + atomic_fetch_add_explicit(&server->bodies_bytes, grown, memory_order_relaxed);
+    exchange->too_large = exchange->body.failed;
+    exchange->overloaded = grown > 0 && held > LIMIT_HTTP_BODIES_BYTES;
+    if (exchange->too_large || exchange->overloaded) {
+        drop_body(exchange);
+    }
+}
+
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **con_cls) {
@@ -361,18 +421,15 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     if (!exchange->started) {
         exchange->started = true;
         exchange->begun_at_ns = metrics_clock_ns();
-        return MHD_YES; /* an answer in this first call would close the connection */
+        /* An answer in this first call closes the connection: only for what nobody would read. */
+        exchange->too_large = declares_too_much(exchange);
+        return exchange->too_large ? go_on(exchange, method) : MHD_YES;
     }
     if (*upload_size > 0) {
-        if (!exchange->too_large) {
-            buf_append(&exchange->body, upload, *upload_size);
-            if (exchange->body.failed) {
-                exchange->too_large = true;
-                buf_clear(&exchange->body);
-            }
-        }
+        exchange->uploaded_bytes += *upload_size;
+        take_upload(exchange, upload, *upload_size);
         *upload_size = 0;
-        return MHD_YES;
+        return exchange->uploaded_bytes > LIMIT_HTTP_UPLOAD_BYTES ? MHD_NO : MHD_YES;
     }
     return go_on(exchange, method);
 }
@@ -388,6 +445,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         owner = mem_calloc(1, sizeof *owner);
         owner->refused = address != NULL && !http_clients_opened(server->clients, address);
         *socket_context = owner;
+        http_deadline_open(server->deadlines, &owner->deadline, socket_of(connection));
         if (owner->refused) { /* its first request is answered 429; without one it ends soon */
             MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
                                       (unsigned)LIMIT_HTTP_REFUSED_IDLE_S);
@@ -397,6 +455,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     if (address != NULL) {
         http_clients_closed(server->clients, address);
     }
+    http_deadline_close(server->deadlines, &owner->deadline);
     free_exchange(owner->exchange);
     free(owner);
     *socket_context = NULL;
@@ -417,10 +476,9 @@ static unsigned connection_limit(unsigned listeners) {
     return most > LIMIT_HTTP_PENDING * 10 ? LIMIT_HTTP_PENDING * 10 : (unsigned)most;
 }
 
-/* Accepted sockets take it over. The library loses a hang-up that comes together with the start of
- * a request (its epoll is edge-triggered), and a host may die: probes find both. */
+/* Accepted sockets take it over: a host that dies says nothing. */
 static void keep_alive(int fd) {
-    const int on = 1, seconds = KEEP_ALIVE_S, probes = 3;
+    const int on = 1, seconds = LIMIT_HTTP_KEEP_ALIVE_S, probes = LIMIT_HTTP_KEEP_ALIVE_PROBES;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
@@ -437,7 +495,7 @@ static bool start_daemon(struct http_server *server, int fd, bool v6, const char
         MHD_OPTION_THREAD_POOL_SIZE, server->config.threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)LIMIT_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
         connection_limit(server->config.listen_count), MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)THREAD_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server,
+        (size_t)LIMIT_HTTP_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, server, MHD_OPTION_END);
     if (mhd == NULL) {
@@ -451,29 +509,60 @@ static bool start_daemon(struct http_server *server, int fd, bool v6, const char
     return true;
 }
 
-static bool listen_at(struct http_server *server, const struct addr *addr, struct err_text *text) {
-    char name[ADDR_TEXT_BYTES];
-    addr_format(addr, name);
-    int fd = addr_bind(addr, SOCK_STREAM, false, text);
-    if (fd < 0) {
-        return false;
+/* A socket that listens, and what it is called. */
+struct listener {
+    int fd;
+    bool v6;
+    const char *network;
+    char name[LISTENER_NAME_BYTES];
+};
+
+static bool bind_all(const struct http_config *config, struct listener *listeners,
+                     struct http_server *server, struct err_text *text) {
+    for (unsigned i = 0; i < config->listen_count; i++) {
+        struct listener *at = &listeners[i];
+        at->network = "tcp";
+        at->v6 = config->listen[i].any.sa_family == AF_INET6;
+        addr_format(&config->listen[i], at->name);
+        at->fd = addr_bind(&config->listen[i], SOCK_STREAM, false, text);
+        if (at->fd < 0) {
+            return false;
+        }
+        keep_alive(at->fd);
     }
-    keep_alive(fd);
-    return start_daemon(server, fd, addr->any.sa_family == AF_INET6, name, "tcp", text);
+    for (unsigned i = 0; i < config->path_count; i++) {
+        struct listener *at = &listeners[config->listen_count + i];
+        at->network = "unix";
+        snprintf(at->name, sizeof at->name, "%s", config->paths[i].path);
+        at->fd = path_socket_listen(&config->paths[i], text);
+        if (at->fd < 0) {
+            return false;
+        }
+        server->paths_bound++;
+    }
+    return true;
 }
 
+/* All sockets before any daemon: from the first daemon on requests may be parked. */
 static bool listen_all(struct http_server *server, struct err_text *text) {
     const struct http_config *config = &server->config;
-    bool started = true;
-    for (unsigned i = 0; started && i < config->listen_count; i++) {
-        started = listen_at(server, &config->listen[i], text);
+    unsigned count = config->listen_count + config->path_count, started = 0;
+    struct listener *listeners = mem_calloc(count + 1, sizeof *listeners);
+    for (unsigned i = 0; i < count; i++) {
+        listeners[i].fd = -1;
     }
-    for (unsigned i = 0; started && i < config->path_count; i++) {
-        int fd = path_socket_listen(&config->paths[i], text);
-        started = fd >= 0 && start_daemon(server, fd, false, config->paths[i].path, "unix", text);
-        server->paths_bound += fd >= 0;
+    bool good = bind_all(config, listeners, server, text);
+    while (good && started < count) {
+        const struct listener *at = &listeners[started++];
+        good = start_daemon(server, at->fd, at->v6, at->name, at->network, text);
     }
-    return started;
+    for (unsigned i = started; i < count; i++) {
+        if (listeners[i].fd >= 0) {
+            close(listeners[i].fd);
+        }
+    }
+    free(listeners);
+    return good;
 }
 
 struct http_server *http_server_start(const struct http_config *config,
@@ -488,6 +577,7 @@ struct http_server *http_server_start(const struct http_config *config,
     rand_init(&server->rand, config->seed);
     server->timings = http_timings_create(config->metrics, backend->facts->node_name);
     server->clients = http_clients_create(config->connections_per_client);
+    server->deadlines = http_deadlines_create();
     server->daemons =
         mem_calloc(config->listen_count + config->path_count + 1, sizeof *server->daemons);
     ASSERT(pthread_key_create(&server->cache_key, http_cache_destroy) == 0);
@@ -552,6 +642,7 @@ void http_server_destroy(struct http_server *server) {
     http_hang_ups_close(server);
     pthread_key_delete(server->cache_key);
     http_clients_destroy(server->clients);
+    http_deadlines_destroy(server->deadlines);
     free(server->timings);
     free(server->daemons);
     free(server);

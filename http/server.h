@@ -44,6 +44,30 @@ struct http_wait {
     const char *name, *question; /* in the exchange's arena until it has joined its group */
 };
 
+/* What a connection is doing: each phase but waiting has its time, see deadlines.c. */
+enum http_phase {
+    HTTP_PHASE_IDLE,    /* no request's line yet */
+    HTTP_PHASE_REQUEST, /* from the line to the end of the body */
+    HTTP_PHASE_WAITING, /* parked, judged or streaming: no limit here */
+    HTTP_PHASE_ANSWER   /* the answer is being sent */
+};
+
+/* A connection in the list of those with a deadline. Its HTTP thread writes phase and time. */
+struct http_deadline {
+    struct http_deadline *next, *previous;
+    int fd;
+    _Atomic enum http_phase phase;
+    _Atomic int64_t since_ms;
+};
+
+/* A connection of the library. It remembers its exchange, because the library does not tell the end
+ * of a request that it refuses before the handler has seen it. */
+struct http_connection {
+    struct http_deadline deadline;
+    bool refused; /* over the limit of its client */
+    struct http_exchange *exchange;
+};
+
 enum http_state {
     EXCHANGE_READING,
     EXCHANGE_PARKED,
@@ -58,11 +82,14 @@ enum http_state {
  * parking and resuming. */
 struct http_exchange {
     struct http_server *server;
+    struct http_connection *owner;
     void *connection; /* the library's */
     enum http_state state;
     bool started;
-    bool refused; /* over the connection limit */
-    bool too_large;
+    bool refused;    /* over the connection limit */
+    bool too_large;  /* its body */
+    bool overloaded; /* bodies hold all the memory that they may */
+    uint64_t uploaded_bytes;
     int fd;
     uint64_t begun_at_ns;
     char *uri; /* as it came, not decoded */
@@ -82,6 +109,7 @@ struct http_stream;
 struct http_workers;
 struct http_timings;
 struct http_clients;
+struct http_deadlines;
 struct http_daemon;
 
 struct http_server {
@@ -94,6 +122,9 @@ struct http_server {
     unsigned daemon_count;
     unsigned paths_bound;         /* of config.paths, from the first */
     struct http_clients *clients; /* connections by address */
+    struct http_deadlines *deadlines;
+    _Atomic size_t bodies_bytes;  /* of request bodies that are held */
+    _Atomic size_t answers_bytes; /* of answers that are kept or on their way */
     struct http_workers *workers;
     pthread_key_t cache_key; /* each HTTP thread's answers */
     _Atomic bool stopping;
@@ -121,6 +152,9 @@ uint64_t http_answer_hash(struct http_answer *answer);
 /* Core's thread: the exchange goes on at the end of the turn. */
 void http_exchange_resume(struct http_exchange *exchange, enum http_state state);
 const char *http_exchange_header(struct http_exchange *exchange, const char *name);
+
+/* Whether one more answer of so many bytes (0 = not known yet) may be held. */
+bool http_answer_fits(struct http_server *server, size_t size);
 
 /* Whether the peer may use other methods than GET. */
 bool http_exchange_may_write(struct http_exchange *exchange);
@@ -190,6 +224,18 @@ void http_stream_close(struct http_exchange *exchange);
 /* Core's thread. */
 void http_stream_hung_up(struct http_exchange *exchange);
 void http_streams_abort(struct http_server *server);
+
+/* ---- deadlines.c: connections that make no progress ---- */
+
+struct http_deadlines *http_deadlines_create(void);
+void http_deadlines_destroy(struct http_deadlines *deadlines);
+/* The connection's HTTP thread: it is there, it does something else, it ends. The descriptor stays
+ * open until after the last. */
+void http_deadline_open(struct http_deadlines *deadlines, struct http_deadline *deadline, int fd);
+void http_deadline_set(struct http_deadline *deadline, enum http_phase phase);
+void http_deadline_close(struct http_deadlines *deadlines, struct http_deadline *deadline);
+/* Any thread: ends what is over, and tells the library of hang-ups that it has missed. */
+void http_deadlines_sweep(struct http_deadlines *deadlines);
 
 /* ---- clients.c: connections by client address ---- */
 

@@ -15,8 +15,6 @@
 #include "base/mem.h"
 #include "http/server.h"
 
-#define FLUSH_MS 200
-
 struct http_stream {
     struct http_exchange *exchange;
     struct log_reader *reader; /* NULL: of metrics */
@@ -63,7 +61,7 @@ static void timer_over(struct loop_timer *timer) {
 
 static void flush_soon(struct http_stream *stream) {
     struct loop *core = stream->exchange->server->core;
-    int64_t now_ms = loop_now_ms(core), at_ms = stream->flushed_at_ms + FLUSH_MS;
+    int64_t now_ms = loop_now_ms(core), at_ms = stream->flushed_at_ms + LIMIT_HTTP_STREAM_FLUSH_MS;
     if (stream->closing || at_ms <= now_ms) {
         go_on(stream);
     } else {

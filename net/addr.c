@@ -76,13 +76,25 @@ void addr_format(const struct addr *addr, char out[ADDR_TEXT_BYTES]) {
     snprintf(out, ADDR_TEXT_BYTES, v6 ? "[%.46s]:%u" : "%.46s:%u", ip, addr_port(addr));
 }
 
+/* The system's word, and what to do about it. */
+static void tell_failure(int number, const char *proto, const char *name, struct err_text *text) {
+    struct err_text reason;
+    const char *advice = number == EADDRINUSE ? ": stop what listens there, or choose another port"
+                         : number == EADDRNOTAVAIL ? ": choose an address that this host has"
+                         : number == EACCES
+                             ? ": ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+                             : "";
+    enum err err = err_set_errno(&reason, number, "listen %s %s", proto, name);
+    err_set(text, err, "%s%s", reason.s, advice);
+}
+
 int addr_bind(const struct addr *addr, int type, bool reuse_port, struct err_text *text) {
     char name[ADDR_TEXT_BYTES];
     addr_format(addr, name);
     const char *proto = type == SOCK_STREAM ? "tcp" : "udp";
     int fd = socket(addr->any.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        err_set_errno(text, errno, "listen %s %s", proto, name);
+        tell_failure(errno, proto, name, text);
         return -1;
     }
     int on = 1;
@@ -97,7 +109,7 @@ int addr_bind(const struct addr *addr, int type, bool reuse_port, struct err_tex
     }
     if (bind(fd, &addr->any, addr_size(addr)) != 0 ||
         (type == SOCK_STREAM && listen(fd, BACKLOG) != 0)) {
-        err_set_errno(text, errno, "listen %s %s", proto, name);
+        tell_failure(errno, proto, name, text);
         close(fd);
         return -1;
     }

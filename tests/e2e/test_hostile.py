@@ -5,6 +5,7 @@ import random
 import resource
 import socket
 import struct
+import threading
 import time
 
 from cairn import (AgentTest, FORMERR, NOERROR, NOTIMP, NXDOMAIN, REFUSED, Message, encode_name,
@@ -84,30 +85,125 @@ class HttpHostile(HostileTest):
         self.agent.must_put("/v1/catalog/deregister", {"Node": "bulk"})
 
     def test_a_hundred_megabytes(self):
-        """Refused, and not held meanwhile."""
+        """Refused before it is sent when its length is known, cut off when it is not."""
         memory = self.agent.memory_kib()
-        piece = b" " * (1 << 20)
-        for head in (b"Content-Length: %d\r\n\r\n" % (100 << 20),
-                     b"Transfer-Encoding: chunked\r\n\r\n"):
+        raw, = self.raws(1)
+        raw.send(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: x\r\n"
+                 b"Content-Length: %d\r\n\r\n" % (100 << 20))
+        self.assertEqual(raw.reply().status, 413)
+        self.assertTrue(raw.closed())
+        raw, = self.raws(1)
+        raw.send(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: x\r\n"
+                 b"Transfer-Encoding: chunked\r\n\r\n")
+        piece = b"%x\r\n%s\r\n" % (1 << 20, b" " * (1 << 20))
+        sent = highest = 0
+        try:
+            while sent < 1000:  # one that never ends
+                raw.send(piece)
+                sent += 1
+                highest = max(highest, self.agent.memory_kib())
+        except ConnectionError:
+            pass
+        self.assertLess(sent, 100)
+        self.assertLess(highest - memory, ASAN_GROWTH_KIB)
+
+    def test_too_large_by_little(self):
+        """Read to its end, so that a client that sends first and reads then gets its answer."""
+        for head, tail in ((b"Content-Length: %d\r\n\r\n" % (9 << 20), b""),
+                           (b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (9 << 20),
+                            b"\r\n0\r\n\r\n")):
             raw, = self.raws(1)
             raw.send(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: x\r\n" + head)
-            highest = 0
-            try:
-                for _ in range(100):
-                    raw.send((b"%x\r\n%s\r\n" % (len(piece), piece)) if b"chunked" in head
-                             else piece)
-                    highest = max(highest, self.agent.memory_kib())
-                if b"chunked" in head:
-                    raw.send(b"0\r\n\r\n")
-            except ConnectionError:
-                pass  # it may close as soon as it knows
-            try:
+            raw.send(b" " * (9 << 20) + tail)
+            self.assertEqual(raw.reply().status, 413)
+            raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(raw.reply().status, 200)
+
+    def test_bodies_that_do_not_end(self):
+        """What all request bodies hold together is bounded."""
+        body = b" " * ((8 << 20) - 1)
+        raws = self.raws(17)
+        for raw in raws:
+            raw.send(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: x\r\n"
+                     b"Content-Length: %d\r\n\r\n%s" % (8 << 20, body))
+        def put():
+            return self.agent.put("/v1/catalog/register", {"Node": "b", "Address": "192.0.2.1"})
+        reply = eventually(lambda: (lambda r: r if r.status == 429 else None)(put()),
+                           "bodies are refused")
+        self.assertEqual(reply.headers["Retry-After"], "1")
+        self.assertIn("request bodies", reply.text)
+        self.assertEqual(self.agent.get("/v1/status/leader").status, 200)
+        for raw in raws:
+            raw.close()
+        eventually(lambda: put().status == 200, "there is room again")
+        self.agent.must_put("/v1/catalog/deregister", {"Node": "b"})
+
+    def test_answers_that_hold_memory(self):
+        """What all answers hold together is bounded."""
+        meta = {"k%d" % i: "v" * 512 for i in range(64)}
+        for i in range(120):
+            self.agent.register("heavy", ID="heavy-%d" % i, node="heavy", Meta=meta)
+        size = len(self.agent.get("/v1/health/service/heavy").body)
+        raws = []
+        for i in range((300 << 20) // size):
+            raw = socket.socket()
+            self.addCleanup(raw.close)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.connect(self.agent.http_address)
+            raw.sendall(b"GET /v1/health/service/heavy HTTP/1.1\r\nHost: x\r\n\r\n")
+            raws.append(raw)
+        reply = eventually(
+            lambda: (lambda r: r if r.status == 429 else None)(
+                self.agent.get("/v1/health/service/heavy")), "answers are refused", 120)
+        self.assertEqual(reply.headers["Retry-After"], "1")
+        self.assertIn("too many answers", reply.text)
+        for raw in raws:
+            raw.close()
+        eventually(lambda: self.agent.get("/v1/health/service/heavy").status == 200,
+                   "there is room again")
+        self.agent.must_put("/v1/catalog/deregister", {"Node": "heavy"})
+
+    def test_a_flood_of_pipelined_requests(self):
+        """Hundreds of requests in a row on each connection: all are answered, in order."""
+        memory = self.agent.memory_kib()
+        raws = self.raws(10)
+        for raw in raws:
+            raw.send(b"".join(b"GET /v1/agent/service/none-%d HTTP/1.1\r\nHost: x\r\n\r\n" % i
+                              for i in range(400)))
+        self.assertEqual(self.agent.get("/v1/status/leader").status, 200)
+        for raw in raws:
+            for i in range(400):
                 reply = raw.reply()
-            except ConnectionError:
-                reply = None
-            if reply is not None:
-                self.assertEqual(reply.status, 413)
-            self.assertLess(highest - memory, ASAN_GROWTH_KIB)
+                self.assertEqual((reply.status, reply.text),
+                                 (404, "unknown service ID: none-%d" % i))
+        self.assertLess(self.agent.memory_kib() - memory, ASAN_GROWTH_KIB)
+
+    def test_a_hang_up_with_the_start_of_a_request(self):
+        """Bytes and FIN in one segment: the library forgets such a connection."""
+        before = self.descriptors()
+        for i in range(300):
+            with self.agent.raw() as raw:
+                raw.send((b"G", b"GET /v1/catalog/nodes HTTP/1.1\r\n",
+                          b"PUT /v1/catalog/register HTTP/1.1\r\nHost: x\r\nContent-Length: 5"
+                          b"\r\n\r\n{",
+                          b"GET /v1/catalog/nodes?index=9999999 HTTP/1.1\r\nHost: x\r\n\r\n")[i % 4])
+        eventually(lambda: self.descriptors() < before + 5, "descriptors are given back", 15)
+
+    def test_a_client_that_says_no_more(self):
+        """Half-closed after its request: the answer comes all the same, and nothing is left."""
+        before = self.descriptors()
+        for _ in range(20):
+            raw, = self.raws(1)
+            raw.send(b"PUT /v1/catalog/register HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
+                     b'{"Node":"half","Address":"192.0.2.1"')
+            raw.send(b"}")
+            raw.socket.shutdown(socket.SHUT_WR)
+            reply = raw.reply()
+            self.assertIsNotNone(reply)
+            self.assertIn(reply.status, (200, 400))
+            self.assertTrue(raw.closed())
+            raw.close()
+        eventually(lambda: self.descriptors() < before + 5, "descriptors are given back", 15)
 
     def test_ten_thousand_headers(self):
         memory = self.agent.memory_kib()
@@ -160,6 +256,45 @@ class HttpHostile(HostileTest):
                 self.assertIn(reply.status, (200, 400, 500))
         for service in self.agent.get("/v1/agent/services").json.values():
             self.assertTrue(service["Service"])
+
+
+class BigNode(HostileTest):
+    def test_it_goes_at_once(self):
+        """More rows than one turn of the core touches: nobody sees a part of them gone, and who
+        deregistered it sees none."""
+        count = 2500
+        with self.agent.client() as client:
+            for i in range(count):
+                reply = client.put("/v1/catalog/register", {
+                    "Node": "big", "Address": "192.0.2.1", "SkipNodeUpdate": True,
+                    "Service": {"ID": "s%d" % i, "Service": "big-%d" % (i % 3)}})
+                self.assertEqual(reply.status, 200)
+        seen = set()
+        stop = threading.Event()
+
+        def look():
+            with self.agent.client() as client:
+                while not stop.is_set():
+                    seen.add(len((client.get("/v1/catalog/node/big").json or
+                                  {"Services": ()})["Services"]))
+
+        readers = [threading.Thread(target=look) for _ in range(2)]
+        with self.agent.raw() as waiting:
+            index = self.agent.get("/v1/catalog/service/big-0").index
+            waiting.send(b"GET /v1/catalog/service/big-0?index=%d HTTP/1.1\r\nHost: x\r\n\r\n" % index)
+            for reader in readers:
+                reader.start()
+            # Told by a change of the node's address first: every instance shows it.
+            self.agent.must_put("/v1/catalog/register", {"Node": "big", "Address": "192.0.2.2"})
+            rows = self.agent.get("/v1/catalog/service/big-1").json
+            self.assertEqual({row["Address"] for row in rows}, {"192.0.2.2"})
+            self.assertEqual({row["Address"] for row in waiting.reply().json}, {"192.0.2.2"})
+            self.agent.must_put("/v1/catalog/deregister", {"Node": "big"})
+            self.assertEqual(self.agent.get("/v1/catalog/service/big-2").json, [])
+        stop.set()
+        for reader in readers:
+            reader.join()
+        self.assertLessEqual(seen, {count, 0})
 
 
 class Greedy(HostileTest):

@@ -44,6 +44,16 @@ class Restart(AgentCase):
                                 if c["CheckID"] == "h")["Status"] == "passing", "web is checked")
         return agent
 
+    def test_a_registration_that_grows_when_it_is_written(self):
+        """Each of these bytes is six on the disk, so the file is larger than any body."""
+        agent = self.new_agent()
+        address = "<" * (2 << 20)
+        agent.must_put("/v1/agent/service/register", {"Name": "grown", "Address": address})
+        agent.stop()
+        agent.start()
+        self.assertEqual(agent.get("/v1/agent/service/grown").json["Address"], address)
+        agent.stop()
+
     def test_everything_is_there_again(self):
         agent = self.written()
         local = ["/v1/agent/services", "/v1/agent/checks", "/v1/health/checks/ext"]

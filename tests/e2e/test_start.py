@@ -3,8 +3,10 @@
 import glob
 import json
 import os
+import shutil
 import socket
 import subprocess
+import threading
 import unittest
 
 import cairn
@@ -37,7 +39,8 @@ class StartErrors(StartTest):
         with socket.socket() as taken:
             taken.bind(agent.http_address)
             taken.listen()
-            self.refuses_in_a_line(agent, "%s:%d" % agent.http_address, "in use")
+            self.refuses_in_a_line(agent, "%s:%d" % agent.http_address, "in use",
+                                   "choose another port")
         agent.start()  # and so the failure has left nothing behind that harms
         agent.stop()
 
@@ -48,7 +51,56 @@ class StartErrors(StartTest):
                 taken.bind(agent.dns_address)
                 if kind == socket.SOCK_STREAM:
                     taken.listen()
-                self.refuses_in_a_line(agent, "%s:%d" % agent.dns_address, "in use")
+                self.refuses_in_a_line(agent, "%s:%d" % agent.dns_address, "in use",
+                                       "choose another port")
+
+    def test_second_address_in_use(self):
+        """Clients of the first address, one with a query that would wait, do not disturb the end."""
+        first, second = cairn.new_ip(), cairn.new_ip()
+        agent = self.new_agent({"addresses": {"http": "%s %s" % (first, second)}})
+        port = agent.http_address[1]
+        stop = threading.Event()
+        kept = []
+
+        def ask():
+            while not stop.is_set():
+                try:
+                    raw = cairn.Raw((first, port), timeout=5)
+                    raw.send(b"GET /v1/catalog/nodes?index=99999 HTTP/1.1\r\nHost: x\r\n\r\n")
+                    kept.append(raw)
+                except OSError:
+                    pass
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        try:
+            with socket.socket() as taken:
+                taken.bind((second, port))
+                taken.listen()
+                for _ in range(5):
+                    self.refuses_in_a_line(agent, "%s:%d" % (second, port), "in use")
+        finally:
+            stop.set()
+            thread.join()
+            for raw in kept:
+                raw.close()
+
+    def test_no_such_address(self):
+        agent = self.new_agent({"addresses": {"http": "192.0.2.77"}})
+        self.refuses_in_a_line(agent, "192.0.2.77", "address that this host has")
+
+    @unittest.skipUnless(os.getuid() == 0 and shutil.which("setpriv"), "needs to change the user")
+    def test_a_directory_of_somebody_else(self):
+        for exists, part in ((True, "write permission"), (False, "create it for the user")):
+            agent = self.new_agent()
+            os.chmod(agent.folder, 0o755)
+            if exists:
+                os.mkdir(agent.data_dir)
+                os.chmod(agent.data_dir, 0o755)
+            command = agent.command
+            agent.command = lambda: ["setpriv", "--reuid=65534", "--regid=65534",
+                                     "--clear-groups"] + command()
+            self.refuses_in_a_line(agent, agent.data_dir, part, "choose another directory")
 
     def test_second_agent_on_the_data_directory(self):
         first = self.new_agent().start()
@@ -181,7 +233,7 @@ class Rot(StartTest):
             path, content = self.find(agent, b"service-number-%d" % number)
             at = content.index(b"service-number-%d" % number)
             self.flip(path, at)
-            self.refuses_in_a_line(agent, "damaged", agent.data_dir)
+            self.refuses_in_a_line(agent, "damaged", agent.data_dir, "put back a good copy")
             self.refuses_in_a_line(agent, "damaged")  # it has not been "repaired" by cutting
             self.flip(path, at)
             agent.start()  # and so a copy of the good file brings all back
@@ -194,13 +246,13 @@ class Rot(StartTest):
             with self.subTest(name=name):
                 agent = self.written()
                 self.flip(os.path.join(agent.data_dir, name), 17)
-                self.refuses_in_a_line(agent, part)
+                self.refuses_in_a_line(agent, part, "an empty one")
         agent = self.written()
         with open(os.path.join(agent.data_dir, "raft", "hard-state"), "r+b") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             file.write(b"\xff" * size)
-        self.refuses_in_a_line(agent, "hard")
+        self.refuses_in_a_line(agent, "hard", "put back a good copy")
 
     def test_a_torn_tail_is_cut(self):
         agent = self.new_agent().start()

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/hcl.h"
+#include "base/limits.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -164,8 +165,8 @@ static void bounds(void **state) {
     struct err_text error = {""};
     (void)state;
     strcpy(text, "a = ");
-    repeat(text + 4, "[", HCL_DEPTH_MAX);
-    repeat(text + strlen(text), "]", HCL_DEPTH_MAX);
+    repeat(text + 4, "[", LIMIT_HCL_DEPTH);
+    repeat(text + strlen(text), "]", LIMIT_HCL_DEPTH);
     assert_int_equal(parse(text, strlen(text), 4096, &error), ERR_OK);
     repeat(text + 4, "[", 4096);
     assert_int_equal(parse(text, strlen(text), 4096, &error), ERR_INVALID);

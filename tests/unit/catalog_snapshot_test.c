@@ -283,17 +283,24 @@ static void broken_orders(void **state) {
     uint64_t hash = row_hash_node(&node);
     struct codec_record indexes = {.kind = RECORD_INDEXES, .indexes = {.applied = 9}};
     struct codec_record a = {.kind = RECORD_NODE, .node = node};
+    struct codec_record known = {.kind = RECORD_NODE_INDEX, .named = {"a", 9}};
+    struct codec_record service = {.kind = RECORD_SERVICE, .service = service_row("a", "s", "s")};
     struct codec_record end = {.kind = RECORD_END, .end = 2};
-    struct codec_record late = {.kind = RECORD_END, .end = 3};
+    struct codec_record third = {.kind = RECORD_END, .end = 3};
+    struct codec_record late = {.kind = RECORD_END, .end = 4};
     struct codec_record empty = {.kind = RECORD_END, .end = 0};
     struct codec_record stray = {.kind = RECORD_CHECK, .check = check_row("b", "c", "", "passing")};
     struct codec_record lost = {.kind = RECORD_SERVICE, .service = service_row("b", "s", "s")};
     indexes.indexes.row_hash = hash;
-    const struct codec_record *const streams[][4] = {
-        {&indexes, &a, NULL},     /* no end */
-        {&indexes, &end, NULL},   /* a node is missing */
-        {&indexes, &a, &late},    /* a record was lost on the way */
-        {&indexes, &a, &a, &end}, /* twice */
+    struct codec_record both = indexes;
+    both.indexes.row_hash += row_hash_service(&service.service);
+    const struct codec_record *const streams[][5] = {
+        {&indexes, &a, &known, NULL},  /* no end */
+        {&indexes, &end, NULL},        /* a node is missing */
+        {&indexes, &a, &known, &late}, /* a record was lost on the way */
+        {&indexes, &a, &a, &third},    /* twice */
+        {&indexes, &a, &end},          /* a node whose index is missing */
+        {&both, &a, &known, &service, &late} /* a service whose index is missing */,
         {&indexes, &stray, &end, NULL} /* a check of no node */,
         {&indexes, &lost, &end, NULL}, /* a service of no node */
         {&a, &end, NULL},              /* no indexes */
@@ -303,7 +310,7 @@ static void broken_orders(void **state) {
     for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         struct buf out;
         buf_init(&out, STREAM_BYTES_MAX);
-        for (size_t n = 0; n < 4 && streams[i][n] != NULL; n++) {
+        for (size_t n = 0; n < 5 && streams[i][n] != NULL; n++) {
             put(&out, streams[i][n]);
         }
         struct source source = {.data = out.data, .count = out.count};
@@ -314,7 +321,8 @@ static void broken_orders(void **state) {
     buf_init(&out, STREAM_BYTES_MAX);
     put(&out, &indexes);
     put(&out, &a);
-    put(&out, &end);
+    put(&out, &known);
+    put(&out, &third);
     struct source source = {.data = out.data, .count = out.count};
     assert_int_equal(catalog_restore(bench->a, give, &source, NULL), ERR_OK);
     buf_clear(&out);

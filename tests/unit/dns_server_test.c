@@ -376,8 +376,10 @@ static bool start_fails(struct running *r, const char *protocol, uint16_t port) 
     r->listen.v4.sin_port = htons(port);
     struct dns_server *second = dns_server_start(&r->config, NULL, &text);
     assert_null(second);
-    snprintf(want, sizeof want, "dns: listen %s 127.0.0.1:%u: Address already in use", protocol,
-             port);
+    snprintf(want, sizeof want,
+             "dns: listen %s 127.0.0.1:%u: Address already in use: stop what listens there, or "
+             "choose another port",
+             protocol, port);
     return strcmp(text.s, want) == 0;
 }
 

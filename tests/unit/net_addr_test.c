@@ -117,8 +117,10 @@ static void binds_and_refuses(void **state) {
         assert_int_equal(addr_bind(&addr, types[i], false, &text), -1);
         char name[ADDR_TEXT_BYTES], sentence[ERR_TEXT_BYTES];
         addr_format(&addr, name);
-        snprintf(sentence, sizeof sentence, "listen %s %s: Address already in use",
-                 types[i] == SOCK_STREAM ? "tcp" : "udp", name);
+        snprintf(
+            sentence, sizeof sentence,
+            "listen %s %s: Address already in use: stop what listens there, or choose another port",
+            types[i] == SOCK_STREAM ? "tcp" : "udp", name);
         assert_string_equal(text.s, sentence);
         close(fd);
     }

@@ -1,0 +1,151 @@
+/* Commands that touch many rows run in pieces: none does much more than it is asked to, nobody sees
+ * half of one, and the outcome is that of the command in one go. Work is counted in rows, never in
+ * time. */
+#include "tests/unit/catalog_support.h"
+
+#include <stdio.h>
+
+#include "catalog/row.h"
+
+#define SERVICES 3000
+#define PIECE 200
+#define MOST_BEYOND 8 /* the rows of one service, whole */
+
+struct bench {
+    struct epoch *epoch;
+    struct watches *watches;
+    struct catalog *whole, *pieces;
+    uint64_t index;
+};
+
+static int open_bench(void **state) {
+    static struct bench bench;
+    bench = (struct bench){.epoch = epoch_create(), .watches = watches_create()};
+    bench.whole = catalog_create(bench.epoch, NULL);
+    bench.pieces = catalog_create(bench.epoch, bench.watches);
+    *state = &bench;
+    return 0;
+}
+
+static int close_bench(void **state) {
+    struct bench *bench = *state;
+    catalog_destroy(bench->whole);
+    catalog_destroy(bench->pieces);
+    watches_destroy(bench->watches);
+    epoch_destroy(bench->epoch);
+    return 0;
+}
+
+static void same(struct bench *bench) {
+    const struct catalog_view *a = catalog_view(bench->whole), *b = catalog_view(bench->pieces);
+    assert_true(view_row_hash(a) == view_row_hash(b));
+    assert_true(view_index_nodes(a) == view_index_nodes(b));
+    assert_true(view_index_services(a) == view_index_services(b));
+    assert_true(view_index_checks(a) == view_index_checks(b));
+    for (unsigned i = 0; i < SERVICES; i += 97) {
+        char name[16];
+        snprintf(name, sizeof name, "s%u", i);
+        assert_true(view_index_service(a, name) == view_index_service(b, name));
+    }
+    assert_true(view_index_node(a, "big") == view_index_node(b, "big"));
+}
+
+/* Returns in how many pieces. */
+static unsigned run(struct bench *bench, const struct catalog_command *command) {
+    struct buf buf;
+    struct err_text text;
+    unsigned count = 1;
+    const struct catalog_view *before = catalog_view(bench->pieces);
+    uint64_t hash = view_row_hash(before), index = ++bench->index;
+    buf_init(&buf, LIMIT_ENTRY_BYTES);
+    codec_encode_command(command, &buf);
+    const uint8_t *bytes = (const uint8_t *)buf.data;
+    assert_int_equal(catalog_apply(bench->whole, index, bytes, buf.count, &text), ERR_OK);
+    catalog_publish(bench->whole);
+    uint64_t touched = catalog_touched(bench->pieces);
+    assert_int_equal(catalog_begin(bench->pieces, index, bytes, buf.count, &text), ERR_OK);
+    assert_true(catalog_touched(bench->pieces) <= touched + MOST_BEYOND + 4);
+    for (;; count++) {
+        touched = catalog_touched(bench->pieces);
+        bool done = catalog_go_on(bench->pieces, PIECE);
+        assert_true(catalog_touched(bench->pieces) <= touched + PIECE + MOST_BEYOND);
+        if (done) {
+            break;
+        }
+        assert_null(watches_take_dirty(bench->watches));
+        assert_ptr_equal(catalog_view(bench->pieces), before);
+        assert_true(view_row_hash(before) == hash);
+    }
+    catalog_publish(bench->pieces);
+    buf_clear(&buf);
+    same(bench);
+    return count;
+}
+
+static void fill(struct bench *bench) {
+    struct catalog_check check = check_row("big", "c", "", "passing");
+    for (unsigned i = 0; i < SERVICES; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%u", i);
+        struct catalog_service service = service_row("big", name, name);
+        struct catalog_check own = check_row("big", name, name, "passing");
+        struct catalog_command command = {.kind = COMMAND_REGISTER,
+                                          .reg = {.node = node_row("big", "192.0.2.1"),
+                                                  .service = &service,
+                                                  .checks = &own,
+                                                  .check_count = 1}};
+        assert_int_equal(run(bench, &command), 1);
+    }
+    struct catalog_command command = {
+        .kind = COMMAND_REGISTER,
+        .reg = {.node = node_row("big", "192.0.2.1"), .checks = &check, .check_count = 1}};
+    assert_true(run(bench, &command) >= SERVICES / PIECE);
+}
+
+static void a_node_with_many_services(void **state) {
+    struct bench *bench = *state;
+    struct waiter waiter = {0};
+    fill(bench);
+    while (watches_take_dirty(bench->watches) != NULL) {
+    }
+    struct watch_group *group =
+        watches_join(bench->watches, WATCH_SERVICE, "s2999", "question", &waiter);
+    struct catalog_command moved = {.kind = COMMAND_REGISTER,
+                                    .reg = {.node = node_row("big", "192.0.2.2")}};
+    assert_true(run(bench, &moved) >= SERVICES / PIECE);
+    assert_ptr_equal(watches_take_dirty(bench->watches), group); /* told at the end */
+    struct catalog_check critical = check_row("big", "c", "", "critical");
+    struct catalog_command failed = {
+        .kind = COMMAND_REGISTER,
+        .reg = {.node = node_row("big", "192.0.2.2"), .checks = &critical, .check_count = 1}};
+    assert_true(run(bench, &failed) >= SERVICES / PIECE);
+    struct catalog_command healed = {.kind = COMMAND_DEREGISTER, .dereg = {"big", "", "c"}};
+    assert_true(run(bench, &healed) >= SERVICES / PIECE);
+    struct catalog_command gone = {.kind = COMMAND_DEREGISTER, .dereg = {"big", "", ""}};
+    assert_true(run(bench, &gone) >= SERVICES / PIECE);
+    assert_null(view_get_node(catalog_view(bench->pieces), "big"));
+    watches_leave(bench->watches, &waiter);
+}
+
+/* The end of the program may come in the middle. */
+static void half_a_command_is_freed(void **state) {
+    struct bench *bench = *state;
+    struct buf buf;
+    struct catalog_command gone = {.kind = COMMAND_DEREGISTER, .dereg = {"big", "", ""}};
+    fill(bench);
+    buf_init(&buf, LIMIT_ENTRY_BYTES);
+    codec_encode_command(&gone, &buf);
+    assert_int_equal(
+        catalog_begin(bench->pieces, ++bench->index, (const uint8_t *)buf.data, buf.count, NULL),
+        ERR_OK);
+    assert_false(catalog_go_on(bench->pieces, PIECE));
+    buf_clear(&buf);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_node_with_many_services, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(half_a_command_is_freed, open_bench, close_bench),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
