@@ -107,15 +107,15 @@ static bool is_bool(const struct flag *flag) {
     return kind == DECODE_BOOL || kind == DECODE_BOOL_SET;
 }
 
-void config_print_flags(void) {
+void config_print_flags(FILE *to) {
     for (size_t i = 0; i < FLAGS; i++) {
         const struct config_key *key =
             flags[i].kind == FLAG_KEY ? config_key_find(flags[i].key) : NULL;
-        printf("  -%s%s\n     %s%s%s%s\n\n", flags[i].name, is_bool(&flags[i]) ? "" : "=<value>",
-               key != NULL ? key->path : flags[i].key,
-               key != NULL && key->effect == CONFIG_USED ? ": " : "",
-               key != NULL && key->effect == CONFIG_USED ? key->note : "",
-               key != NULL && key->effect != CONFIG_USED ? " (no effect in this version)" : "");
+        fprintf(to, "  -%s%s\n     %s%s%s%s\n\n", flags[i].name,
+                is_bool(&flags[i]) ? "" : "=<value>", key != NULL ? key->path : flags[i].key,
+                key != NULL && key->effect == CONFIG_USED ? ": " : "",
+                key != NULL && key->effect == CONFIG_USED ? key->note : "",
+                key != NULL && key->effect != CONFIG_USED ? " (no effect in this version)" : "");
     }
 }
 
@@ -139,25 +139,28 @@ struct command_line {
     struct given *given;
     int count;
     bool help;
+    bool wrong; /* a flag */
 };
+
+static enum err extra_arguments(struct config_load *load, const struct config_source *source,
+                                int i) {
+    const char *rest = source->argv[i];
+    while (++i < source->argc) {
+        rest = arena_format(load->arena, "%s %s", rest, source->argv[i]);
+    }
+    return config_fail(load, "Unexpected extra arguments: [%s]", rest);
+}
 
 static enum err take_argument(struct config_load *load, const struct config_source *source, int *i,
                               struct command_line *line) {
     const char *arg = source->argv[*i];
     if (arg[0] != '-' || arg[1] == '\0') {
-        const char *rest = arg;
-        for (int j = *i + 1; j < source->argc; j++) {
-            rest = arena_format(load->arena, "%s %s", rest, source->argv[j]);
-        }
-        return config_fail(load, "Unexpected extra arguments: [%s]", rest);
+        return extra_arguments(load, source, *i);
     }
     const char *name = arg + (arg[1] == '-' ? 2 : 1);
     size_t size = strcspn(name, "=");
-    if ((size == 1 && *name == 'h') || (size == 4 && memcmp(name, "help", 4) == 0)) {
-        line->help = true;
-        return ERR_OK;
-    }
     const struct flag *flag = find_flag(name, size);
+    line->wrong = true; /* until it is known to be right */
     if (flag == NULL) {
         return config_fail(load, "flag provided but not defined: -%.*s",
                            (int)(size < 128 ? size : 128), name);
@@ -172,15 +175,32 @@ static enum err take_argument(struct config_load *load, const struct config_sour
         value = source->argv[*i];
     }
     line->given[line->count++] = (struct given){flag, value};
+    line->wrong = false;
     return ERR_OK;
+}
+
+static bool is_end(const char *arg) {
+    return strcmp(arg, "--") == 0;
+}
+
+static bool is_help(const char *arg) {
+    return strcmp(arg, "-h") == 0 || strcmp(arg, "-help") == 0 || strcmp(arg, "--help") == 0;
 }
 
 static enum err parse_command_line(struct config_load *load, const struct config_source *source,
                                    struct command_line *line) {
     enum err err = ERR_OK;
     line->given = arena_alloc(load->arena, ((size_t)source->argc + 1) * sizeof *line->given);
+    for (int i = 0; i < source->argc && !line->help && !is_end(source->argv[i]); i++) {
+        line->help = is_help(source->argv[i]);
+    }
     for (int i = 0; err == ERR_OK && i < source->argc && !line->help; i++) {
-        err = take_argument(load, source, &i, line);
+        if (!is_end(source->argv[i])) {
+            err = take_argument(load, source, &i, line);
+        } else if (i + 1 < source->argc) {
+            err = extra_arguments(load, source, i + 1);
+            break;
+        }
     }
     return err;
 }
@@ -287,7 +307,7 @@ enum err config_load(const struct config_source *source, struct arena *arena,
         err = apply_layers(load, &line);
         err = err == ERR_OK ? finish(load, source->running) : err;
     }
-    *ret_outcome = line.help ? CONFIG_HELP : CONFIG_RUN;
+    *ret_outcome = line.help ? CONFIG_HELP : line.wrong ? CONFIG_USAGE : CONFIG_RUN;
     *ret_config = load->config;
     *ret_error = load->error;
     return err;

@@ -3,6 +3,8 @@
 #ifndef AGENT_CONFIG_H
 #define AGENT_CONFIG_H
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "base/decode.h"
 #include "base/err.h"
@@ -22,7 +24,7 @@ struct config_listen {
 };
 
 struct config {
-    bool dev, server, bootstrap;
+    bool dev, server, bootstrap, disable_host_node_id;
     int64_t bootstrap_expect;
     const char *node_name, *node_id, *datacenter, *primary_datacenter, *data_dir, *pid_file;
     const char *bind_addr, *client_addr;
@@ -63,8 +65,8 @@ struct config {
 
     struct config_telemetry {
         int64_t prometheus_retention_ns;
-        const char *metrics_prefix;
-        bool disable_hostname, filter_default;
+        const char *metrics_prefix, *statsd_address, *statsite_address;
+        bool disable_hostname, filter_default, enable_host_metrics;
         struct str_list prefix_filter;
     } telemetry;
     /* As decoded; the singular ones are moved to the plural after each source. */
@@ -88,8 +90,8 @@ struct config_source {
     const struct config *running; /* of a reload: a bad log level keeps the old one; else NULL */
 };
 
-/* What the command line asks for beside configuration. */
-enum config_outcome { CONFIG_RUN, CONFIG_HELP };
+/* What the command line asks for beside configuration. CONFIG_USAGE: a flag is wrong. */
+enum config_outcome { CONFIG_RUN, CONFIG_HELP, CONFIG_USAGE };
 
 /* Errors are whole sentences for stderr, in the arena. */
 enum err config_load(const struct config_source *source, struct arena *arena,
@@ -105,6 +107,6 @@ enum err config_load_files(char **paths, int count, const char *format, struct a
 bool config_allows_local_scripts(const struct config *config);
 
 /* One line a flag, for the help text. */
-void config_print_flags(void);
+void config_print_flags(FILE *to);
 
 #endif
