@@ -57,6 +57,12 @@ static void published(void *context) {
     }
 }
 
+static void taken_from_catalog(void *context, const char *service_id) {
+    struct agent *agent = context;
+    watches_mark(agent->watches, WATCH_LOCAL_SERVICE, service_id);
+    agent->local_changed = true;
+}
+
 static void leader_changed(void *context, bool leader) {
     struct agent *agent = context;
     if (leader) {
@@ -178,6 +184,8 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .server_port = (uint16_t)config->server_port,
         .output_ms = config->check_update_interval_ns / DURATION_MS,
         .seed = random_u64(),
+        .taken = taken_from_catalog,
+        .context = agent,
         .register_timing = agent->telemetry.catalog_register,
         .deregister_timing = agent->telemetry.catalog_deregister,
     };
