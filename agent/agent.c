@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/config_watch.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
 #include "base/assert.h"
@@ -347,6 +348,24 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
     return agent->dns != NULL;
 }
 
+static void config_changed(void *context) {
+    struct agent *agent = context;
+    if (!agent->stopping) {
+        log_write(agent->log, LOG_INFO, MODULE, "auto_reload_config: a file has changed");
+        reload_start(agent, NULL);
+    }
+}
+
+static bool watch_config(struct agent *agent, struct err_text *text) {
+    const struct config *config = agent->config;
+    if (!config->auto_reload) {
+        return true;
+    }
+    agent->config_watch =
+        config_watch_start(agent->loop, &config->paths, config_changed, agent, text);
+    return agent->config_watch != NULL;
+}
+
 struct agent *agent_create(const struct config *config, const struct config_source *source,
                            struct log *log, struct err_text *text) {
     static const int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -369,7 +388,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
-        started = start_dns(agent, text) && start_http(agent, text);
+        started = start_dns(agent, text) && start_http(agent, text) && watch_config(agent, text);
         telemetry_start(agent);
     }
     if (!started) {
@@ -399,6 +418,7 @@ void agent_destroy(struct agent *agent) {
     if (agent == NULL) {
         return;
     }
+    config_watch_stop(agent->config_watch);
     reload_stop(agent);
     dns_server_stop(agent->dns);
     /* Before what their threads read: statistics come from group and checks. Nothing is parked any

@@ -9,7 +9,8 @@ static int judge(const struct command_line *line, const char *format, bool quiet
                  struct arena *arena) {
     struct config config;
     const char *error = NULL;
-    enum err err = config_load_files(line->args, line->arg_count, format, arena, &config, &error);
+    enum err err =
+        config_load_files(line->args, line->arg_count, format, false, arena, &config, &error);
     for (uint32_t i = 0; !quiet && i < config.warnings.count; i++) {
         fprintf(stderr, "%s\n", config.warnings.v[i]);
     }

@@ -255,6 +255,16 @@ static enum err take_dev(struct config_load *load, const struct command_line *li
 
 enum layer { LAYER_LISTS, LAYER_FILES, LAYER_FLAGS, LAYER_FRAGMENTS };
 
+static void keep_path(struct config_load *load, const char *path) {
+    struct str_list *paths = &load->config.paths;
+    const char **v = arena_alloc(load->arena, (paths->count + 1) * sizeof *v);
+    if (paths->count > 0) {
+        memcpy(v, paths->v, paths->count * sizeof *v);
+    }
+    v[paths->count] = path;
+    *paths = (struct str_list){v, paths->count + 1};
+}
+
 static enum err apply_one(struct config_load *load, const struct given *given, enum layer layer,
                           const char *format, unsigned *fragments) {
     bool list = kind_of(given->flag) == DECODE_STR_LIST;
@@ -264,7 +274,11 @@ static enum err apply_one(struct config_load *load, const struct given *given, e
                    ? set_key(load, given)
                    : ERR_OK;
     case FLAG_PATH:
-        return layer == LAYER_FILES ? config_read_path(load, given->value, format) : ERR_OK;
+        if (layer == LAYER_FILES) {
+            keep_path(load, given->value);
+            return config_read_path(load, given->value, format);
+        }
+        return ERR_OK;
     case FLAG_HCL:
         return layer == LAYER_FRAGMENTS
                    ? config_read_text(load,
@@ -313,11 +327,14 @@ enum err config_load(const struct config_source *source, struct arena *arena,
     return err;
 }
 
-enum err config_load_files(char **paths, int count, const char *format, struct arena *arena,
-                           struct config *ret_config, const char **ret_error) {
+enum err config_load_files(char **paths, int count, const char *format, bool dev,
+                           struct arena *arena, struct config *ret_config, const char **ret_error) {
     struct config_load *load = arena_alloc(arena, sizeof *load);
     enum err err = ERR_OK;
     config_load_init(load, arena);
+    if (dev) {
+        set_dev(load);
+    }
     for (int i = 0; err == ERR_OK && i < count; i++) {
         err = config_read_path(load, paths[i], format);
     }

@@ -24,7 +24,7 @@ struct config_listen {
 };
 
 struct config {
-    bool dev, server, bootstrap, disable_host_node_id;
+    bool dev, server, bootstrap, disable_host_node_id, auto_reload;
     int64_t bootstrap_expect;
     const char *node_name, *node_id, *datacenter, *primary_datacenter, *data_dir, *pid_file;
     const char *bind_addr, *client_addr;
@@ -74,6 +74,7 @@ struct config {
     const void *service_input, *check_input;
 
     /* Derived. */
+    struct str_list paths; /* of -config-file and -config-dir */
     struct addr bind, advertise, advertise_wan;
     struct config_listen http_listen, dns_listen;
     struct service_definition *services;
@@ -99,9 +100,9 @@ enum err config_load(const struct config_source *source, struct arena *arena,
                      const char **ret_error);
 
 /* The same for files and folders alone, as `validate` judges them; format is "", "hcl" or "json".
- */
-enum err config_load_files(char **paths, int count, const char *format, struct arena *arena,
-                           struct config *ret_config, const char **ret_error);
+ * dev: over the defaults of -dev, for what is of use outside of an agent. */
+enum err config_load_files(char **paths, int count, const char *format, bool dev,
+                           struct arena *arena, struct config *ret_config, const char **ret_error);
 
 /* Whether checks of the agent's own files may run scripts. */
 bool config_allows_local_scripts(const struct config *config);

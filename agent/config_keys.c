@@ -181,7 +181,8 @@ const struct config_key config_keys[] = {
     SLOT("reconnect_timeout_wan", DURATION, LATER, "72h", ""),
     SLOT("advertise_reconnect_timeout", DURATION, LATER, "0s", ""),
     SLOT("server_rejoin_age_max", DURATION, LATER, "168h", ""),
-    SLOT("auto_reload_config", BOOL, LATER, "false", ""),
+    USED("auto_reload_config", BOOL, auto_reload, "false",
+         "reloads when a file of -config-file or -config-dir changes"),
 
     /* gossip */
     SLOT("encrypt", STR, REFUSED, "",

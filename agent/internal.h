@@ -45,7 +45,8 @@ struct agent {
     struct live_config *live_owner; /* NULL until the first reload */
     struct reading *reading;        /* a reload under way */
     struct reload_wait *reload_waits;
-    bool reload_wanted; /* once that one is done */
+    bool reload_wanted;                /* once that one is done */
+    struct config_watch *config_watch; /* NULL without auto_reload_config */
     struct log *log;
     struct arena arena; /* texts that live as long as the agent */
     struct loop *loop;

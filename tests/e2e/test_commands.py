@@ -64,6 +64,19 @@ class Framework(unittest.TestCase):
             self.assertEqual((name, code, out), (name, 1, ""))
             self.assertIn("flag provided but not defined: -nonsense\n", err)
 
+    def test_flags_end_at_two_dashes(self):
+        for args in (("version", "--"), ("version", "--", "-format=json"), ("version", "extra"),
+                     ("--version",), ("-v",)):
+            code, out, err = run(*args)
+            self.assertEqual((args, code, err), (args, 0, ""))
+            self.assertTrue(out.startswith("cairn v"), out)
+        code, out, err = run("version", "-format=json")
+        self.assertEqual((code, json.loads(out)["RPC"]), (0, {"Default": 2, "Min": 2, "Max": 3}))
+        self.assertEqual(run("version", "-format=xml")[:2], (1, ""))
+        self.assertEqual(run("validate", "--"), (
+            1, "", "Must specify at least one config file or directory\n"))
+        self.assertIn("-nonsense.json", run("validate", "--", "-nonsense.json")[2])
+
     def test_values_of_flags(self):
         code, _, err = run("members", "-wan=maybe")
         self.assertEqual(code, 1)
@@ -354,14 +367,36 @@ class Commands(AgentTest):
                                      "check": {"ttl": "1h"}}, {"name": "three"}],
                        "log_level": "WARN"}, file)
         self.assertEqual(self.run_("services", "register", path), (
-            0, "".join("Registered service: %s\n" % name for name in ("one", "two", "three")), ""))
+            0, "".join("Registered service: %s\n" % name for name in ("two", "three", "one")), ""))
         services = self.agent.get("/v1/agent/services").json
         self.assertEqual((services["one"]["Tags"], services["one"]["EnableTagOverride"]),
                          (["]", "}"], True))
         self.assertEqual(services["t1"]["Port"], 2)
         self.assertIn("service:t1", self.agent.get("/v1/agent/checks").json)
         self.assertEqual(self.run_("services", "deregister", path), (
-            0, "".join("Deregistered service: %s\n" % name for name in ("one", "t1", "three")), ""))
+            0, "".join("Deregistered service: %s\n" % name for name in ("t1", "three", "one")), ""))
+        path = os.path.join(self.agent.folder, "services.hcl")
+        with open(path, "w", encoding="ascii") as file:
+            file.write('''services {
+                              name = "hcl-one" # of two
+                              tags = ["a"]
+                              checks = [{ id = "c1", http = "http://127.0.0.1:9/", interval = "1h",
+                                          header = { X-A = ["1"] } },
+                                        { id = "c2", ttl = "1h", status = "passing" }]
+                            }
+                            services { name = "hcl-two" port = 7 }''')
+        self.assertEqual(self.run_("services", "register", path), (
+            0, "Registered service: hcl-one\nRegistered service: hcl-two\n", ""))
+        checks = self.agent.get("/v1/agent/checks").json
+        self.assertEqual((checks["c1"]["Type"], checks["c2"]["Status"], checks["c2"]["ServiceID"]),
+                         ("http", "passing", "hcl-one"))
+        self.assertEqual(self.run_("services", "deregister", path), (
+            0, "Deregistered service: hcl-one\nDeregistered service: hcl-two\n", ""))
+        with open(path, "w", encoding="ascii") as file:
+            file.write('service { nome = "x" }')
+        code, out, err = self.run_("services", "register", path)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("invalid config key service.nome", err)
         code, _, err = self.run_("services", "register", "/nonexistent.json")
         self.assertEqual(code, 1)
         self.assertIn("/nonexistent.json", err)
@@ -469,7 +504,7 @@ class Completion(unittest.TestCase):
         for name in commands_of_table():
             words = name.split()
             help_text = run(*words, "-help")[1]
-            flags = set(re.findall(r"^  (-[a-z0-9-]+)", help_text, re.M))
+            flags = set(re.findall(r"^  (-[a-z0-9_-]+)", help_text, re.M))
             flags -= {"-namespace", "-partition", "-peer"}  # of no use
             self.assertLessEqual(flags, set(self.complete(*words, "-")), name)
 

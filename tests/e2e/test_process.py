@@ -135,6 +135,35 @@ class Signals(ProcessTest):
         agent.stop()
 
 
+class AutoReload(ProcessTest):
+    def test_files_and_folders(self):
+        agent = self.new_agent({"auto_reload_config": True})
+        folder = os.path.join(agent.folder, "conf.d")
+        os.mkdir(folder)
+        agent.args = ["-config-dir=" + folder]
+        agent.start()
+
+        def services():
+            return set(agent.get("/v1/agent/services").json)
+        with open(os.path.join(folder, "a.hcl"), "w", encoding="ascii") as file:
+            file.write('service { name = "made" }')
+        eventually(lambda: services() == {"made"}, "a new file is read")
+        with open(os.path.join(folder, "b.tmp"), "w", encoding="ascii") as file:
+            file.write('service { name = "moved" }')
+        os.rename(os.path.join(folder, "b.tmp"), os.path.join(folder, "b.hcl"))
+        eventually(lambda: services() == {"made", "moved"}, "a moved one too")
+        os.unlink(os.path.join(folder, "a.hcl"))
+        eventually(lambda: services() == {"moved"}, "one that is gone takes its service along")
+        agent.config["service"] = {"name": "of-file"}
+        agent.command()
+        eventually(lambda: services() == {"moved", "of-file"}, "the file is read anew")
+        with open(os.path.join(folder, "b.hcl"), "w", encoding="ascii") as file:
+            file.write("nonsense")
+        eventually(lambda: "Reload config failed" in agent.output(), "a bad one is told")
+        self.assertEqual(services(), {"moved", "of-file"})
+        agent.stop()
+
+
 class HostId(ProcessTest):
     def expected(self):
         try:
