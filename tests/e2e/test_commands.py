@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import threading
 import unittest
@@ -130,7 +131,7 @@ class Connection(unittest.TestCase):
 class Stub:
     """Answers every request with what the test says, and keeps what came."""
 
-    def __init__(self, test, unix=None):
+    def __init__(self, test, unix=None, certificate=None):
         stub = self
         self.requests, self.answers = [], {}
 
@@ -166,6 +167,10 @@ class Stub:
             ip = cairn.new_ip()
             self.server = http.server.ThreadingHTTPServer((ip, 0), Handler)
             self.address = "%s:%d" % (ip, self.server.server_address[1])
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         test.addCleanup(self.server.server_close)
@@ -212,6 +217,33 @@ class Flags(unittest.TestCase):
                          "&node-meta=a%3Ab%3Dc&node-meta=d%3Ae&dc=d%20c&stale")
         self.assertEqual(headers["Authorization"],
                          "Basic " + base64.b64encode(b"me:secret").decode())
+
+    def test_tls(self):
+        agent = cairn.Agent()  # for its folder
+        self.addCleanup(agent.discard)
+        cert, key = (os.path.join(agent.folder, name) for name in ("cert.pem", "key.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                        "-keyout", key, "-out", cert, "-subj", "/CN=agent.test",
+                        "-addext", "subjectAltName=DNS:agent.test"], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stub = Stub(self, certificate=(cert, key))
+        stub.answers["/v1/catalog/datacenters"] = (200, '["east"]')
+        right = (0, "east\n", "")
+
+        def ask(*args, **env):
+            return run("catalog", "datacenters", *args, address=stub.address, env=env)
+        code, out, err = ask(CONSUL_HTTP_SSL="1")  # signed by nobody that is known
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("https://" + stub.address, err)
+        self.assertEqual(ask(CONSUL_HTTP_SSL="true", CONSUL_HTTP_SSL_VERIFY="false"), right)
+        named = {"CONSUL_HTTP_SSL": "true", "CONSUL_TLS_SERVER_NAME": "agent.test"}
+        self.assertEqual(ask(CONSUL_CACERT=cert, **named), right)
+        self.assertEqual(ask("-ca-file=" + cert, "-tls-server-name=agent.test",
+                             "-http-addr=https://" + stub.address), right)
+        self.assertEqual(ask(CONSUL_CACERT=cert, CONSUL_HTTP_SSL="true")[0], 1)  # another name
+        self.assertEqual(ask(CONSUL_CACERT=cert, CONSUL_CLIENT_CERT=cert, CONSUL_CLIENT_KEY=key,
+                             **named), right)
+        self.assertNotEqual(ask()[0], 0)  # not by HTTP
 
     def test_unix_socket(self):
         agent = cairn.Agent()
