@@ -345,6 +345,14 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .metrics = agent->telemetry.metrics,
     };
     agent->dns = dns_server_start(&dns, agent->log, text);
+    for (unsigned i = 0; agent->dns != NULL && i < config->dns_listen.count; i++) {
+        char address[ADDR_TEXT_BYTES];
+        addr_format(&config->dns_listen.v[i], address);
+        log_write(agent->log, LOG_INFO, MODULE, "Started DNS server: address=%s network=udp",
+                  address);
+        log_write(agent->log, LOG_INFO, MODULE, "Started DNS server: address=%s network=tcp",
+                  address);
+    }
     return agent->dns != NULL;
 }
 

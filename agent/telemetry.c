@@ -279,6 +279,8 @@ void telemetry_create(struct agent *agent) {
     telemetry->catalog_deregister =
         metrics_add(telemetry->metrics, METRIC_SAMPLE, "catalog.deregister",
                     "A removal from the catalog, until it can be read.", NULL, 0);
+    metrics_add(telemetry->metrics, METRIC_SAMPLE, "runtime.gc_pause_ns",
+                "There is no garbage collector: none.", NULL, 0);
     add_gauges(agent);
     if (config->telemetry.enable_host_metrics) {
         telemetry->host =

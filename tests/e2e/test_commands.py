@@ -525,6 +525,25 @@ class Completion(unittest.TestCase):
              "cairn", *words], text=True, capture_output=True, check=True)
         return done.stdout.split()
 
+    def test_install(self):
+        agent = cairn.Agent()  # for its folder
+        self.addCleanup(agent.discard)
+        source = os.path.join(ROOT, "deploy", "cairn.bash-completion")
+        for variable, folder in (("HOME", ".local/share/bash-completion/completions"),
+                                 ("XDG_DATA_HOME", "bash-completion/completions")):
+            path = os.path.join(agent.folder, folder, "cairn")
+            home = {"XDG_DATA_HOME": "", variable: agent.folder}
+            for _ in range(2):
+                self.assertEqual(run("-autocomplete-install", env=home), (0, "", ""))
+                with open(path, "rb") as installed, open(source, "rb") as file:
+                    self.assertEqual(installed.read(), file.read())
+            for _ in range(2):
+                self.assertEqual(run("-autocomplete-uninstall", env=home), (0, "", ""))
+                self.assertFalse(os.path.exists(path))
+        code, _, err = run("-autocomplete-install", env={"HOME": "/proc/1/no", "XDG_DATA_HOME": ""})
+        self.assertEqual(code, 1)
+        self.assertIn("/proc/1/no", err)
+
     def test_each_command_is_offered(self):
         names = commands_of_table()
         self.assertGreater(len(names), 10)

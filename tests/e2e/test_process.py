@@ -37,6 +37,9 @@ class Output(ProcessTest):
         self.assertIn("            Datacenter: 'dc1' (Segment: '<all>')\n", banner)
         self.assertIn("           Client Addr: [%s] (HTTP: %d, HTTPS: -1, gRPC: -1, gRPC-TLS: -1, "
                       "DNS: %d)\n" % (agent.ip, agent.http_address[1], agent.dns_address[1]), banner)
+        for network in ("udp", "tcp"):
+            self.assertIn("[INFO]  agent: Started DNS server: address=%s:%d network=%s\n"
+                          % (*agent.dns_address, network), log)
         # Nothing is logged before it, and these are its last words.
         self.assertRegex(log.splitlines()[0], r"^\d{4}-\d\d-\d\dT")
         ends = [line.split("] ", 1)[1].strip() for line in log.splitlines()]
