@@ -139,7 +139,6 @@ struct command_line {
     struct given *given;
     int count;
     bool help;
-    bool wrong; /* a flag */
 };
 
 static enum err extra_arguments(struct config_load *load, const struct config_source *source,
@@ -160,7 +159,7 @@ static enum err take_argument(struct config_load *load, const struct config_sour
     const char *name = arg + (arg[1] == '-' ? 2 : 1);
     size_t size = strcspn(name, "=");
     const struct flag *flag = find_flag(name, size);
-    line->wrong = true; /* until it is known to be right */
+    load->wrong_flag = true; /* until it is known to be right */
     if (flag == NULL) {
         return config_fail(load, "flag provided but not defined: -%.*s",
                            (int)(size < 128 ? size : 128), name);
@@ -175,7 +174,7 @@ static enum err take_argument(struct config_load *load, const struct config_sour
         value = source->argv[*i];
     }
     line->given[line->count++] = (struct given){flag, value};
-    line->wrong = false;
+    load->wrong_flag = false;
     return ERR_OK;
 }
 
@@ -206,6 +205,7 @@ static enum err parse_command_line(struct config_load *load, const struct config
 }
 
 static enum err bad_value(struct config_load *load, const struct given *given) {
+    load->wrong_flag = true;
     return is_bool(given->flag)
                ? config_fail(load, "invalid boolean value \"%s\" for -%s: parse error",
                              given->value, given->flag->name)
@@ -321,7 +321,7 @@ enum err config_load(const struct config_source *source, struct arena *arena,
         err = apply_layers(load, &line);
         err = err == ERR_OK ? finish(load, source->running) : err;
     }
-    *ret_outcome = line.help ? CONFIG_HELP : line.wrong ? CONFIG_USAGE : CONFIG_RUN;
+    *ret_outcome = line.help ? CONFIG_HELP : load->wrong_flag ? CONFIG_USAGE : CONFIG_RUN;
     *ret_config = load->config;
     *ret_error = load->error;
     return err;

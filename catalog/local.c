@@ -683,6 +683,7 @@ void local_mark_outputs_unsynced(struct local *local) {
 void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id) {
     struct entry *entry = get(&local->entries[kind], id);
     if (entry != NULL) {
+        entry->output_deferred = false;
         join_ring(local, kind, entry);
     }
 }

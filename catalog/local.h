@@ -79,6 +79,7 @@ void local_walk_changed_checks(const struct local *local,
 
 /* Marks all entries, as when the catalog must be told anew. */
 void local_mark_all_unsynced(struct local *local);
+/* One entry, its output included. */
 void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id);
 /* Marks the entries whose ids differ from this one in letter case only: in the catalog, where case
  * does not count, they share its row. */
