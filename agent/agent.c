@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/config_watch.h"
 #include "agent/internal.h"
+#include "agent/node_id.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
@@ -22,7 +24,7 @@
 #define DNS_THREADS 2
 #define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
 #define STOP_MS 1500                  /* requests that are still parked after this are given up */
-#define PATH_BYTES 4096
+#define LOG_FLUSH_MS 500
 
 static uint64_t random_u64(void) {
     uint64_t value;
@@ -30,83 +32,23 @@ static uint64_t random_u64(void) {
     return value;
 }
 
-/* ---- the node's id ---- */
-
-static void node_id_path(const struct agent *agent, char path[PATH_BYTES]) {
-    snprintf(path, PATH_BYTES, "%.4000s/node-id", agent->config->data_dir);
-}
-
-/* From the configuration, else <data_dir>/node-id, else a new one, which is not known. */
-static enum err find_node_id(struct agent *agent, struct uuid *ret_id, bool *ret_known,
-                             struct err_text *text) {
-    const struct config *config = agent->config;
-    char path[PATH_BYTES], line[64] = "";
-    *ret_known = true;
-    if (*config->node_id != '\0') {
-        ASSERT(uuid_parse(config->node_id, ret_id));
-        return ERR_OK;
-    }
-    node_id_path(agent, path);
-    int fd = config->dev ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t n = read(fd, line, sizeof line - 1);
-        close(fd);
-        line[n > 0 ? (size_t)n : 0] = '\0';
-        line[strcspn(line, "\r\n ")] = '\0';
-    }
-    if (line[0] == '\0') {
-        uint8_t random[16];
-        ASSERT(getrandom(random, sizeof random, 0) == (ssize_t)sizeof random);
-        *ret_id = uuid_from_random(random);
-        *ret_known = false;
-        return ERR_OK;
-    }
-    return uuid_parse(line, ret_id)
-               ? ERR_OK
-               : err_set(text, ERR_CORRUPT,
-                         "%.200s does not hold a UUID; remove the file or set node_id", path);
-}
-
-/* Whole or not at all: the agent may be killed here too. */
-static bool file_says(const char *path, const char *text) {
-    char line[64] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t n = read(fd, line, sizeof line - 1);
-        line[n > 0 ? (size_t)n : 0] = '\0';
-        close(fd);
-    }
-    return strcmp(line, text) == 0;
-}
-
-static enum err keep_node_id(struct agent *agent, struct err_text *text) {
-    char path[PATH_BYTES], temporary[PATH_BYTES + 8];
-    node_id_path(agent, path);
-    if (file_says(path, agent->node_id)) {
-        return ERR_OK; /* nothing to write, so a full disk does not matter */
-    }
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, agent->node_id, UUID_TEXT_BYTES - 1) != UUID_TEXT_BYTES - 1 ||
-        fsync(fd) != 0 || rename(temporary, path) != 0) {
-        enum err err = err_set_errno(text, errno, "cannot write %.200s", path);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return err;
-    }
-    close(fd);
-    return ERR_OK;
-}
-
 /* ---- callbacks of the parts ---- */
+
+/* Without taking the parts down: one of them hangs. */
+static _Noreturn void end_now(struct agent *agent, int exit_code) {
+    if (*agent->config->pid_file != '\0') {
+        unlink(agent->config->pid_file);
+    }
+    log_flush(agent->log, LOG_FLUSH_MS);
+    _exit(exit_code);
+}
 
 /* Something hangs, most likely a disk: better an end than a wait for it. What is acknowledged is on
  * disk, so nothing is lost. */
 static void give_up(struct loop_timer *timer) {
     struct agent *agent = CONTAINER_OF(timer, struct agent, stop_timer);
     log_write(agent->log, LOG_ERROR, MODULE, "requests hang, stopping without them");
-    _exit(1);
+    end_now(agent, 1);
 }
 
 static void published(void *context) {
@@ -115,6 +57,12 @@ static void published(void *context) {
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
+}
+
+static void taken_from_catalog(void *context, const char *service_id) {
+    struct agent *agent = context;
+    watches_mark(agent->watches, WATCH_LOCAL_SERVICE, service_id);
+    agent->local_changed = true;
 }
 
 static void leader_changed(void *context, bool leader) {
@@ -157,16 +105,23 @@ static void turn_end(void *context) {
 
 static void on_signal(void *context, int signal) {
     struct agent *agent = context;
-    log_write(agent->log, LOG_INFO, MODULE, "Caught: signal=%s", strsignal(signal));
-    if (signal == SIGHUP) {
-        reload_start(agent, NULL);
+    if (signal == SIGUSR1) {
+        telemetry_dump(agent);
         return;
+    }
+    log_write(agent->log, LOG_INFO, MODULE, "Caught: signal=\"%s\"", strsignal(signal));
+    if (signal == SIGHUP && !agent->stopping) {
+        reload_start(agent, NULL);
+    }
+    if (signal == SIGHUP) {
+        return;
+    }
+    if (agent->stopping) {
+        log_write(agent->log, LOG_WARN, MODULE, "a second signal: stopping without waiting");
+        end_now(agent, 1);
     }
     bool graceful = signal == SIGTERM ? agent->config->leave_on_terminate > 0
                                       : agent->config->skip_leave_on_interrupt < 0;
-    if (agent->stopping) {
-        return;
-    }
     log_write(agent->log, LOG_INFO, MODULE, "%s",
               graceful ? "Gracefully shutting down agent..."
                        : "Graceful shutdown disabled. Exiting");
@@ -199,7 +154,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
         .metrics = agent->telemetry.metrics,
     };
     bool known;
-    if (find_node_id(agent, &group.node, &known, text) != ERR_OK) {
+    if (node_id_find(config, &group.node, &known, text) != ERR_OK) {
         return false;
     }
     agent->group = group_create(&group, text);
@@ -208,7 +163,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
     }
     struct uuid node = known ? group.node : group_node(agent->group);
     uuid_format(&node, agent->node_id);
-    return config->dev || keep_node_id(agent, text) == ERR_OK;
+    return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
 }
 
 static bool start_state(struct agent *agent, struct err_text *text) {
@@ -231,6 +186,8 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .server_port = (uint16_t)config->server_port,
         .output_ms = config->check_update_interval_ns / DURATION_MS,
         .seed = random_u64(),
+        .taken = taken_from_catalog,
+        .context = agent,
         .register_timing = agent->telemetry.catalog_register,
         .deregister_timing = agent->telemetry.catalog_deregister,
     };
@@ -414,12 +371,38 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .metrics = agent->telemetry.metrics,
     };
     agent->dns = dns_server_start(&dns, agent->log, text);
+    for (unsigned i = 0; agent->dns != NULL && i < config->dns_listen.count; i++) {
+        char address[ADDR_TEXT_BYTES];
+        addr_format(&config->dns_listen.v[i], address);
+        log_write(agent->log, LOG_INFO, MODULE, "Started DNS server: address=%s network=udp",
+                  address);
+        log_write(agent->log, LOG_INFO, MODULE, "Started DNS server: address=%s network=tcp",
+                  address);
+    }
     return agent->dns != NULL;
+}
+
+static void config_changed(void *context) {
+    struct agent *agent = context;
+    if (!agent->stopping) {
+        log_write(agent->log, LOG_INFO, MODULE, "auto_reload_config: a file has changed");
+        reload_start(agent, NULL);
+    }
+}
+
+static bool watch_config(struct agent *agent, struct err_text *text) {
+    const struct config *config = agent->config;
+    if (!config->auto_reload) {
+        return true;
+    }
+    agent->config_watch =
+        config_watch_start(agent->loop, &config->paths, config_changed, agent, text);
+    return agent->config_watch != NULL;
 }
 
 struct agent *agent_create(const struct config *config, const struct config_source *source,
                            struct log *log, struct err_text *text) {
-    static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
+    static const int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     struct agent *agent = mem_calloc(1, sizeof *agent);
     agent->config = agent->live = config;
     agent->source = source;
@@ -430,7 +413,8 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     signal(SIGPIPE, SIG_IGN);
     agent->loop = loop_create(text);
     bool started = agent->loop != NULL &&
-                   loop_watch_signals(agent->loop, signals, 3, on_signal, agent, text) == ERR_OK;
+                   loop_watch_signals(agent->loop, signals, sizeof signals / sizeof signals[0],
+                                      on_signal, agent, text) == ERR_OK;
     telemetry_create(agent);
     agent->epoch = epoch_create();
     agent->watches = watches_create();
@@ -438,7 +422,8 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
-        started = start_dns(agent, text) && start_http(agent, text);
+        started = start_dns(agent, text) && start_http(agent, text) && watch_config(agent, text);
+        telemetry_start(agent);
     }
     if (!started) {
         agent_destroy(agent);
@@ -467,16 +452,20 @@ void agent_destroy(struct agent *agent) {
     if (agent == NULL) {
         return;
     }
+    config_watch_stop(agent->config_watch);
     reload_stop(agent);
     dns_server_stop(agent->dns);
     /* Before what their threads read: statistics come from group and checks. Nothing is parked any
      * more, so nobody is owed an answer by those. */
     http_server_destroy(agent->http);
     agent->http = NULL;
+    if (!telemetry_stop(agent)) {
+        end_now(agent, agent->exit_code);
+    }
     checks_destroy(agent->checks);
     if (!files_destroy(agent->files)) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
-        _exit(agent->exit_code);
+        end_now(agent, agent->exit_code);
     }
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
@@ -485,7 +474,10 @@ void agent_destroy(struct agent *agent) {
         alias_clear(agent);
     }
     if (!group_destroy(agent->group)) {
-        _exit(agent->exit_code);
+        end_now(agent, agent->exit_code);
+    }
+    if (agent->group != NULL) {
+        log_write(agent->log, LOG_INFO, "agent.server", "consul server down");
     }
     sync_destroy(agent->sync);
     telemetry_destroy(agent);

@@ -9,6 +9,7 @@ command_fn command_agent, command_validate, command_version;
 command_fn command_catalog_datacenters, command_catalog_nodes, command_catalog_services;
 command_fn command_info, command_keygen, command_leave, command_maint, command_members,
     command_monitor, command_reload;
+command_fn command_completion_install, command_completion_uninstall;
 command_fn command_services_deregister, command_services_register;
 
 #endif

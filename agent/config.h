@@ -3,6 +3,8 @@
 #ifndef AGENT_CONFIG_H
 #define AGENT_CONFIG_H
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "base/decode.h"
 #include "base/err.h"
@@ -23,7 +25,7 @@ struct config_listen {
 };
 
 struct config {
-    bool dev, server, bootstrap;
+    bool dev, server, bootstrap, disable_host_node_id, auto_reload;
     int64_t bootstrap_expect;
     const char *node_name, *node_id, *datacenter, *primary_datacenter, *data_dir, *pid_file;
     const char *bind_addr, *client_addr;
@@ -69,8 +71,8 @@ struct config {
 
     struct config_telemetry {
         int64_t prometheus_retention_ns;
-        const char *metrics_prefix;
-        bool disable_hostname, filter_default;
+        const char *metrics_prefix, *statsd_address, *statsite_address;
+        bool disable_hostname, filter_default, enable_host_metrics;
         struct str_list prefix_filter;
     } telemetry;
     /* As decoded; the singular ones are moved to the plural after each source. */
@@ -78,6 +80,7 @@ struct config {
     const void *service_input, *check_input;
 
     /* Derived. */
+    struct str_list paths; /* of -config-file and -config-dir */
     struct addr bind, advertise, advertise_wan;
     struct config_listen http_listen, dns_listen;
     struct addr recursor_addrs[LIMIT_DNS_RECURSORS];
@@ -96,8 +99,8 @@ struct config_source {
     const struct config *running; /* of a reload: a bad log level keeps the old one; else NULL */
 };
 
-/* What the command line asks for beside configuration. */
-enum config_outcome { CONFIG_RUN, CONFIG_HELP };
+/* What the command line asks for beside configuration. CONFIG_USAGE: a flag is wrong. */
+enum config_outcome { CONFIG_RUN, CONFIG_HELP, CONFIG_USAGE };
 
 /* Errors are whole sentences for stderr, in the arena. */
 enum err config_load(const struct config_source *source, struct arena *arena,
@@ -105,14 +108,14 @@ enum err config_load(const struct config_source *source, struct arena *arena,
                      const char **ret_error);
 
 /* The same for files and folders alone, as `validate` judges them; format is "", "hcl" or "json".
- */
-enum err config_load_files(char **paths, int count, const char *format, struct arena *arena,
-                           struct config *ret_config, const char **ret_error);
+ * dev: over the defaults of -dev, for what is of use outside of an agent. */
+enum err config_load_files(char **paths, int count, const char *format, bool dev,
+                           struct arena *arena, struct config *ret_config, const char **ret_error);
 
 /* Whether checks of the agent's own files may run scripts. */
 bool config_allows_local_scripts(const struct config *config);
 
 /* One line a flag, for the help text. */
-void config_print_flags(void);
+void config_print_flags(FILE *to);
 
 #endif

@@ -347,6 +347,13 @@ static enum err judge_keys(struct config_load *load) {
                            "performance.raft_multiplier cannot be %lld. Must be between 1 and 10",
                            (long long)multiplier->number);
     }
+    const union config_slot *trailing = slot_of(load, "autopilot.max_trailing_logs");
+    if (trailing != NULL && trailing->number < 0) {
+        return config_fail(load,
+                           "autopilot.max_trailing_logs cannot be %lld. Must be greater than or "
+                           "equal to zero",
+                           (long long)trailing->number);
+    }
     if (slot_of(load, "advertise_reconnect_timeout") != NULL && load->config.server &&
         slot_of(load, "advertise_reconnect_timeout")->number != 0) {
         return config_fail(load, "advertise_reconnect_timeout can only be used on a client");

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/sha.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +17,14 @@
 #include "base/decode.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "net/loop.h"
+#include "store/file.h"
+#include "store/replace.h"
 
 #define MODULE "agent"
 #define PATH_BYTES 4096
-#define STOP_S 5
+#define STOP_MS 5000
 #define SEAL_FORMAT "cairn 1 crc32c %08x\n"
 #define SEAL_BYTES 24
 
@@ -49,44 +50,12 @@ struct files {
     struct loop *loop;
     struct log *log;
     char data_dir[PATH_BYTES];
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    struct thread thread; /* its mutex guards what follows */
     struct job *first, **last;
     bool stopping;
 };
 
 /* ---- the thread ---- */
-
-static enum err write_file(const char *path, const char *content, size_t size,
-                           struct err_text *text) {
-    char temporary[PATH_BYTES + 8];
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return err_set_errno(text, errno, "cannot write %.300s", path);
-    }
-    size_t done = 0;
-    while (done < size) {
-        ssize_t n = write(fd, content + done, size - done);
-        if (n < 0 && errno != EINTR) {
-            enum err err = err_set_errno(text, errno, "cannot write %.300s", path);
-            close(fd);
-            unlink(temporary);
-            return err;
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
-    enum err err = ERR_OK;
-    if (fdatasync(fd) != 0) {
-        err = err_set_errno(text, errno, "cannot sync %.300s", path);
-    }
-    close(fd);
-    if (err == ERR_OK && rename(temporary, path) != 0) {
-        err = err_set_errno(text, errno, "cannot rename to %.300s", path);
-    }
-    return err;
-}
 
 static void job_back(struct loop_task *task) {
     struct job *job = CONTAINER_OF(task, struct job, task);
@@ -96,7 +65,7 @@ static void job_back(struct loop_task *task) {
 
 static void run_job(struct job *job) {
     if (job->content != NULL) {
-        job->err = write_file(job->path, job->content, job->size, &job->text);
+        job->err = store_replace_file(job->path, job->content, job->size, &job->text);
     } else if (unlink(job->path) != 0 && errno != ENOENT) {
         job->err = err_set_errno(&job->text, errno, "cannot remove %.300s", job->path);
     }
@@ -105,15 +74,7 @@ static void run_job(struct job *job) {
 static enum err sync_folder(const struct files *files, enum folder folder, struct err_text *text) {
     char path[PATH_BYTES + 16];
     snprintf(path, sizeof path, "%s/%s", files->data_dir, folder_names[folder]);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    enum err err = ERR_OK;
-    if (fd < 0 || fsync(fd) != 0) {
-        err = err_set_errno(text, errno, "cannot sync %.300s", path);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return err;
+    return store_directory_sync(path, text);
 }
 
 static void end_job(struct files *files, struct job *job) {
@@ -158,23 +119,24 @@ static void run_jobs(struct files *files, struct job *first) {
 
 static void *write_files(void *context) {
     struct files *files = context;
-    pthread_mutex_lock(&files->mutex);
+    pthread_mutex_lock(&files->thread.mutex);
     for (;;) {
         struct job *job = files->first;
         if (job == NULL && files->stopping) {
             break;
         }
         if (job == NULL) {
-            pthread_cond_wait(&files->wake, &files->mutex);
+            pthread_cond_wait(&files->thread.wake, &files->thread.mutex);
             continue;
         }
         files->first = NULL;
         files->last = &files->first;
-        pthread_mutex_unlock(&files->mutex);
+        pthread_mutex_unlock(&files->thread.mutex);
         run_jobs(files, job);
-        pthread_mutex_lock(&files->mutex);
+        pthread_mutex_lock(&files->thread.mutex);
     }
-    pthread_mutex_unlock(&files->mutex);
+    pthread_mutex_unlock(&files->thread.mutex);
+    thread_end(&files->thread);
     return NULL;
 }
 
@@ -222,11 +184,11 @@ static void enqueue(struct files *files, enum folder folder, const char *id, str
     job->content = content != NULL ? seal(content, &job->size) : NULL;
     job->done = done;
     job->context = context;
-    pthread_mutex_lock(&files->mutex);
+    pthread_mutex_lock(&files->thread.mutex);
     *files->last = job;
     files->last = &job->next;
-    pthread_cond_signal(&files->wake);
-    pthread_mutex_unlock(&files->mutex);
+    pthread_cond_signal(&files->thread.wake);
+    pthread_mutex_unlock(&files->thread.mutex);
 }
 
 /* ---- life ---- */
@@ -247,28 +209,19 @@ struct files *files_create(const char *data_dir, struct loop *loop, struct log *
             return NULL;
         }
     }
-    pthread_mutex_init(&files->mutex, NULL);
-    pthread_cond_init(&files->wake, NULL);
-    ASSERT(pthread_create(&files->thread, NULL, write_files, files) == 0);
+    thread_start(&files->thread, write_files, files);
     return files;
 }
 
 bool files_destroy(struct files *files) {
-    struct timespec deadline;
     if (files == NULL) {
         return true;
     }
-    pthread_mutex_lock(&files->mutex);
+    pthread_mutex_lock(&files->thread.mutex);
     files->stopping = true;
-    pthread_cond_signal(&files->wake);
-    pthread_mutex_unlock(&files->mutex);
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += STOP_S;
-    if (pthread_timedjoin_np(files->thread, NULL, &deadline) != 0) {
+    if (!thread_join_within(&files->thread, STOP_MS)) {
         return false;
     }
-    pthread_cond_destroy(&files->wake);
-    pthread_mutex_destroy(&files->mutex);
     free(files);
     return true;
 }

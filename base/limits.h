@@ -123,10 +123,13 @@
 #define LIMIT_DNS_TXT_BYTES 2048           /* of one TXT record, after escaping */
 
 /* Telemetry. */
-#define LIMIT_METRICS 512          /* series: a name and its labels */
-#define LIMIT_METRIC_THREADS 128   /* that record */
-#define LIMIT_LOG_READERS 32       /* monitors of the log at once: above 429 */
-#define LIMIT_LOG_READER_LINES 512 /* that wait for one of them; more are dropped */
+#define LIMIT_METRICS 512                      /* series: a name and its labels */
+#define LIMIT_METRIC_LINES_BYTES (1024 * 1024) /* of an interval, for statsd */
+#define LIMIT_METRIC_HOST_CPUS 32              /* that host metrics tell apart */
+#define LIMIT_METRIC_THREADS 128               /* that record */
+#define LIMIT_LOG_QUEUE_BYTES (1024 * 1024)    /* lines on their way to one output; more are lost */
+#define LIMIT_LOG_READERS 32                   /* monitors of the log at once: above 429 */
+#define LIMIT_LOG_READER_LINES 512             /* that wait for one of them; more are dropped */
 
 /* Threads that may hold a view at once. */
 #define LIMIT_EPOCH_THREADS 128

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/log_output.h"
 #include "base/log_readers.h"
 #include "base/log_sinks.h"
 #include "base/mem.h"
@@ -19,32 +20,91 @@
 #define LINE_BYTES LOG_LINE_BYTES
 #define JSON_LINE_BYTES LOG_JSON_LINE_BYTES
 
+#define STOP_MS 1000
+
 struct log {
     int fd;
     _Atomic int level;
     bool json;
-    struct log_file *file; /* NULL: none */
-    bool syslog;
+    struct log_file *file;                      /* NULL: none */
+    struct log_output *console, *copy, *syslog; /* the last two may be NULL */
     struct log_readers *readers;
 };
+
+/* ---- outputs; on threads of their own ---- */
+
+static void write_console(void *context, const struct log_piece *piece) {
+    const struct log *log = context;
+    for (size_t done = 0; done < piece->size;) {
+        ssize_t n = write(log->fd, piece->text + done, piece->size - done);
+        if (n < 0 && errno != EINTR) {
+            return;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+}
+
+static void write_copy(void *context, const struct log_piece *piece) {
+    struct log *log = context;
+    log_file_write(log->file, piece->text, piece->size, &piece->at);
+}
+
+static void write_syslog(void *context, const struct log_piece *piece) {
+    (void)context;
+    log_syslog_write((int)piece->level, piece->text);
+}
 
 struct log *log_create(int fd, enum log_level level) {
     struct log *log = mem_calloc(1, sizeof *log);
     log->fd = fd;
     atomic_init(&log->level, (int)level);
     log->readers = log_readers_create();
+    log->console = log_output_create(write_console, log);
     return log;
 }
 
+void log_flush(struct log *log, uint64_t timeout_ms) {
+    struct log_output *outputs[] = {log->console, log->copy, log->syslog};
+    for (size_t i = 0; i < 3; i++) {
+        if (outputs[i] != NULL) {
+            log_output_flush(outputs[i], timeout_ms);
+        }
+    }
+}
+
+uint64_t log_lost_lines(struct log *log) {
+    struct log_output *outputs[] = {log->console, log->copy, log->syslog};
+    uint64_t lost = 0;
+    for (size_t i = 0; i < 3; i++) {
+        lost += outputs[i] != NULL ? log_output_lost(outputs[i]) : 0;
+    }
+    return lost;
+}
+
 void log_destroy(struct log *log) {
-    if (log != NULL) {
+    if (log == NULL) {
+        return;
+    }
+    bool syslog = log->syslog != NULL;
+    bool ended = log_output_destroy(log->console, STOP_MS);
+    bool copied = log_output_destroy(log->copy, STOP_MS);
+    ended = log_output_destroy(log->syslog, STOP_MS) && copied && ended;
+    log_readers_destroy(log->readers);
+    if (ended) { /* else a thread hangs in what it uses */
         log_file_close(log->file);
-        if (log->syslog) {
+        if (syslog) {
             log_syslog_close();
         }
-        log_readers_destroy(log->readers);
         free(log);
     }
+}
+
+void log_hold(struct log *log) {
+    log_output_hold(log->console);
+}
+
+void log_release(struct log *log, const char *first, size_t size) {
+    log_output_release(log->console, &(struct log_piece){.text = first, .size = size});
 }
 
 void log_set_json(struct log *log, bool json) {
@@ -54,12 +114,16 @@ void log_set_json(struct log *log, bool json) {
 enum err log_add_file(struct log *log, const struct log_file_config *config,
                       struct err_text *text) {
     log->file = log_file_open(config, text);
-    return log->file != NULL ? ERR_OK : ERR_IO;
+    if (log->file == NULL) {
+        return ERR_IO;
+    }
+    log->copy = log_output_create(write_copy, log);
+    return ERR_OK;
 }
 
 void log_add_syslog(struct log *log, int facility) {
-    log->syslog = true;
     log_syslog_open(facility);
+    log->syslog = log_output_create(write_syslog, log);
 }
 
 void log_set_level(struct log *log, enum log_level level) {
@@ -117,6 +181,19 @@ static char *take_pair(char *at, const char **ret_key, const char **ret_value) {
     return next + strspn(next, " ");
 }
 
+#define ZONE_BYTES 16
+
+/* "Z" for UTC, else +hhmm or +hh:mm. */
+static void put_zone(const struct tm *tm, const char *between, char out[ZONE_BYTES]) {
+    long minutes = tm->tm_gmtoff / 60, size = labs(minutes);
+    if (minutes == 0) {
+        strcpy(out, "Z");
+        return;
+    }
+    snprintf(out, ZONE_BYTES, "%c%02ld%s%02ld", minutes < 0 ? '-' : '+', size / 60 % 100, between,
+             size % 60);
+}
+
 static size_t format_json(char line[JSON_LINE_BYTES], enum log_level level, const char *module,
                           char *message, const struct timespec *now, const struct tm *tm) {
     struct buf out;
@@ -124,7 +201,8 @@ static size_t format_json(char line[JSON_LINE_BYTES], enum log_level level, cons
     char time[64];
     const char *pairs = find_pairs(message), *key, *value;
     size_t used = strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", tm);
-    snprintf(time + used, sizeof time - used, ".%06ldZ", now->tv_nsec / 1000);
+    used += (size_t)snprintf(time + used, sizeof time - used, ".%06ld", now->tv_nsec / 1000);
+    put_zone(tm, ":", time + used);
     buf_init(&out, JSON_LINE_BYTES - 1);
     json_init(&json, &out, false);
     json_object_begin(&json);
@@ -153,20 +231,12 @@ static size_t format_json(char line[JSON_LINE_BYTES], enum log_level level, cons
 static size_t format_text(char line[LINE_BYTES], enum log_level level, const char *module,
                           const char *message, const struct timespec *now, const struct tm *tm) {
     size_t used = strftime(line, LINE_BYTES, "%Y-%m-%dT%H:%M:%S", tm);
-    int size = snprintf(line + used, LINE_BYTES - used, ".%03dZ %s %.64s: %s",
-                        (int)(now->tv_nsec / 1000000), level_marks[level], module, message);
+    char zone[ZONE_BYTES];
+    put_zone(tm, "", zone);
+    int size = snprintf(line + used, LINE_BYTES - used, ".%03d%s %s %.64s: %s",
+                        (int)(now->tv_nsec / 1000000), zone, level_marks[level], module, message);
     used += size < 0 ? 0 : (size_t)size;
     return used > LINE_BYTES - 2 ? LINE_BYTES - 2 : used;
-}
-
-static void write_line(int fd, const char *line, size_t size) {
-    for (size_t done = 0; done < size;) {
-        ssize_t n = write(fd, line + done, size - done);
-        if (n < 0 && errno != EINTR) {
-            return;
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
 }
 
 /* A line on its way to readers that want it as JSON. */
@@ -190,19 +260,43 @@ struct log_readers *log_get_readers(struct log *log) {
     return log->readers;
 }
 
+/* One line for console and file; may cut up the message. */
+static size_t format_own(const struct log *log, enum log_level level, const char *module,
+                         char *message, const struct timespec *now, const struct tm *tm,
+                         char line[JSON_LINE_BYTES]) {
+    size_t used = log->json ? format_json(line, level, module, message, now, tm)
+                            : format_text(line, level, module, message, now, tm);
+    line[used++] = '\n';
+    return used;
+}
+
+static void put(const struct log *log, struct log_output *output, const struct log_piece *piece,
+                const struct tm *tm) {
+    uint64_t lost = log_output_take_lost(output);
+    if (lost > 0) {
+        char line[JSON_LINE_BYTES], message[128];
+        snprintf(message, sizeof message, "lines of the log were lost here: count=%llu",
+                 (unsigned long long)lost);
+        size_t used = format_own(log, LOG_WARN, "agent", message, &piece->at, tm, line);
+        log_output_put(output, &(struct log_piece){LOG_WARN, line, used, piece->at});
+    }
+    log_output_put(output, piece);
+}
+
 /* May cut up the message. */
 static void write_own(struct log *log, enum log_level level, const char *module, char *message,
                       const struct timespec *now, const struct tm *tm) {
     char line[JSON_LINE_BYTES];
-    if (log->syslog) {
-        log_syslog_write((int)level, module, message);
+    if (log->syslog != NULL) {
+        int used = snprintf(line, LINE_BYTES, "%.64s: %s", module, message);
+        size_t size = used < 0 ? 0 : used < LINE_BYTES ? (size_t)used : LINE_BYTES - 1;
+        put(log, log->syslog, &(struct log_piece){level, line, size, *now}, tm);
     }
-    size_t used = log->json ? format_json(line, level, module, message, now, tm)
-                            : format_text(line, level, module, message, now, tm);
-    line[used++] = '\n';
-    write_line(log->fd, line, used);
-    if (log->file != NULL) {
-        log_file_write(log->file, line, used, now);
+    size_t used = format_own(log, level, module, message, now, tm, line);
+    struct log_piece piece = {level, line, used, *now};
+    put(log, log->console, &piece, tm);
+    if (log->copy != NULL) {
+        put(log, log->copy, &piece, tm);
     }
 }
 
@@ -227,7 +321,7 @@ void log_write(struct log *log, enum log_level level, const char *module, const 
     struct timespec now;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
+    localtime_r(&now.tv_sec, &tm);
     char message[LINE_BYTES];
     va_list args;
     va_start(args, format);

@@ -1,10 +1,12 @@
 /* The program's log: one line an event, in the format that operators' scripts parse (contract, log
  * format): `2006-01-02T15:04:05.000Z [INFO]  agent.http: message: key=value`. Pure cores never log.
- * All functions are safe from any thread. */
+ * All functions are safe from any thread, and none of them waits for an output: lines are handed to
+ * a thread for each (base/log_output.h). If one stalls, lines are lost there and counted. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -18,10 +20,19 @@ struct log;
 
 /* fd is borrowed and never closed. */
 struct log *log_create(int fd, enum log_level level);
+/* Writes what is handed over, unless an output hangs. */
 void log_destroy(struct log *log);
+/* Waits until all lines are written, at most timeout_ms. Before an end without log_destroy. */
+void log_flush(struct log *log, uint64_t timeout_ms);
+/* Lines that found no room, of all outputs, since the start. */
+uint64_t log_lost_lines(struct log *log);
 /* One JSON object a line: @level, @message, @module, @timestamp and the message's own pairs. Before
  * other threads log. */
 void log_set_json(struct log *log, bool json);
+/* From here on the console's lines wait, until log_release: what is printed goes before them. Lines
+ * that still wait at log_destroy are printed. */
+void log_hold(struct log *log);
+void log_release(struct log *log, const char *first, size_t size);
 void log_set_level(struct log *log, enum log_level level);
 /* TRACE DEBUG INFO WARN ERR ERROR in any case; false: none of these. */
 bool log_parse_level(const char *s, enum log_level *ret_level);

@@ -17,6 +17,6 @@ void log_file_write(struct log_file *file, const char *line, size_t size,
 
 void log_syslog_open(int facility);
 void log_syslog_close(void);
-void log_syslog_write(int level, const char *module, const char *message);
+void log_syslog_write(int level, const char *text);
 
 #endif

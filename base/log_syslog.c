@@ -6,7 +6,7 @@
 
 void log_syslog_open(int facility);
 void log_syslog_close(void);
-void log_syslog_write(int level, const char *module, const char *message);
+void log_syslog_write(int level, const char *text);
 bool log_parse_facility(const char *s, int *ret_facility);
 
 void log_syslog_open(int facility) {
@@ -18,9 +18,9 @@ void log_syslog_close(void) {
 }
 
 /* level: of enum log_level. */
-void log_syslog_write(int level, const char *module, const char *message) {
+void log_syslog_write(int level, const char *text) {
     static const int priorities[] = {LOG_DEBUG, LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR};
-    syslog(priorities[level], "%s: %s", module, message);
+    syslog(priorities[level], "%s", text);
 }
 
 bool log_parse_facility(const char *s, int *ret_facility) {

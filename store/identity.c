@@ -9,10 +9,11 @@
 #include "base/mem.h"
 #include "store/file.h"
 #include "store/format.h"
+#include "store/replace.h"
 
 #define MAGIC "cairndir"
 #define NAME "identity"
-#define TEMPORARY "identity.tmp"
+#define TEMPORARY NAME STORE_REPLACE_SUFFIX
 #define LOCK "lock"
 /* header (cluster id zero while it is not known) | disk id (16) | CRC32C of it */
 #define FILE_BYTES (FORMAT_HEADER_BYTES + 20)
@@ -26,28 +27,14 @@ struct store_identity {
 
 static enum err write_file(const struct store_identity *identity, const struct uuid *cluster,
                            struct err_text *text) {
-    char temporary[FORMAT_PATH_BYTES], path[FORMAT_PATH_BYTES];
+    char path[FORMAT_PATH_BYTES];
     uint8_t bytes[FILE_BYTES];
-    struct store_file *file = NULL;
     format_encode_header(bytes, MAGIC, cluster, 0);
     memcpy(bytes + FORMAT_HEADER_BYTES, identity->disk.bytes, 16);
     put_u32(bytes + FORMAT_HEADER_BYTES + 16, crc32c(0, identity->disk.bytes, 16));
-    enum err err = format_path(temporary, identity->directory, TEMPORARY, text);
+    enum err err = format_path(path, identity->directory, NAME, text);
     if (err == ERR_OK) {
-        err = format_path(path, identity->directory, NAME, text);
-    }
-    if (err == ERR_OK) {
-        err = store_file_open(temporary, STORE_FILE_CREATE, &file, text);
-    }
-    if (err == ERR_OK) {
-        err = store_file_write(file, 0, bytes, sizeof bytes, text);
-    }
-    if (err == ERR_OK) {
-        err = store_file_sync(file, text);
-    }
-    store_file_close(file);
-    if (err == ERR_OK) {
-        err = store_file_rename(temporary, path, text);
+        err = store_replace_file(path, bytes, sizeof bytes, text);
     }
     if (err == ERR_OK) {
         err = store_directory_sync(identity->directory, text);

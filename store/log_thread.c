@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "store/thread.h"
+#include "base/thread.h"
 
 /* Small, because an append may wait for one step. */
 #define PREPARE_STEP_BYTES (256 * 1024)
@@ -27,15 +27,10 @@ struct request {
 struct store_log_thread {
     struct store_log *log;
     struct store_hard_state *state;
-    pthread_t thread;
-
-    pthread_mutex_t mutex; /* guards what follows */
-    pthread_cond_t wake;
-    pthread_cond_t ended_changed;
+    struct thread thread; /* its mutex guards what follows */
     struct request *head;
     struct request **tail;
     bool stopping;
-    bool ended;
 };
 
 static void finish(struct request *request, const struct err_text *text) {
@@ -90,24 +85,24 @@ static struct request *do_one(struct store_log_thread *thread, struct request *r
  */
 static struct request *wait_for_requests(struct store_log_thread *thread) {
     bool prepare = true;
-    pthread_mutex_lock(&thread->mutex);
+    pthread_mutex_lock(&thread->thread.mutex);
     while (thread->head == NULL && !thread->stopping) {
         if (prepare) {
-            pthread_mutex_unlock(&thread->mutex);
+            pthread_mutex_unlock(&thread->thread.mutex);
             prepare = store_log_prepare(thread->log, PREPARE_STEP_BYTES);
-            pthread_mutex_lock(&thread->mutex);
+            pthread_mutex_lock(&thread->thread.mutex);
         } else if (store_log_has_space(thread->log)) {
-            pthread_cond_wait(&thread->wake, &thread->mutex);
+            pthread_cond_wait(&thread->thread.wake, &thread->thread.mutex);
         } else {
             struct timespec at = thread_deadline(FULL_DISK_RETRY_MS);
-            pthread_cond_timedwait(&thread->wake, &thread->mutex, &at);
+            pthread_cond_timedwait(&thread->thread.wake, &thread->thread.mutex, &at);
             prepare = true;
         }
     }
     struct request *requests = thread->head;
     thread->head = NULL;
     thread->tail = &thread->head;
-    pthread_mutex_unlock(&thread->mutex);
+    pthread_mutex_unlock(&thread->thread.mutex);
     return requests;
 }
 
@@ -120,10 +115,7 @@ static void *run(void *context) {
                                                       : do_one(thread, request);
         }
     }
-    pthread_mutex_lock(&thread->mutex);
-    thread->ended = true;
-    pthread_cond_signal(&thread->ended_changed);
-    pthread_mutex_unlock(&thread->mutex);
+    thread_end(&thread->thread);
     return NULL;
 }
 
@@ -133,21 +125,18 @@ struct store_log_thread *store_log_thread_start(struct store_log *log,
     thread->log = log;
     thread->state = state;
     thread->tail = &thread->head;
-    pthread_mutex_init(&thread->mutex, NULL);
-    thread_init_condition(&thread->wake);
-    thread_init_condition(&thread->ended_changed);
-    thread->thread = thread_start(run, thread);
+    thread_start(&thread->thread, run, thread);
     return thread;
 }
 
 static void enqueue(struct store_log_thread *thread, struct request request) {
     struct request *copy = mem_memdup(&request, sizeof request);
-    pthread_mutex_lock(&thread->mutex);
+    pthread_mutex_lock(&thread->thread.mutex);
     ASSERT(!thread->stopping);
     *thread->tail = copy;
     thread->tail = &copy->next;
-    pthread_cond_signal(&thread->wake);
-    pthread_mutex_unlock(&thread->mutex);
+    pthread_cond_signal(&thread->thread.wake);
+    pthread_mutex_unlock(&thread->thread.mutex);
 }
 
 void store_log_thread_append(struct store_log_thread *thread, const struct store_entry *entries,
@@ -175,24 +164,11 @@ void store_log_thread_compact(struct store_log_thread *thread, uint64_t index, s
 }
 
 bool store_log_thread_stop(struct store_log_thread *thread, uint64_t timeout_ms) {
-    struct timespec at = thread_deadline(timeout_ms);
-    pthread_mutex_lock(&thread->mutex);
+    pthread_mutex_lock(&thread->thread.mutex);
     thread->stopping = true;
-    pthread_cond_signal(&thread->wake);
-    int timed_out = 0;
-    while (!thread->ended && timed_out == 0) {
-        timed_out = pthread_cond_timedwait(&thread->ended_changed, &thread->mutex, &at);
-    }
-    bool ended = thread->ended;
-    pthread_mutex_unlock(&thread->mutex);
-    if (!ended) {
-        pthread_detach(thread->thread);
+    if (!thread_join_within(&thread->thread, timeout_ms)) {
         return false;
     }
-    pthread_join(thread->thread, NULL);
-    pthread_cond_destroy(&thread->wake);
-    pthread_cond_destroy(&thread->ended_changed);
-    pthread_mutex_destroy(&thread->mutex);
     free(thread);
     return true;
 }

@@ -32,7 +32,7 @@ BEHIND = {
     "uv.h": ["net/loop.c"],
     "microhttpd.h": ["http/server.c"],
     "curl/*": ["checks/transfer.h", "agent/command_client.c"],
-    "openssl/*": ["agent/files.c", "checks/tls.c"],
+    "openssl/*": ["agent/files.c", "agent/node_id.c", "checks/tls.c"],
     "zlib.h": ["http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c"],
     "proto/*.pb-c.h": ["catalog/codec.c"],

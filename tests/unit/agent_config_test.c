@@ -306,6 +306,8 @@ static void refusals(void **state) {
         {"alt_domain = \"node.x\"", "alt_domain cannot start with {service,connect,node,query,addr,"
                                     "dc1}"},
         {"raft_protocol = 2", "raft_protocol version 2 is not supported by this version of Consul"},
+        {"autopilot { max_trailing_logs = -1 }",
+         "autopilot.max_trailing_logs cannot be -1. Must be greater than or equal to zero"},
         {"performance { raft_multiplier = 11 }",
          "performance.raft_multiplier cannot be 11. Must be between 1 and 10"},
         {"limits { request_limits { mode = \"x\" } }",

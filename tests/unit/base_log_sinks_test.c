@@ -43,6 +43,7 @@ static int close_fixture(void **state) {
 }
 
 static const char *printed(struct fixture *f) {
+    log_flush(f->log, 10000);
     rewind(f->console);
     f->text[fread(f->text, 1, sizeof f->text - 1, f->console)] = '\0';
     return f->text;

@@ -5,7 +5,9 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -88,9 +90,55 @@ static void long_lines_are_cut(void **state) {
     }
 }
 
+/* Nobody reads the pipe: whoever logs goes on, what finds no room is counted, and the lines that
+ * come out afterwards say so. */
+static void a_stalled_reader_stops_nobody(void **state) {
+    struct fixture *f = *state;
+    enum { LINES = 3000 };
+    uint64_t lost = 0;
+    char line[2048];
+    for (int i = 0; i < LINES; i++) {
+        log_write(f->log, LOG_INFO, "agent", "%0*d", 1000, i);
+    }
+    lost = log_lost_lines(f->log);
+    assert_true(lost > 0 && lost < LINES);
+    FILE *reader = fdopen(dup(f->pipe[0]), "r");
+    for (uint64_t i = 0; i < LINES - lost; i++) {
+        assert_non_null(fgets(line, sizeof line, reader));
+        assert_null(strstr(line, "lost"));
+    }
+    log_flush(f->log, 10000);
+    log_write(f->log, LOG_ERROR, "agent", "still here");
+    assert_non_null(fgets(line, sizeof line, reader));
+    char *count = strstr(line, " [WARN]  agent: lines of the log were lost here: count=");
+    assert_non_null(count);
+    assert_int_equal(strtoull(strchr(count, '=') + 1, NULL, 10), lost);
+    assert_non_null(fgets(line, sizeof line, reader));
+    assert_non_null(strstr(line, " [ERROR] agent: still here\n"));
+    assert_int_equal(log_lost_lines(f->log), lost);
+    fclose(reader);
+}
+
+static void time_of_the_place(void **state) {
+    struct fixture *f = *state;
+    char line[256];
+    setenv("TZ", "TST-5:30", 1); /* POSIX counts westwards */
+    tzset();
+    log_write(f->log, LOG_INFO, "agent", "here");
+    snprintf(line, sizeof line, "%s", line_of(f));
+    assert_string_equal(line + strlen("2006-01-02T15:04:05.000"), "+0530 [INFO]  agent: here\n");
+    log_set_json(f->log, true);
+    log_write(f->log, LOG_INFO, "agent", "here");
+    assert_non_null(strstr(line_of(f), "+05:30\"}\n"));
+    unsetenv("TZ");
+    tzset();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(lines), TEST(levels), TEST(long_lines_are_cut)};
+    const struct CMUnitTest tests[] = {TEST(lines), TEST(levels), TEST(long_lines_are_cut),
+                                       TEST(a_stalled_reader_stops_nobody),
+                                       TEST(time_of_the_place)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -456,20 +456,21 @@ static void the_catalog_changes_meanwhile(void **state) {
 /* ---- recursors ---- */
 
 /* A recursor's socket that the test answers by, or does not. */
-static int use_recursor(struct running *r, struct addr *recursor) {
+static int use_recursor(struct running *r, int type) {
+    struct addr recursor;
     struct err_text text = {""};
     struct timeval wait = {.tv_sec = WAIT_MAX_S};
-    socklen_t size = sizeof *recursor;
+    socklen_t size = sizeof recursor;
     int bytes = 4 * 1024 * 1024;
-    assert_true(addr_parse("127.0.0.1", 0, recursor));
-    int fd = addr_bind(recursor, SOCK_DGRAM, false, &text);
+    assert_true(addr_parse("127.0.0.1", 0, &recursor));
+    int fd = addr_bind(&recursor, type, false, &text);
     assert_true(fd >= 0);
     fcntl(fd, F_SETFL, 0); /* waits */
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    assert_int_equal(getsockname(fd, &recursor->any, &size), 0);
+    assert_int_equal(getsockname(fd, &recursor.any, &size), 0);
     struct dns_config answers = r->world->config;
-    answers.recursors = recursor;
+    answers.recursors = &recursor;
     answers.recursor_count = 1;
     answers.recursor_timeout_ms = 60000;
     dns_server_reload(r->server, &answers);
@@ -491,13 +492,12 @@ static void wait_under_way(struct running *r, uint64_t count) {
 /* Room for so many; who comes after them is told at once, and what the view has is answered. */
 static void questions_with_recursors_are_bounded(void **state) {
     struct running *r = *state;
-    struct addr recursor;
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     assert_true(files.rlim_max > LIMIT_DNS_RELAY_EXCHANGES + 64);
-    int silent = use_recursor(r, &recursor);
+    int silent = use_recursor(r, SOCK_DGRAM);
     int fd = connect_server(r, SOCK_DGRAM);
     uint8_t request[1024], upstream[1024];
     size_t bytes = ask_encode(&ask_foreign, request);
@@ -519,13 +519,7 @@ static void questions_with_recursors_are_bounded(void **state) {
 /* The recursor's answer comes after the client's connection went. */
 static void an_answer_without_a_client(void **state) {
     struct running *r = *state;
-    struct addr recursor;
-    use_recursor(r, &recursor);
-    struct addr listen = recursor;
-    struct err_text text = {""};
-    int upstream = addr_bind(&listen, SOCK_STREAM, false, &text);
-    assert_true(upstream >= 0);
-    fcntl(upstream, F_SETFL, 0);
+    int upstream = use_recursor(r, SOCK_STREAM);
     uint8_t request[1024];
     size_t bytes = tcp_encode(&ask_foreign, request);
     int fd = connect_server(r, SOCK_STREAM);

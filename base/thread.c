@@ -1,0 +1,66 @@
+#include "base/thread.h"
+
+#include <signal.h>
+#include <stddef.h>
+
+#include "base/assert.h"
+
+void thread_init_condition(pthread_cond_t *condition) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void thread_start(struct thread *thread, void *(*run)(void *context), void *context) {
+    sigset_t all, before;
+    pthread_mutex_init(&thread->mutex, NULL);
+    thread_init_condition(&thread->wake);
+    thread_init_condition(&thread->ended_changed);
+    thread->ended = false;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&thread->id, NULL, run, context);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    ASSERT(failed == 0);
+}
+
+void thread_end(struct thread *thread) {
+    pthread_mutex_lock(&thread->mutex);
+    thread->ended = true;
+    pthread_cond_signal(&thread->ended_changed);
+    pthread_mutex_unlock(&thread->mutex);
+}
+
+bool thread_join_within(struct thread *thread, uint64_t timeout_ms) {
+    struct timespec at = thread_deadline(timeout_ms);
+    int timed_out = 0;
+    pthread_cond_broadcast(&thread->wake);
+    while (!thread->ended && timed_out == 0) {
+        timed_out = pthread_cond_timedwait(&thread->ended_changed, &thread->mutex, &at);
+    }
+    bool ended = thread->ended;
+    pthread_mutex_unlock(&thread->mutex);
+    if (!ended) {
+        pthread_detach(thread->id);
+        return false;
+    }
+    pthread_join(thread->id, NULL);
+    pthread_cond_destroy(&thread->wake);
+    pthread_cond_destroy(&thread->ended_changed);
+    pthread_mutex_destroy(&thread->mutex);
+    return true;
+}
+
+struct timespec thread_deadline(uint64_t ms) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += (time_t)(ms / 1000);
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}

@@ -1,0 +1,34 @@
+/* Threads that somebody waits for, but not for ever: what they wait on may hang. */
+#ifndef BASE_THREAD_H
+#define BASE_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+/* Embedded in what the thread works on. */
+struct thread {
+    pthread_t id;
+    pthread_mutex_t mutex; /* of `ended`, and of what the owner puts under it */
+    pthread_cond_t wake;   /* for the owner's use */
+    pthread_cond_t ended_changed;
+    bool ended;
+};
+
+/* Starts it with all signals blocked; aborts if there is none to be had. Conditions are on the
+ * monotonic clock. */
+void thread_start(struct thread *thread, void *(*run)(void *context), void *context);
+/* The thread's last act; without the mutex. */
+void thread_end(struct thread *thread);
+/* Waits for thread_end. Called with the mutex, once the owner has told the thread to end; gives the
+ * mutex back. True: joined and cleared. False: it hangs and is detached; what it works on must stay
+ * as it is. */
+bool thread_join_within(struct thread *thread, uint64_t timeout_ms);
+
+/* A condition on the monotonic clock. */
+void thread_init_condition(pthread_cond_t *condition);
+/* CLOCK_MONOTONIC, ms from now. */
+struct timespec thread_deadline(uint64_t ms);
+
+#endif

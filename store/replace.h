@@ -1,0 +1,17 @@
+/* Small files that are replaced as a whole, or not at all: written beside their place, synced, and
+ * renamed. */
+#ifndef STORE_REPLACE_H
+#define STORE_REPLACE_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+/* What is appended to the path meanwhile; a crash may leave such a file behind. */
+#define STORE_REPLACE_SUFFIX ".tmp"
+
+/* The new content is durable once store_directory_sync has been called on the folder. After an
+ * error the old content is in place. Errors of store/file.h. */
+enum err store_replace_file(const char *path, const void *data, size_t size, struct err_text *text);
+
+#endif
