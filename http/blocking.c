@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "http/server.h"
 
 /* ---- the workers: a few threads, so that a costly question does not delay all others ---- */
@@ -45,9 +45,7 @@ static bool sweep_is_due(struct http_workers *workers) {
 }
 
 static void wait_for_job(struct http_workers *workers) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += LIMIT_HTTP_SWEEP_MS / 1000;
+    struct timespec until = thread_deadline(LIMIT_HTTP_SWEEP_MS);
     pthread_cond_timedwait(&workers->wake, &workers->mutex, &until);
 }
 
@@ -96,11 +94,7 @@ struct http_workers *http_workers_start(struct http_server *server) {
     workers->server = server;
     workers->last = &workers->first;
     pthread_mutex_init(&workers->mutex, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&workers->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_init_condition(&workers->wake);
     for (unsigned i = 0; i < LIMIT_HTTP_WORKERS; i++) {
         ASSERT(pthread_create(&workers->threads[i], NULL, work, workers) == 0);
     }

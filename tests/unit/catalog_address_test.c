@@ -91,25 +91,6 @@ static void change(struct catalog *catalog, struct rand *rand, uint64_t index) {
     assert_int_equal(apply_command(catalog, index, &command, &text), ERR_OK);
 }
 
-static enum err keep(void *context, const void *data, size_t size) {
-    buf_append(context, data, size);
-    return ERR_OK;
-}
-
-struct source {
-    const struct buf *buf;
-    size_t at;
-};
-
-static int64_t give(void *context, void *data, size_t size) {
-    struct source *source = context;
-    size_t left = source->buf->count - source->at;
-    size = size < left ? size : left;
-    memcpy(data, source->buf->data + source->at, size);
-    source->at += size;
-    return (int64_t)size;
-}
-
 static void indexes_follow_rows(void **state) {
     (void)state;
     struct epoch *epoch = epoch_create();
@@ -128,7 +109,7 @@ static void indexes_follow_rows(void **state) {
     buf_init(&buf, 1024 * 1024);
     assert_int_equal(catalog_snapshot(catalog_view(catalog), keep, &buf), ERR_OK);
     for (int round = 0; round < 2; round++) { /* into an empty one, and over what is there */
-        struct source source = {.buf = &buf};
+        struct source source = {.data = buf.data, .count = buf.count};
         assert_int_equal(catalog_restore(other, give, &source, NULL), ERR_OK);
         assert_int_equal(check_indexes(other), check_indexes(catalog));
         for (uint64_t i = 1; i <= 50; i++) {
