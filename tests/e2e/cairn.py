@@ -48,8 +48,11 @@ def new_ip():
     return "127.%d.%d.%d" % (64 + (pid >> 8) % 128, pid & 0xff, next(_next_address) % 254 + 1)
 
 
+_ports = set()
+
+
 def new_port(ip):
-    """A port of ip that is free for TCP and UDP."""
+    """A port of ip that is free for TCP and UDP, and that nobody was given before."""
     while True:
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             tcp.bind((ip, 0))
@@ -57,7 +60,9 @@ def new_port(ip):
                 udp.bind(tcp.getsockname())
             except OSError:
                 continue
-            return tcp.getsockname()[1]
+            if tcp.getsockname() not in _ports:
+                _ports.add(tcp.getsockname())
+                return tcp.getsockname()[1]
 
 
 # ---- HTTP ----
