@@ -11,22 +11,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/config_watch.h"
 #include "agent/internal.h"
+#include "agent/node_id.h"
 #include "agent/pools.h"
 #include "agent/servers.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
-#include "store/file.h"
-#include "store/replace.h"
 
 #define MODULE "agent"
 #define HTTP_THREADS 2
 #define DNS_THREADS 2
-#define STOP_MS 1500 /* requests that are still parked after this are given up */
+#define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
+#define STOP_MS 1500                  /* requests that are still parked after this are given up */
 #define LOG_FLUSH_MS 500
-#define PATH_BYTES 4096
 
 static uint64_t random_u64(void) {
     uint64_t value;
@@ -34,68 +34,13 @@ static uint64_t random_u64(void) {
     return value;
 }
 
-/* ---- the node's id ---- */
-
-static void node_id_path(const struct agent *agent, char path[PATH_BYTES]) {
-    snprintf(path, PATH_BYTES, "%.4000s/node-id", agent->config->data_dir);
-}
-
-/* From the configuration, else <data_dir>/node-id, else a new one, which is not known. */
-static enum err find_node_id(struct agent *agent, struct uuid *ret_id, bool *ret_known,
-                             struct err_text *text) {
-    const struct config *config = agent->config;
-    char path[PATH_BYTES], line[64] = "";
-    *ret_known = true;
-    if (*config->node_id != '\0') {
-        ASSERT(uuid_parse(config->node_id, ret_id));
-        return ERR_OK;
-    }
-    node_id_path(agent, path);
-    int fd = config->dev ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t n = read(fd, line, sizeof line - 1);
-        close(fd);
-        line[n > 0 ? (size_t)n : 0] = '\0';
-        line[strcspn(line, "\r\n ")] = '\0';
-    }
-    if (line[0] == '\0') {
-        uint8_t random[16];
-        ASSERT(getrandom(random, sizeof random, 0) == (ssize_t)sizeof random);
-        *ret_id = uuid_from_random(random);
-        *ret_known = false;
-        return ERR_OK;
-    }
-    return uuid_parse(line, ret_id)
-               ? ERR_OK
-               : err_set(text, ERR_CORRUPT,
-                         "%.200s does not hold a UUID; remove the file or set node_id", path);
-}
-
-static bool file_says(const char *path, const char *text) {
-    char line[64] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t n = read(fd, line, sizeof line - 1);
-        line[n > 0 ? (size_t)n : 0] = '\0';
-        close(fd);
-    }
-    return strcmp(line, text) == 0;
-}
-
-static enum err keep_node_id(struct agent *agent, struct err_text *text) {
-    char path[PATH_BYTES];
-    node_id_path(agent, path);
-    if (file_says(path, agent->node_id)) {
-        return ERR_OK; /* nothing to write, so a full disk does not matter */
-    }
-    enum err err = store_replace_file(path, agent->node_id, UUID_TEXT_BYTES - 1, text);
-    return err == ERR_OK ? store_directory_sync(agent->config->data_dir, text) : err;
-}
-
 /* ---- callbacks of the parts ---- */
 
 /* Without taking the parts down: one of them hangs. */
 static _Noreturn void end_now(struct agent *agent, int exit_code) {
+    if (*agent->config->pid_file != '\0') {
+        unlink(agent->config->pid_file);
+    }
     log_flush(agent->log, LOG_FLUSH_MS);
     _exit(exit_code);
 }
@@ -115,6 +60,12 @@ static void published(void *context) {
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
+}
+
+static void taken_from_catalog(void *context, const char *service_id) {
+    struct agent *agent = context;
+    watches_mark(agent->watches, WATCH_LOCAL_SERVICE, service_id);
+    agent->local_changed = true;
 }
 
 static void leader_changed(void *context, bool leader) {
@@ -188,16 +139,23 @@ static void turn_end(void *context) {
 
 static void on_signal(void *context, int signal) {
     struct agent *agent = context;
-    log_write(agent->log, LOG_INFO, MODULE, "Caught: signal=%s", strsignal(signal));
-    if (signal == SIGHUP) {
-        reload_start(agent, NULL);
+    if (signal == SIGUSR1) {
+        telemetry_dump(agent);
         return;
+    }
+    log_write(agent->log, LOG_INFO, MODULE, "Caught: signal=\"%s\"", strsignal(signal));
+    if (signal == SIGHUP && !agent->stopping) {
+        reload_start(agent, NULL);
+    }
+    if (signal == SIGHUP) {
+        return;
+    }
+    if (agent->stopping) {
+        log_write(agent->log, LOG_WARN, MODULE, "a second signal: stopping without waiting");
+        end_now(agent, 1);
     }
     bool graceful = signal == SIGTERM ? agent->config->leave_on_terminate > 0
                                       : agent->config->skip_leave_on_interrupt < 0;
-    if (agent->stopping) {
-        return;
-    }
     log_write(agent->log, LOG_INFO, MODULE, "%s",
               graceful ? "Gracefully shutting down agent..."
                        : "Graceful shutdown disabled. Exiting");
@@ -240,7 +198,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
         .metrics = agent->telemetry.metrics,
     };
     bool known;
-    if (find_node_id(agent, &group.node, &known, text) != ERR_OK) {
+    if (node_id_find(config, &group.node, &known, text) != ERR_OK) {
         return false;
     }
     agent->group = group_create(&group, text);
@@ -255,7 +213,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
                                    .group = agent->group,
                                    .expiry = agent->telemetry.session_expiry};
     agent->clocks = clocks_create(&clocks);
-    return config->dev || keep_node_id(agent, text) == ERR_OK;
+    return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
 }
 
 static bool start_state(struct agent *agent, struct err_text *text) {
@@ -278,6 +236,8 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .server_port = (uint16_t)config->server_port,
         .output_ms = config->check_update_interval_ns / DURATION_MS,
         .seed = random_u64(),
+        .taken = taken_from_catalog,
+        .context = agent,
         .register_timing = agent->telemetry.catalog_register,
         .deregister_timing = agent->telemetry.catalog_deregister,
     };
@@ -339,12 +299,25 @@ static const struct cidr *list_networks(struct agent *agent) {
     return networks;
 }
 
+/* x-foo-bar as X-Foo-Bar. */
+static const char *canonical_header(struct agent *agent, const char *name) {
+    char *out = arena_strdup(&agent->arena, name);
+    bool first = true;
+    for (char *at = out; *at != '\0'; at++) {
+        char low = str_lower_char(*at);
+        *at = first && low >= 'a' && low <= 'z' ? (char)(low - ('a' - 'A')) : low;
+        first = *at == '-';
+    }
+    return out;
+}
+
 static struct str_map list_headers(struct agent *agent) {
     const struct str_map *from = &agent->config->http.response_headers;
     struct str_pair *v = arena_alloc(&agent->arena, (from->count + 1) * sizeof *v);
     uint32_t count = 0;
     while (count < from->count) {
-        v[count] = from->v[count];
+        v[count] =
+            (struct str_pair){canonical_header(agent, from->v[count].key), from->v[count].value};
         count++;
     }
     if (agent->config->translate_wan_addrs) {
@@ -369,6 +342,8 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .query_wait_default_ms = config->default_query_time_ns / DURATION_MS,
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
+        .use_cache = config->http.use_cache,
+        .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),
     };
@@ -407,6 +382,15 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_truncate = from->enable_truncate;
     answers.disable_compression = from->disable_compression;
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
+    answers.allow_stale = from->allow_stale;
+    answers.recursors = live->recursor_addrs;
+    answers.recursor_count = live->recursor_count;
+    answers.recursor_random = strcmp(from->recursor_strategy, "random") == 0;
+    int64_t ms = from->recursor_timeout_ns / DURATION_MS;
+    if (ms > 0) { /* else the default */
+        answers.recursor_timeout_ms =
+            (uint32_t)(ms < RECURSOR_TIMEOUT_MAX_MS ? ms : RECURSOR_TIMEOUT_MAX_MS);
+    }
     return answers;
 }
 
@@ -432,16 +416,43 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .epoch = agent->epoch,
         .catalog = agent->catalog,
         .ready = agent->backend.had_leader,
+        .has_leader = agent->backend.has_leader,
         .ready_context = agent,
         .metrics = agent->telemetry.metrics,
     };
     agent->dns = dns_server_start(&dns, agent->log, text);
+    for (unsigned i = 0; agent->dns != NULL && i < config->dns_listen.count; i++) {
+        char address[ADDR_TEXT_BYTES];
+        addr_format(&config->dns_listen.v[i], address);
+        log_write(agent->log, LOG_INFO, MODULE, "Started DNS server: address=%s network=udp",
+                  address);
+        log_write(agent->log, LOG_INFO, MODULE, "Started DNS server: address=%s network=tcp",
+                  address);
+    }
     return agent->dns != NULL;
+}
+
+static void config_changed(void *context) {
+    struct agent *agent = context;
+    if (!agent->stopping) {
+        log_write(agent->log, LOG_INFO, MODULE, "auto_reload_config: a file has changed");
+        reload_start(agent, NULL);
+    }
+}
+
+static bool watch_config(struct agent *agent, struct err_text *text) {
+    const struct config *config = agent->config;
+    if (!config->auto_reload) {
+        return true;
+    }
+    agent->config_watch =
+        config_watch_start(agent->loop, &config->paths, config_changed, agent, text);
+    return agent->config_watch != NULL;
 }
 
 struct agent *agent_create(const struct config *config, const struct config_source *source,
                            struct log *log, struct err_text *text) {
-    static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
+    static const int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     struct agent *agent = mem_calloc(1, sizeof *agent);
     agent->config = agent->live = config;
     agent->source = source;
@@ -452,7 +463,8 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     signal(SIGPIPE, SIG_IGN);
     agent->loop = loop_create(text);
     bool started = agent->loop != NULL &&
-                   loop_watch_signals(agent->loop, signals, 3, on_signal, agent, text) == ERR_OK;
+                   loop_watch_signals(agent->loop, signals, sizeof signals / sizeof signals[0],
+                                      on_signal, agent, text) == ERR_OK;
     telemetry_create(agent);
     agent->epoch = epoch_create();
     agent->watches = watches_create();
@@ -461,7 +473,8 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     if (started) {
         backend_init(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
-                  start_dns(agent, text) && start_http(agent, text);
+                  start_dns(agent, text) && start_http(agent, text) && watch_config(agent, text);
+        telemetry_start(agent);
     }
     if (!started) {
         agent_destroy(agent);
@@ -491,12 +504,16 @@ void agent_destroy(struct agent *agent) {
     if (agent == NULL) {
         return;
     }
+    config_watch_stop(agent->config_watch);
     reload_stop(agent);
     dns_server_stop(agent->dns);
     /* Before what their threads read: statistics come from group and checks. Nothing is parked any
      * more, so nobody is owed an answer by those. */
     http_server_destroy(agent->http);
     agent->http = NULL;
+    if (!telemetry_stop(agent)) {
+        end_now(agent, agent->exit_code);
+    }
     checks_destroy(agent->checks);
     if (!files_destroy(agent->files)) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
@@ -518,6 +535,9 @@ void agent_destroy(struct agent *agent) {
         end_now(agent, agent->exit_code);
     }
     clocks_destroy(agent->clocks);
+    if (agent->group != NULL) {
+        log_write(agent->log, LOG_INFO, "agent.server", "consul server down");
+    }
     sync_destroy(agent->sync);
     telemetry_destroy(agent);
     local_destroy(agent->local);

@@ -317,6 +317,7 @@ static void get_stats(void *context, struct backend_stats *ret_stats) {
         .leader = status.leader,
         .term = status.term,
         .last_index = status.last_index,
+        .last_term = status.last_term,
         .commit_index = status.commit_index,
         .applied_index = status.applied_index,
         .snapshot_index = status.snapshot_index,

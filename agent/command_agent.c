@@ -1,17 +1,21 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/command.h"
+#include "base/buf.h"
 
-static void help(void) {
-    printf(
-        "Usage: cairn agent [options]\n\n  Starts the agent and runs until it is told to stop.\n\n"
-        "Command Options\n\n");
-    config_print_flags();
+#define BANNER_BYTES 16384
+
+static void help(FILE *to) {
+    fprintf(to, "Usage: cairn agent [options]\n\n  Starts the agent and runs until it is told to "
+                "stop.\n\nCommand Options\n\n");
+    config_print_flags(to);
 }
 
 static void listen_text(const struct config_listen *listen, char *out, size_t size) {
@@ -29,27 +33,49 @@ static void listen_text(const struct config_listen *listen, char *out, size_t si
     }
 }
 
-static void banner(const struct config *config, const struct agent *agent) {
+/* A line; the label ends where all labels end. */
+static void fact(struct buf *out, const char *label, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void fact(struct buf *out, const char *label, const char *format, ...) {
+    char value[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(value, sizeof value, format, args);
+    va_end(args);
+    buf_append_format(out, "%22s: %s\n", label, value);
+}
+
+static const char *truth(bool value) {
+    return value ? "true" : "false";
+}
+
+/* Contract 3.8. */
+static void banner(struct buf *out, const struct config *config, const struct agent *agent) {
     char http[512], cluster[ADDR_TEXT_BYTES];
     listen_text(&config->http_listen, http, sizeof http);
     addr_format_ip(&config->advertise, cluster);
-    printf("==> Starting cairn agent...\n");
-    printf("               Version: '%s'\n", CAIRN_VERSION);
-    printf("            Build Date: '%s'\n", CAIRN_BUILD_DATE);
-    printf("               Node ID: '%s'\n", agent_node_id(agent));
-    printf("             Node name: '%s'\n", config->node_name);
-    printf("            Datacenter: '%s' (Segment: '<all>')\n", config->datacenter);
-    printf("                Server: %s (Bootstrap: %s)\n", config->server ? "true" : "false",
-           config->bootstrap ? "true" : "false");
-    printf(
-        "           Client Addr: [%s] (HTTP: %lld, HTTPS: -1, gRPC: -1, gRPC-TLS: -1, DNS: %lld)\n",
-        http, (long long)config->http_port, (long long)config->dns_port);
-    printf("          Cluster Addr: %s (LAN: %lld, WAN: %lld)\n", cluster,
-           (long long)config->serf_lan_port, (long long)config->serf_wan_port);
-    printf("     Gossip Encryption: false\n");
-    printf("           ACL Enabled: false\n\n");
-    printf("==> Log data will now stream in as it occurs:\n\n");
-    fflush(stdout);
+    buf_append_str(out, "==> Starting cairn agent...\n");
+    fact(out, "Version", "'%s'", CAIRN_VERSION);
+    fact(out, "Build Date", "'%s'", CAIRN_BUILD_DATE);
+    fact(out, "Node ID", "'%s'", agent_node_id(agent));
+    fact(out, "Node name", "'%s'", config->node_name);
+    fact(out, "Datacenter", "'%s' (Segment: '%s')", config->datacenter,
+         config->server ? "<all>" : "");
+    fact(out, "Server", "%s (Bootstrap: %s)", truth(config->server), truth(config->bootstrap));
+    fact(out, "Client Addr", "[%s] (HTTP: %lld, HTTPS: -1, gRPC: -1, gRPC-TLS: -1, DNS: %lld)",
+         http, (long long)config->http_port, (long long)config->dns_port);
+    fact(out, "Cluster Addr", "%s (LAN: %lld, WAN: %lld)", cluster,
+         (long long)config->serf_lan_port, (long long)config->serf_wan_port);
+    fact(out, "Gossip Encryption", "false");
+    fact(out, "Auto-Encrypt-TLS", "false");
+    fact(out, "ACL Enabled", "false");
+    fact(out, "ACL Default Policy", "allow");
+    fact(out, "HTTPS TLS", "Verify Incoming: false, Verify Outgoing: false, Min Version: TLSv1_2");
+    fact(out, "gRPC TLS", "Verify Incoming: false, Min Version: TLSv1_2");
+    fact(out, "Internal RPC TLS",
+         "Verify Incoming: false, Verify Outgoing: false (Verify Hostname: false), Min Version: "
+         "TLSv1_2");
+    buf_append_str(out, "\n==> Log data will now stream in as it occurs:\n\n");
 }
 
 /* ---- what surrounds the agent ---- */
@@ -58,6 +84,7 @@ static struct log *open_log(const struct config *config, struct err_text *text) 
     struct log *log = log_create(STDOUT_FILENO, config->log.level);
     int facility = 0;
     log_set_json(log, config->log.json);
+    log_hold(log);
     if (*config->log.file != '\0') {
         struct log_file_config file = {.path = config->log.file,
                                        .bytes_max = config->log.rotate_bytes,
@@ -106,9 +133,13 @@ static int run(const struct config *config, const struct config_source *source) 
     if (agent == NULL || !write_pid_file(config, &text)) {
         fprintf(stderr, "==> %s\n", text.s);
     } else {
+        struct buf out;
+        buf_init(&out, BANNER_BYTES);
         if (!config->log.json) {
-            banner(config, agent);
+            banner(&out, config, agent);
         }
+        log_release(log, out.data, out.count);
+        buf_clear(&out);
         log_start(log, config);
         log_write(log, LOG_INFO, "agent", "Consul agent running!");
         code = agent_run(agent);
@@ -125,6 +156,15 @@ static int run(const struct config *config, const struct config_source *source) 
     return code;
 }
 
+/* A reload, or a wish for numbers, that comes before the loop runs waits for it. */
+static void keep_signals(void) {
+    sigset_t early;
+    sigemptyset(&early);
+    sigaddset(&early, SIGHUP);
+    sigaddset(&early, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &early, NULL);
+}
+
 int command_agent(int argc, char **argv) {
     struct arena arena;
     struct config config;
@@ -133,11 +173,15 @@ int command_agent(int argc, char **argv) {
     const char *error = NULL;
     int code = 1;
     arena_init(&arena);
+    keep_signals();
     enum err err = config_load(&source, &arena, &config, &outcome, &error);
-    if (err != ERR_OK) {
+    if (outcome == CONFIG_USAGE) {
+        fprintf(stderr, "%s\n\n", error);
+        help(stderr);
+    } else if (err != ERR_OK) {
         fprintf(stderr, "==> %s\n", error);
     } else if (outcome == CONFIG_HELP) {
-        help();
+        help(stdout);
         code = 0;
     } else {
         code = run(&config, &source);

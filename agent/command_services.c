@@ -1,14 +1,12 @@
 /* `cairn services register` and `cairn services deregister`. */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/command.h"
 #include "agent/command_client.h"
+#include "agent/config.h"
 #include "base/json.h"
 #include "base/limits.h"
 
@@ -22,109 +20,44 @@ struct entries {
     size_t count;
 };
 
-/* ---- files: agent configuration of which only the services count ---- */
-
-/* What names a service in its definition. */
-struct names {
-    const char *id, *name;
-};
-
-static enum err read_file(const char *path, struct buf *out, struct err_text *text) {
-    int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return err_set_errno(text, errno, "cannot open %.200s", path);
+static void add_entry(struct entries *entries, struct entry entry, struct arena *arena) {
+    struct entry *v = arena_alloc(arena, (entries->count + 1) * sizeof *v);
+    if (entries->count > 0) {
+        memcpy(v, entries->v, entries->count * sizeof *v);
     }
-    ssize_t n = 1;
-    while (n > 0) {
-        char *to = buf_reserve(out, 65536);
-        n = to != NULL ? read(fd, to, 65536) : 0;
-        out->count += n > 0 ? (size_t)n : 0;
-    }
-    int number = errno;
-    close(fd);
-    if (n < 0) {
-        return err_set_errno(text, number, "cannot read %.200s", path);
-    }
-    return out->failed ? err_set(text, ERR_TOO_LARGE, "%.200s is too large", path) : ERR_OK;
+    v[entries->count++] = entry;
+    entries->v = v;
 }
 
-static enum err add_entry(struct entries *entries, const char *json, struct arena *arena,
-                          struct err_text *text) {
-    static const struct decode_field fields[] = {
-        DECODE_FIELD(struct names, id, "id", DECODE_STR),
-        DECODE_FIELD(struct names, name, "name", DECODE_STR)};
-    static const struct decode_spec spec = {"service", sizeof(struct names), fields, 2, true};
-    struct names names = {"", ""};
-    enum err err = decode_json(&spec, DECODE_BODY, json, strlen(json), arena, &names, text);
-    if (err == ERR_OK) {
-        struct entry *v = arena_alloc(arena, (entries->count + 1) * sizeof *v);
-        if (entries->count > 0) {
-            memcpy(v, entries->v, entries->count * sizeof *v);
-        }
-        const char *id = *names.id != '\0' ? names.id : names.name;
-        v[entries->count++] = (struct entry){json, id, names.name};
-        entries->v = v;
-    }
-    return err;
+static const char *take_json(struct buf *out, struct arena *arena) {
+    const char *json = arena_strndup(arena, out->data, out->count);
+    buf_clear(out);
+    return json;
 }
 
-/* `service` as one or a list, `services` as a list. */
-static enum err add_list(struct entries *entries, const char *json, struct arena *arena,
-                         struct err_text *text) {
-    if (*json != '[') {
-        return add_entry(entries, json, arena, text);
+/* Files are configuration of an agent, of which only the services count. */
+static bool load_files(struct entries *entries, const struct command_line *line,
+                       struct arena *arena) {
+    struct config config;
+    const char *error = NULL;
+    if (config_load_files(line->args, line->arg_count, "", true, arena, &config, &error) !=
+        ERR_OK) {
+        fprintf(stderr, "Error parsing services: %s\n", error);
+        return false;
     }
-    size_t depth = 0, from = 1;
-    bool quoted = false;
-    enum err err = ERR_OK;
-    for (size_t i = 1; json[i] != '\0' && err == ERR_OK; i++) {
-        if (quoted) {
-            i += json[i] == '\\';
-            quoted = json[i] != '"';
-        } else if (json[i] == '"') {
-            quoted = true;
-        } else if (json[i] == '{' || json[i] == '[') {
-            depth++;
-        } else if (depth > 0 && (json[i] == '}' || json[i] == ']')) {
-            depth--;
-        } else if (depth == 0 && (json[i] == ',' || json[i] == ']')) {
-            if (i > from) {
-                err = add_entry(entries, arena_strndup(arena, json + from, i - from), arena, text);
-            }
-            from = i + 1;
-        }
+    for (uint32_t i = 0; i < config.service_count; i++) {
+        const struct service_definition *definition = &config.services[i];
+        struct buf out;
+        struct json json;
+        buf_init(&out, LIMIT_CONFIG_JSON_BYTES);
+        json_init(&json, &out, false);
+        definition_write_service(&json, definition);
+        add_entry(entries,
+                  (struct entry){take_json(&out, arena), definition->service.id,
+                                 definition->service.name},
+                  arena);
     }
-    return err;
-}
-
-struct file_lists {
-    const char *service, *services;
-};
-
-static enum err load_file(struct entries *entries, const char *path, struct arena *arena,
-                          struct err_text *text) {
-    static const struct decode_field fields[] = {
-        DECODE_FIELD(struct file_lists, service, "service", DECODE_RAW),
-        DECODE_FIELD(struct file_lists, services, "services", DECODE_RAW)};
-    static const struct decode_spec spec = {"config", sizeof(struct file_lists), fields, 2, true};
-    struct file_lists lists = {NULL, NULL};
-    struct buf content;
-    buf_init(&content, LIMIT_CONFIG_FILE_BYTES);
-    enum err err = read_file(path, &content, text);
-    if (err == ERR_OK) {
-        err = decode_json(&spec, DECODE_BODY, content.data, content.count, arena, &lists, text);
-        if (err != ERR_OK) {
-            err_prefix(text, "failed to parse %.200s", path);
-        }
-    }
-    buf_clear(&content);
-    if (err == ERR_OK && lists.service != NULL) {
-        err = add_list(entries, lists.service, arena, text);
-    }
-    if (err == ERR_OK && lists.services != NULL) {
-        err = add_list(entries, lists.services, arena, text);
-    }
-    return err;
+    return true;
 }
 
 /* ---- register ---- */
@@ -231,18 +164,18 @@ static enum err from_flags(const struct register_flags *flags, struct entries *e
         }
         json_object_end(&json);
     }
+    json_object_end(&json);
+    const char *sent = take_json(&out, arena);
     if (err == ERR_OK) {
-        json_object_end(&json);
-        err = add_entry(entries, arena_strndup(arena, out.data, out.count), arena, text);
+        const char *id = *flags->id != '\0' ? flags->id : flags->name;
+        add_entry(entries, (struct entry){sent, id, flags->name}, arena);
     }
-    buf_clear(&out);
     return err;
 }
 
 /* Files, or else one service from the flags. */
 static bool gather(const struct command_line *line, bool flags_given, const char *action,
                    const char *flag, struct entries *entries, struct arena *arena) {
-    struct err_text text = {""};
     if (line->arg_count == 0 && !flags_given) {
         fprintf(stderr, "Service %s requires at least one argument or flags.\n", action);
         return false;
@@ -251,13 +184,7 @@ static bool gather(const struct command_line *line, bool flags_given, const char
         fprintf(stderr, "Service %s requires arguments or %s, not both.\n", action, flag);
         return false;
     }
-    for (int i = 0; i < line->arg_count; i++) {
-        if (load_file(entries, line->args[i], arena, &text) != ERR_OK) {
-            fprintf(stderr, "Error parsing services: %s\n", text.s);
-            return false;
-        }
-    }
-    return true;
+    return line->arg_count == 0 || load_files(entries, line, arena);
 }
 
 static int register_all(struct client *client, const struct entries *entries) {
@@ -290,8 +217,8 @@ int command_services_register(int argc, char **argv) {
     };
     const struct command_spec spec = {
         "services register [options] [FILE...]",
-        "  Registers services with the agent: those that the JSON files define, or one that the\n"
-        "  flags describe. They are gone when the agent is replaced, unless they are in its files.",
+        "  Registers services with the agent: those that the files define, or one that the flags\n"
+        "  describe. They are gone when the agent is replaced, unless they are in its files.",
         flags, sizeof flags / sizeof flags[0],
         COMMAND_SET_CLIENT | COMMAND_SET_SERVER | COMMAND_SET_TENANCY};
     struct command_line line;
@@ -328,8 +255,8 @@ int command_services_deregister(int argc, char **argv) {
     };
     const struct command_spec spec = {
         "services deregister [options] [FILE...]",
-        "  Takes services off the agent: those that the JSON files define, or the one of -id.",
-        flags, 1, COMMAND_SET_CLIENT | COMMAND_SET_SERVER | COMMAND_SET_TENANCY};
+        "  Takes services off the agent: those that the files define, or the one of -id.", flags, 1,
+        COMMAND_SET_CLIENT | COMMAND_SET_SERVER | COMMAND_SET_TENANCY};
     struct command_line line;
     struct entries entries = {0};
     struct err_text text = {""};

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/command.h"
+#include "agent/command_flags.h"
 
 static void print_json(void) {
     printf("{\n   \"Version\": \"%s\",\n   \"Revision\": \"\",\n   \"Prerelease\": \"\",\n"
@@ -11,34 +12,35 @@ static void print_json(void) {
            CAIRN_API_VERSION, CAIRN_BUILD_DATE, CAIRN_VERSION);
 }
 
-int command_version(int argc, char **argv) {
-    const char *format = "pretty";
-    for (int i = 0; i < argc; i++) {
-        const char *arg = argv[i] + (argv[i][0] == '-' && argv[i][1] == '-');
-        if (strncmp(arg, "-format=", 8) == 0) {
-            format = arg + 8;
-        } else if (strcmp(arg, "-format") == 0 && i + 1 < argc) {
-            format = argv[++i];
-        } else if (strcmp(arg, "-h") == 0 || strcmp(arg, "-help") == 0) {
-            printf("Usage: cairn version [options]\n\n  Prints the version of this program.\n\n"
-                   "Command Options\n\n  -format=<pretty|json>\n     how to print it\n");
-            return 0;
-        } else {
-            fprintf(stderr, "flag provided but not defined: %s\n", argv[i]);
-            return 1;
-        }
-    }
-    if (strcmp(format, "json") == 0) {
-        print_json();
-        return 0;
-    }
-    if (strcmp(format, "pretty") != 0) {
-        fprintf(stderr, "Invalid output format: %s (supported: pretty, json)\n", format);
-        return 1;
-    }
+static void print_pretty(void) {
     printf("cairn v%s\nConsul v%s (the API that it speaks)\nBuild Date %s\nProtocol 2 spoken by "
            "default, understands 2 to 3 (agent will "
            "automatically use protocol >2 when speaking to compatible agents)\n\n",
            CAIRN_VERSION, CAIRN_API_VERSION, CAIRN_BUILD_DATE);
-    return 0;
+}
+
+int command_version(int argc, char **argv) {
+    const char *format = "pretty";
+    const struct command_flag flags[] = {
+        {"format", COMMAND_FLAG_STR, &format, "pretty or json. The default is pretty."},
+    };
+    const struct command_spec spec = {"version [options]", "  Prints the version of this program.",
+                                      flags, 1, 0};
+    struct command_line line;
+    struct arena arena;
+    int code = 1;
+    arena_init(&arena);
+    if (command_parse(&spec, argc, argv, &arena, &line, &code)) {
+        code = 0;
+        if (strcmp(format, "json") == 0) {
+            print_json();
+        } else if (strcmp(format, "pretty") == 0) {
+            print_pretty();
+        } else {
+            fprintf(stderr, "Invalid format, valid formats are {pretty, json}: %s\n", format);
+            code = 1;
+        }
+    }
+    arena_clear(&arena);
+    return code;
 }

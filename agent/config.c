@@ -107,15 +107,15 @@ static bool is_bool(const struct flag *flag) {
     return kind == DECODE_BOOL || kind == DECODE_BOOL_SET;
 }
 
-void config_print_flags(void) {
+void config_print_flags(FILE *to) {
     for (size_t i = 0; i < FLAGS; i++) {
         const struct config_key *key =
             flags[i].kind == FLAG_KEY ? config_key_find(flags[i].key) : NULL;
-        printf("  -%s%s\n     %s%s%s%s\n\n", flags[i].name, is_bool(&flags[i]) ? "" : "=<value>",
-               key != NULL ? key->path : flags[i].key,
-               key != NULL && key->effect == CONFIG_USED ? ": " : "",
-               key != NULL && key->effect == CONFIG_USED ? key->note : "",
-               key != NULL && key->effect != CONFIG_USED ? " (no effect in this version)" : "");
+        fprintf(to, "  -%s%s\n     %s%s%s%s\n\n", flags[i].name,
+                is_bool(&flags[i]) ? "" : "=<value>", key != NULL ? key->path : flags[i].key,
+                key != NULL && key->effect == CONFIG_USED ? ": " : "",
+                key != NULL && key->effect == CONFIG_USED ? key->note : "",
+                key != NULL && key->effect != CONFIG_USED ? " (no effect in this version)" : "");
     }
 }
 
@@ -141,23 +141,25 @@ struct command_line {
     bool help;
 };
 
+static enum err extra_arguments(struct config_load *load, const struct config_source *source,
+                                int i) {
+    const char *rest = source->argv[i];
+    while (++i < source->argc) {
+        rest = arena_format(load->arena, "%s %s", rest, source->argv[i]);
+    }
+    return config_fail(load, "Unexpected extra arguments: [%s]", rest);
+}
+
 static enum err take_argument(struct config_load *load, const struct config_source *source, int *i,
                               struct command_line *line) {
     const char *arg = source->argv[*i];
     if (arg[0] != '-' || arg[1] == '\0') {
-        const char *rest = arg;
-        for (int j = *i + 1; j < source->argc; j++) {
-            rest = arena_format(load->arena, "%s %s", rest, source->argv[j]);
-        }
-        return config_fail(load, "Unexpected extra arguments: [%s]", rest);
+        return extra_arguments(load, source, *i);
     }
     const char *name = arg + (arg[1] == '-' ? 2 : 1);
     size_t size = strcspn(name, "=");
-    if ((size == 1 && *name == 'h') || (size == 4 && memcmp(name, "help", 4) == 0)) {
-        line->help = true;
-        return ERR_OK;
-    }
     const struct flag *flag = find_flag(name, size);
+    load->wrong_flag = true; /* until it is known to be right */
     if (flag == NULL) {
         return config_fail(load, "flag provided but not defined: -%.*s",
                            (int)(size < 128 ? size : 128), name);
@@ -172,20 +174,38 @@ static enum err take_argument(struct config_load *load, const struct config_sour
         value = source->argv[*i];
     }
     line->given[line->count++] = (struct given){flag, value};
+    load->wrong_flag = false;
     return ERR_OK;
+}
+
+static bool is_end(const char *arg) {
+    return strcmp(arg, "--") == 0;
+}
+
+static bool is_help(const char *arg) {
+    return strcmp(arg, "-h") == 0 || strcmp(arg, "-help") == 0 || strcmp(arg, "--help") == 0;
 }
 
 static enum err parse_command_line(struct config_load *load, const struct config_source *source,
                                    struct command_line *line) {
     enum err err = ERR_OK;
     line->given = arena_alloc(load->arena, ((size_t)source->argc + 1) * sizeof *line->given);
+    for (int i = 0; i < source->argc && !line->help && !is_end(source->argv[i]); i++) {
+        line->help = is_help(source->argv[i]);
+    }
     for (int i = 0; err == ERR_OK && i < source->argc && !line->help; i++) {
-        err = take_argument(load, source, &i, line);
+        if (!is_end(source->argv[i])) {
+            err = take_argument(load, source, &i, line);
+        } else if (i + 1 < source->argc) {
+            err = extra_arguments(load, source, i + 1);
+            break;
+        }
     }
     return err;
 }
 
 static enum err bad_value(struct config_load *load, const struct given *given) {
+    load->wrong_flag = true;
     return is_bool(given->flag)
                ? config_fail(load, "invalid boolean value \"%s\" for -%s: parse error",
                              given->value, given->flag->name)
@@ -235,6 +255,16 @@ static enum err take_dev(struct config_load *load, const struct command_line *li
 
 enum layer { LAYER_LISTS, LAYER_FILES, LAYER_FLAGS, LAYER_FRAGMENTS };
 
+static void keep_path(struct config_load *load, const char *path) {
+    struct str_list *paths = &load->config.paths;
+    const char **v = arena_alloc(load->arena, (paths->count + 1) * sizeof *v);
+    if (paths->count > 0) {
+        memcpy(v, paths->v, paths->count * sizeof *v);
+    }
+    v[paths->count] = path;
+    *paths = (struct str_list){v, paths->count + 1};
+}
+
 static enum err apply_one(struct config_load *load, const struct given *given, enum layer layer,
                           const char *format, unsigned *fragments) {
     bool list = kind_of(given->flag) == DECODE_STR_LIST;
@@ -244,7 +274,11 @@ static enum err apply_one(struct config_load *load, const struct given *given, e
                    ? set_key(load, given)
                    : ERR_OK;
     case FLAG_PATH:
-        return layer == LAYER_FILES ? config_read_path(load, given->value, format) : ERR_OK;
+        if (layer == LAYER_FILES) {
+            keep_path(load, given->value);
+            return config_read_path(load, given->value, format);
+        }
+        return ERR_OK;
     case FLAG_HCL:
         return layer == LAYER_FRAGMENTS
                    ? config_read_text(load,
@@ -287,17 +321,21 @@ enum err config_load(const struct config_source *source, struct arena *arena,
         err = apply_layers(load, &line);
         err = err == ERR_OK ? finish(load, source->running) : err;
     }
-    *ret_outcome = line.help ? CONFIG_HELP : CONFIG_RUN;
+    *ret_outcome = line.help ? CONFIG_HELP : load->wrong_flag ? CONFIG_USAGE : CONFIG_RUN;
     *ret_config = load->config;
     *ret_error = load->error;
     return err;
 }
 
-enum err config_load_files(char **paths, int count, const char *format, struct arena *arena,
-                           struct config *ret_config, const char **ret_error) {
+enum err config_load_files(char **paths, int count, const char *format, bool dev,
+                           struct arena *arena, struct config *ret_config, const char **ret_error) {
     struct config_load *load = arena_alloc(arena, sizeof *load);
     enum err err = ERR_OK;
     config_load_init(load, arena);
+    load->offline = true;
+    if (dev) {
+        set_dev(load);
+    }
     for (int i = 0; err == ERR_OK && i < count; i++) {
         err = config_read_path(load, paths[i], format);
     }

@@ -3,9 +3,12 @@
 #ifndef AGENT_CONFIG_H
 #define AGENT_CONFIG_H
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "base/decode.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "catalog/definition.h"
@@ -22,7 +25,7 @@ struct config_listen {
 };
 
 struct config {
-    bool dev, server, bootstrap;
+    bool dev, server, bootstrap, disable_host_node_id, auto_reload;
     int64_t bootstrap_expect;
     const char *node_name, *node_id, *datacenter, *primary_datacenter, *data_dir, *pid_file;
     const char *bind_addr, *client_addr;
@@ -34,6 +37,7 @@ struct config {
     const char *domain, *alt_domain;
     const char *region, *zone;
     struct str_map node_meta, tagged_addresses;
+    struct str_list recursors;
     int64_t http_port, dns_port, server_port, serf_lan_port, serf_wan_port;
     int64_t protocol, raft_protocol;
     int64_t default_query_time_ns, max_query_time_ns;
@@ -53,11 +57,15 @@ struct config {
         int64_t max_conns_per_client;
         struct str_list block_endpoints, allow_write_from;
         struct str_map response_headers;
+        bool use_cache, no_path_filter;
     } http;
 
     struct config_dns {
         bool allow_stale, only_passing, enable_truncate, disable_compression, node_meta_txt;
+        bool use_cache;
         int64_t node_ttl_ns, udp_answer_limit, a_record_limit;
+        int64_t max_stale_ns, cache_max_age_ns, recursor_timeout_ns;
+        const char *recursor_strategy;
         struct str_map service_ttl; /* name or prefix* -> duration text */
         int64_t soa_refresh_s, soa_retry_s, soa_expire_s, soa_min_ttl_s;
     } dns;
@@ -78,8 +86,8 @@ struct config {
 
     struct config_telemetry {
         int64_t prometheus_retention_ns;
-        const char *metrics_prefix;
-        bool disable_hostname, filter_default;
+        const char *metrics_prefix, *statsd_address, *statsite_address;
+        bool disable_hostname, filter_default, enable_host_metrics;
         struct str_list prefix_filter;
     } telemetry;
     /* As decoded; the singular ones are moved to the plural after each source. */
@@ -87,8 +95,11 @@ struct config {
     const void *service_input, *check_input;
 
     /* Derived. */
+    struct str_list paths; /* of -config-file and -config-dir */
     struct addr bind, advertise, advertise_wan;
     struct config_listen http_listen, dns_listen;
+    struct addr recursor_addrs[LIMIT_DNS_RECURSORS];
+    unsigned recursor_count;
     struct service_definition *services;
     uint32_t service_count;
     struct check_definition *checks;
@@ -103,8 +114,8 @@ struct config_source {
     const struct config *running; /* of a reload: a bad log level keeps the old one; else NULL */
 };
 
-/* What the command line asks for beside configuration. */
-enum config_outcome { CONFIG_RUN, CONFIG_HELP };
+/* What the command line asks for beside configuration. CONFIG_USAGE: a flag is wrong. */
+enum config_outcome { CONFIG_RUN, CONFIG_HELP, CONFIG_USAGE };
 
 /* Errors are whole sentences for stderr, in the arena. */
 enum err config_load(const struct config_source *source, struct arena *arena,
@@ -112,14 +123,14 @@ enum err config_load(const struct config_source *source, struct arena *arena,
                      const char **ret_error);
 
 /* The same for files and folders alone, as `validate` judges them; format is "", "hcl" or "json".
- */
-enum err config_load_files(char **paths, int count, const char *format, struct arena *arena,
-                           struct config *ret_config, const char **ret_error);
+ * dev: over the defaults of -dev, for what is of use outside of an agent. */
+enum err config_load_files(char **paths, int count, const char *format, bool dev,
+                           struct arena *arena, struct config *ret_config, const char **ret_error);
 
 /* Whether checks of the agent's own files may run scripts. */
 bool config_allows_local_scripts(const struct config *config);
 
 /* One line a flag, for the help text. */
-void config_print_flags(void);
+void config_print_flags(FILE *to);
 
 #endif

@@ -1,4 +1,5 @@
 /* The rules on addresses and ports (contract 2.3, 2.4). */
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "agent/config_template.h"
 #include "net/interface.h"
 
+#define RECURSOR_PORT 53
 #define UNIX_PREFIX "unix://"
 #define PATH_BYTES_MAX 107 /* of a socket's name, with its NUL 108 */
 
@@ -253,6 +255,120 @@ static enum err judge_sockets(struct config_load *load) {
     return ERR_OK;
 }
 
+/* ---- recursors ---- */
+
+/* "10.0.0.1", "10.0.0.1:53", "::1", "[::1]", "[::1]:53", "host", "host:53": the host without its
+ * brackets. */
+static enum err split_host(struct config_load *load, const char *word, const char **ret_host,
+                           uint16_t *ret_port) {
+    struct addr addr;
+    const char *colon = strrchr(word, ':');
+    const char *bracket = *word == '[' ? strchr(word, ']') : NULL;
+    *ret_port = RECURSOR_PORT;
+    *ret_host = word;
+    if (addr_parse(word, RECURSOR_PORT, &addr) || colon == NULL) {
+        return ERR_OK;
+    }
+    if (bracket != NULL ? bracket + 1 != colon : strchr(word, ':') != colon) {
+        return config_fail(load, "recursors: invalid address: %s: too many colons in address",
+                           word);
+    }
+    uint64_t port = 0;
+    if (!str_parse_u64(colon + 1, &port) || port == 0 || port > 65535 || colon == word) {
+        return config_fail(load, "recursors: invalid address: %s: invalid port", word);
+    }
+    *ret_port = (uint16_t)port;
+    *ret_host = arena_strndup(load->arena, word, (size_t)(colon - word));
+    return ERR_OK;
+}
+
+/* The first address of a host. This may wait for the system's resolver: it runs before the agent
+ * listens, or on the thread of a reload. */
+static enum err look_up(struct config_load *load, const char *host, uint16_t port,
+                        struct addr *ret_addr) {
+    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *found = NULL;
+    int result = getaddrinfo(host, NULL, &hints, &found);
+    if (result != 0 || found->ai_addrlen > sizeof *ret_addr) {
+        return config_fail(load, "recursors: invalid address: %s: %s", host, gai_strerror(result));
+    }
+    memcpy(ret_addr, found->ai_addr, found->ai_addrlen);
+    addr_set_port(ret_addr, port);
+    freeaddrinfo(found);
+    return ERR_OK;
+}
+
+static bool is_same_addr(const struct addr *a, const struct addr *b) {
+    char text[2][ADDR_TEXT_BYTES];
+    addr_format(a, text[0]);
+    addr_format(b, text[1]);
+    return strcmp(text[0], text[1]) == 0;
+}
+
+/* A recursor that is this agent would be asked for its own questions until there is no more room.
+ */
+static bool is_our_own(const struct config *c, const struct addr *recursor) {
+    for (unsigned i = 0; i < c->dns_listen.count; i++) {
+        const struct addr *listen = &c->dns_listen.v[i];
+        if (addr_port(listen) == addr_port(recursor) &&
+            (is_same_addr(listen, recursor) ||
+             (addr_is_any(listen) &&
+              (addr_is_loopback(recursor) || is_same_addr(&c->advertise, recursor))))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err add_recursor(struct config_load *load, const char *word) {
+    struct config *c = &load->config;
+    struct addr addr;
+    const char *host;
+    uint16_t port;
+    if (str_starts_with(word, "unix:")) {
+        return config_fail(load, "recursors: cannot use a unix socket: %s", word);
+    }
+    enum err err = split_host(load, word, &host, &port);
+    if (err == ERR_OK && !addr_parse(host, port, &addr)) {
+        if (load->offline) {
+            return ERR_OK;
+        }
+        err = look_up(load, host, port, &addr);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (addr_is_any(&addr)) {
+        return config_fail(load, "recursors: cannot be 0.0.0.0, :: or [::]: %s", word);
+    }
+    if (is_our_own(c, &addr)) {
+        config_warn(load, "recursors: %s is this agent's own DNS address, it is left out", word);
+        return ERR_OK;
+    }
+    for (unsigned i = 0; i < c->recursor_count; i++) {
+        if (is_same_addr(&c->recursor_addrs[i], &addr)) {
+            return ERR_OK;
+        }
+    }
+    if (c->recursor_count == LIMIT_DNS_RECURSORS) {
+        return config_fail(load, "recursors: more than %d", LIMIT_DNS_RECURSORS);
+    }
+    c->recursor_addrs[c->recursor_count++] = addr;
+    return ERR_OK;
+}
+
+static enum err judge_recursors(struct config_load *load) {
+    const struct str_list *given = &load->config.recursors;
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; err == ERR_OK && i < given->count; i++) {
+        struct str_list words;
+        err = expand(load, "recursors", given->v[i], &words);
+        for (uint32_t k = 0; err == ERR_OK && k < words.count; k++) {
+            err = add_recursor(load, words.v[k]);
+        }
+    }
+    return err;
+}
+
 /* ---- no address twice ---- */
 
 struct taken {
@@ -333,9 +449,9 @@ static enum err judge_ports(struct config_load *load) {
 }
 
 enum err config_judge_addresses(struct config_load *load) {
-    enum err (*const rules[])(struct config_load *) = {judge_ports,   judge_bind,   judge_advertise,
-                                                       judge_pools,   judge_tagged, judge_listeners,
-                                                       judge_sockets, judge_unique};
+    enum err (*const rules[])(struct config_load *) = {
+        judge_ports,     judge_bind,      judge_advertise, judge_pools, judge_tagged,
+        judge_listeners, judge_recursors, judge_sockets,   judge_unique};
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < sizeof rules / sizeof rules[0]; i++) {
         err = rules[i](load);

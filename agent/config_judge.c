@@ -249,12 +249,24 @@ static enum err judge_dns(struct config_load *load) {
         }
         *soa[i].value = *soa[i].value == 0 ? soa[i].initial : *soa[i].value;
     }
-    const union config_slot *strategy = slot_of(load, "dns_config.recursor_strategy");
     static const char *const known[] = {"", "sequential", "random"};
-    return strategy != NULL && !is_one_of(strategy->str, known, COUNT(known))
-               ? config_fail(load, "dns_config.recursor_strategy: invalid strategy: \"%s\"",
-                             strategy->str)
-               : judge_domains(load);
+    if (!is_one_of(d->recursor_strategy, known, COUNT(known))) {
+        return config_fail(load, "dns_config.recursor_strategy: invalid strategy: \"%s\"",
+                           d->recursor_strategy);
+    }
+    const struct {
+        const char *name;
+        int64_t ns;
+    } durations[] = {{"node_ttl", d->node_ttl_ns},
+                     {"max_stale", d->max_stale_ns},
+                     {"cache_max_age", d->cache_max_age_ns},
+                     {"recursor_timeout", d->recursor_timeout_ns}};
+    for (size_t i = 0; i < COUNT(durations); i++) {
+        if (durations[i].ns < 0) {
+            return config_fail(load, "dns_config.%s: a negative duration", durations[i].name);
+        }
+    }
+    return judge_domains(load);
 }
 
 /* ---- HTTP and limits ---- */
@@ -331,6 +343,13 @@ static enum err judge_keys(struct config_load *load) {
         return config_fail(load,
                            "performance.raft_multiplier cannot be %lld. Must be between 1 and 10",
                            (long long)multiplier->number);
+    }
+    const union config_slot *trailing = slot_of(load, "autopilot.max_trailing_logs");
+    if (trailing != NULL && trailing->number < 0) {
+        return config_fail(load,
+                           "autopilot.max_trailing_logs cannot be %lld. Must be greater than or "
+                           "equal to zero",
+                           (long long)trailing->number);
     }
     if (slot_of(load, "advertise_reconnect_timeout") != NULL && load->config.server &&
         slot_of(load, "advertise_reconnect_timeout")->number != 0) {

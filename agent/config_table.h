@@ -50,6 +50,8 @@ struct config_load {
     struct config config; /* first */
     struct arena *arena;
     const char *error;
+    bool offline;                             /* only judged: hosts are not looked up */
+    bool wrong_flag;                          /* the command line is no command line */
     struct decode_spec spec;                  /* built from the table */
     union config_slot slots[CONFIG_KEYS_MAX]; /* by the key's index; unset ones stay as at init */
 };

@@ -134,6 +134,38 @@ static void member_listen(struct json *json, const char *key, const struct confi
     json_array_end(json);
 }
 
+static void member_urls(struct json *json, const char *key, const struct config_listen *listen) {
+    json_key(json, key);
+    json_array_begin(json);
+    for (unsigned i = 0; i < listen->count; i++) {
+        char text[ADDR_TEXT_BYTES], url[ADDR_TEXT_BYTES + 8];
+        addr_format(&listen->v[i], text);
+        snprintf(url, sizeof url, "tcp://%s", text);
+        json_str(json, url);
+    }
+    for (unsigned i = 0; i < listen->path_count; i++) {
+        json_str(json, listen->paths[i]);
+    }
+    json_array_end(json);
+}
+
+static void member_duration(struct json *json, const char *key, int64_t ns) {
+    char text[DURATION_TEXT_BYTES];
+    duration_format(ns, text);
+    json_member_str(json, key, text);
+}
+
+/* There is no page to show: dashboards ask whether there is. */
+static void put_ui(struct json *json) {
+    json_key(json, "UIConfig");
+    json_object_begin(json);
+    json_member_str(json, "ContentPath", "/ui/");
+    json_member_str(json, "Dir", "");
+    json_member_bool(json, "Enabled", false);
+    json_member_str(json, "MetricsProvider", "");
+    json_object_end(json);
+}
+
 static void put_ports(struct json *json, const struct config *config) {
     member_i64(json, "HTTPPort", config->http_port);
     member_i64(json, "HTTPSPort", -1);
@@ -143,9 +175,14 @@ static void put_ports(struct json *json, const struct config *config) {
     member_i64(json, "SerfPortWAN", config->serf_wan_port);
     member_i64(json, "GRPCPort", -1);
     member_addr(json, "SerfBindAddrLAN", config->gossip.lan_addr, config->serf_lan_port);
+    member_addr(json, "SerfBindAddrWAN", config->gossip.wan_addr, config->serf_wan_port);
     member_addr(json, "SerfAdvertiseAddrLAN", config->advertise, config->serf_lan_port);
     member_addr(json, "SerfAdvertiseAddrWAN", config->advertise_wan, config->serf_wan_port);
+    member_addr(json, "RPCBindAddr", config->bind, config->server_port);
+    member_addr(json, "RPCAdvertiseAddr", config->advertise, config->server_port);
     member_listen(json, "ClientAddrs", &config->http_listen);
+    member_urls(json, "HTTPAddrs", &config->http_listen);
+    member_urls(json, "DNSAddrs", &config->dns_listen);
 }
 
 /* Nothing secret is in it: what this version does not use it does not show. */
@@ -159,17 +196,25 @@ static const char *describe_debug(struct agent *agent, const struct config *live
     json_object_begin(&json);
     json_member_bool(&json, "ACLsEnabled", false);
     json_member_bool(&json, "Bootstrap", config->bootstrap);
+    member_i64(&json, "BootstrapExpect", config->bootstrap_expect);
     json_member_str(&json, "CairnVersion", CAIRN_VERSION);
+    member_i64(&json, "CheckOutputMaxSize", config->check_output_max_size);
+    member_duration(&json, "CheckUpdateInterval", config->check_update_interval_ns);
+    json_member_bool(&json, "ConnectEnabled", false);
     json_member_str(&json, "DNSAltDomain", config->alt_domain);
     json_member_str(&json, "DNSDomain", config->domain);
     json_member_str(&json, "DataDir", config->data_dir);
     json_member_str(&json, "Datacenter", config->datacenter);
+    member_duration(&json, "DefaultQueryTime", config->default_query_time_ns);
     json_member_bool(&json, "DevMode", config->dev);
+    json_member_bool(&json, "DisableHTTPUnprintableCharFilter", config->http.no_path_filter);
     json_member_bool(&json, "DiscardCheckOutput", live->discard_check_output);
     json_member_bool(&json, "EnableDebug", live->enable_debug);
     json_member_bool(&json, "EncryptGossip", *config->gossip.encrypt != '\0');
+    json_member_bool(&json, "HTTPUseCache", config->http.use_cache);
     json_member_bool(&json, "LeaveOnTerm", config->leave_on_terminate > 0);
     json_member_str(&json, "LogLevel", live->log.level_name);
+    member_duration(&json, "MaxQueryTime", config->max_query_time_ns);
     json_member_str(&json, "NodeID", agent->node_id);
     json_member_map(&json, "NodeMeta", &live->node_meta);
     json_member_str(&json, "NodeName", config->node_name);
@@ -180,6 +225,7 @@ static const char *describe_debug(struct agent *agent, const struct config *live
     json_member_bool(&json, "TranslateWANAddrs", config->translate_wan_addrs);
     json_member_str(&json, "Version", agent->facts.version);
     put_ports(&json, config);
+    put_ui(&json);
     json_object_end(&json);
     return take_text(arena, &out);
 }
@@ -233,6 +279,8 @@ void describe_start(struct agent *agent) {
         .txn_bytes_max = (uint64_t)config->txn_bytes_max,
         .session_ttl_min_ns = config->session_ttl_min_ns,
         .server = config->server,
+        .bootstrap = config->bootstrap,
+        .bootstrap_expect = (uint16_t)config->bootstrap_expect,
     };
     agent->facts.config_json = describe_config(agent);
     describe_live(agent, config, &agent->arena);

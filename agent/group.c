@@ -59,6 +59,7 @@ void group_refresh_status(struct group *group) {
     group->status = (struct group_status){
         .term = raft.hard_state.term,
         .last_index = raft.last,
+        .last_term = raft_get_term(group->raft, raft.last),
         .commit_index = raft.commit,
         .applied_index = group->applied,
         .snapshot_index = raft.snapshot_index,

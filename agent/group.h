@@ -153,7 +153,7 @@ void group_leave(struct group *group, void (*done)(void *context), void *context
 void group_turn_end(struct group *group);
 
 struct group_status {
-    uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
+    uint64_t term, last_index, last_term, commit_index, applied_index, snapshot_index, snapshot_term;
     uint64_t configuration_index;
     int64_t contact_ms; /* since the leader was last heard; 0: leads; -1: never */
     enum raft_role role;

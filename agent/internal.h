@@ -20,6 +20,8 @@ struct telemetry {
     struct metric *catalog_register, *catalog_deregister;
     struct metric *kvs_apply, *session_apply, *session_renew, *session_expiry, *txn_apply;
     struct telemetry_gauges *gauges;
+    struct host_gauges *host; /* NULL: not wanted */
+    struct telemetry_sinks *sinks;
 };
 
 struct reading;
@@ -45,7 +47,8 @@ struct agent {
     struct live_config *live_owner; /* NULL until the first reload */
     struct reading *reading;        /* a reload under way */
     struct reload_wait *reload_waits;
-    bool reload_wanted; /* once that one is done */
+    bool reload_wanted;                /* once that one is done */
+    struct config_watch *config_watch; /* NULL without auto_reload_config */
     struct log *log;
     struct arena arena; /* texts that live as long as the agent */
     struct loop *loop;
@@ -90,8 +93,16 @@ void backend_init(struct agent *agent);
 
 /* Before the parts that record. */
 void telemetry_create(struct agent *agent);
-/* After them. */
+/* Sends, once what gauges are read off is there. */
+void telemetry_start(struct agent *agent);
+/* While that is still there. False: somebody who gets the metrics hangs. */
+bool telemetry_stop(struct agent *agent);
+/* After the parts. */
 void telemetry_destroy(struct agent *agent);
+/* All metrics to stderr. */
+void telemetry_dump(struct agent *agent);
+/* What a reload may change. */
+void telemetry_reload(struct agent *agent, const struct config *live);
 /* Gauges are what they are when somebody looks; context is the agent. See struct backend. */
 void telemetry_refresh(void *context);
 

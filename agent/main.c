@@ -113,6 +113,13 @@ int main(int argc, char **argv) {
     if (is_one_of(argv[1], "-v", "-version", "--version")) {
         return command_version(0, NULL);
     }
+    const char *flag = argv[1] + (strncmp(argv[1], "--", 2) == 0);
+    if (strcmp(flag, "-autocomplete-install") == 0) {
+        return command_completion_install(0, NULL);
+    }
+    if (strcmp(flag, "-autocomplete-uninstall") == 0) {
+        return command_completion_uninstall(0, NULL);
+    }
     const struct command *command = find("", argv[1]);
     if (command != NULL) {
         return command->run != NULL ? command->run(argc - 2, argv + 2)

@@ -78,6 +78,7 @@ static void apply(struct agent *agent, struct reading *reading) {
     if (agent->dns != NULL) {
         dns_reload(agent, config);
     }
+    telemetry_reload(agent, config);
     http_server_set_connections_per_client(agent->http, config->http.max_conns_per_client);
     definitions_apply(agent, config);
     take_live(agent, reading);

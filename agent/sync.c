@@ -1,5 +1,6 @@
 #include "agent/sync.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #define MODULE "agent"
 #define FULL_MS (60 * 1000)  /* ae_interval, plus a random part of the same size */
+#define SCALE_MEMBERS 128    /* from here on each doubling adds one interval */
 #define RETRY_MS (15 * 1000) /* after a failure, plus a random part */
 
 struct sync {
@@ -19,6 +21,7 @@ struct sync {
     struct loop_timer full_timer, output_timer, retry_timer;
     bool full_wanted;
     bool keep_unknown;
+    uint64_t members;
 };
 
 /* What one proposal tells, so that its answer can be noted. */
@@ -123,16 +126,6 @@ static void tell_gone(struct sync *sync, enum local_kind kind, const char *id, u
 
 /* ---- comparing ---- */
 
-/* With EnableTagOverride the catalog's tags win (contract 12). */
-static bool same_service(const struct catalog_service *remote,
-                         const struct catalog_service *local) {
-    struct catalog_service mine = *local;
-    if (mine.enable_tag_override) {
-        mine.tags = remote->tags;
-    }
-    return row_equal_service(remote, &mine);
-}
-
 struct run {
     struct sync *sync;
     struct sync_wait *wait;
@@ -184,16 +177,21 @@ static bool in_sync(const struct run *run, enum local_kind kind, const char *id)
     const char *node = run->sync->config.facts->node_name;
     if (kind == LOCAL_SERVICE) {
         const struct catalog_service *remote = view_get_service(run->view, node, id);
-        return remote != NULL && same_service(remote, local_get_service(mine, id));
+        return remote != NULL && row_equal_service(remote, local_get_service(mine, id));
     }
     const struct catalog_check *remote = view_get_check(run->view, node, id);
-    return remote != NULL && row_equal_check(remote, local_get_check(mine, id));
+    struct catalog_check check = *local_get_check(mine, id);
+    if (remote != NULL && local_output_is_deferred(run->sync->config.local, id)) {
+        check.output = remote->output; /* it waits for its time */
+    }
+    return remote != NULL && row_equal_check(remote, &check);
 }
 
-static void note_in_sync(struct run *run, enum local_kind kind, const char *id,
-                         uint64_t generation) {
-    local_begin_sync(run->sync->config.local, kind, id);
-    local_end_sync(run->sync->config.local, kind, id, generation, true);
+static void note_in_sync(struct run *run, enum local_kind kind, const char *id) {
+    bool service = kind == LOCAL_SERVICE;
+    local_note_in_sync(run->sync->config.local, kind, id);
+    log_write(run->sync->config.log, LOG_DEBUG, MODULE, "%s in sync: %s=%s",
+              service ? "Service" : "Check", service ? "service" : "check", id);
 }
 
 static void gather_check(enum local_kind kind, const char *id, bool gone, uint64_t generation,
@@ -212,19 +210,13 @@ static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_
     if (gone) {
         tell_gone(sync, kind, id, generation, true, run->wait);
     } else if (in_sync(run, kind, id)) {
-        note_in_sync(run, kind, id, generation);
+        note_in_sync(run, kind, id);
     } else if (kind == LOCAL_SERVICE) {
         const struct catalog_service *service =
             local_get_service(local_next_view(sync->config.local), id);
-        struct catalog_service told = *service;
-        const struct catalog_service *remote =
-            view_get_service(run->view, sync->config.facts->node_name, id);
-        if (told.enable_tag_override && remote != NULL) {
-            told.tags = remote->tags;
-        }
         gather(run, kind, id, generation);
         local_walk_unsynced_of(sync->config.local, service->id, gather_check, run);
-        tell_gathered(run, &told);
+        tell_gathered(run, service);
     } else {
         gather(run, kind, id, generation);
         tell_gathered(run, NULL);
@@ -236,8 +228,12 @@ static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_
 static bool judge_remote_service(const struct catalog_service *service, void *context) {
     struct run *run = context;
     struct sync *sync = run->sync;
+    if (local_get_service(local_next_view(sync->config.local), service->id) != NULL &&
+        local_take_remote(sync->config.local, service->id, service)) {
+        sync->config.taken(sync->config.context, service->id);
+    }
     if (!local_knows(sync->config.local, LOCAL_SERVICE, service->id) &&
-        strcmp(service->name, "consul") != 0) {
+        strcmp(service->name, "consul") != 0 && !sync->keep_unknown) {
         tell_gone(sync, LOCAL_SERVICE, service->id, 0, false, run->wait);
     }
     return true;
@@ -256,12 +252,11 @@ static bool judge_remote_check(const struct catalog_check *check, void *context)
 }
 
 static void compare_remote(struct run *run) {
-    if (run->sync->keep_unknown) {
-        return;
-    }
     const char *node = run->sync->config.facts->node_name;
     view_walk_node_services(run->view, node, judge_remote_service, run);
-    view_walk_node_checks(run->view, node, judge_remote_check, run);
+    if (!run->sync->keep_unknown) {
+        view_walk_node_checks(run->view, node, judge_remote_check, run);
+    }
 }
 
 /* ---- the leader itself ---- */
@@ -323,6 +318,7 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
     if (node != NULL && row_equal_node(node, sync->config.node) &&
         (own_service || (service != NULL && row_equal_service(service, &self.service))) &&
         (own_check || (check != NULL && row_equal_check(check, &self.check)))) {
+        log_write(sync->config.log, LOG_DEBUG, MODULE, "Node info in sync");
         return;
     }
     struct catalog_command command = {.kind = COMMAND_REGISTER,
@@ -362,9 +358,22 @@ void sync_keep_unknown(struct sync *sync) {
     sync->keep_unknown = true;
 }
 
+int64_t sync_full_ms(uint64_t members) {
+    int64_t scale = 1;
+    if (members > SCALE_MEMBERS) {
+        scale += (int64_t)ceil(log2((double)members) - log2(SCALE_MEMBERS));
+    }
+    return FULL_MS * scale;
+}
+
+void sync_set_members(struct sync *sync, uint64_t members) {
+    sync->members = members;
+}
+
 void sync_full(struct sync *sync) {
     sync->full_wanted = true;
-    loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, FULL_MS, FULL_MS));
+    int64_t full_ms = sync_full_ms(sync->members);
+    loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, full_ms, full_ms));
     sync_run(sync, NULL);
 }
 

@@ -24,6 +24,9 @@ struct sync_config {
     int64_t output_ms; /* how long an output alone waits, half to one and a half; 0: the caller
                         * marks it unsynced itself */
     uint64_t seed;
+    /* The catalog said something better about a local service, which has changed. */
+    void (*taken)(void *context, const char *service_id);
+    void *context;
     struct metric *register_timing, *deregister_timing; /* of commands; may be NULL */
 };
 
@@ -49,6 +52,11 @@ void sync_keep_unknown(struct sync *sync);
 /* Compares everything, once this server leads: what it registers for itself, its registrations, and
  * what the catalog has beyond them. */
 void sync_full(struct sync *sync);
+/* How many agents the LAN pool has: the more, the longer between two full comparisons. 1 at first.
+ */
+void sync_set_members(struct sync *sync, uint64_t members);
+/* Milliseconds between two of them, to which a random part of the same size is added. */
+int64_t sync_full_ms(uint64_t members);
 /* The node itself has changed. */
 void sync_node(struct sync *sync, struct sync_wait *wait);
 

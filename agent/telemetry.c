@@ -10,9 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/host_gauges.h"
 #include "agent/internal.h"
 #include "agent/pools.h"
+#include "agent/telemetry_sinks.h"
 #include "base/container.h"
+#include "base/limits.h"
 #include "base/mem.h"
 
 #define MODULE "agent"
@@ -36,6 +39,7 @@ enum gauge {
     GAUGE_CHECKS_RUNNING,
     GAUGE_CHECKS_WAITING,
     GAUGE_CHECKS_RUNS,
+    GAUGE_LOG_LOST,
     GAUGE_NODES, /* from here on with the datacenter as label */
     GAUGE_SERVICES,
     GAUGE_INSTANCES,
@@ -72,6 +76,7 @@ static const struct {
     [GAUGE_CHECKS_RUNNING] = {"checks.running", "Checks under way."},
     [GAUGE_CHECKS_WAITING] = {"checks.waiting", "Checks that are due and wait for a place."},
     [GAUGE_CHECKS_RUNS] = {"checks.runs", "Runs of checks since the start."},
+    [GAUGE_LOG_LOST] = {"log.lost_lines", "Lines of the log that no output had room for."},
     [GAUGE_NODES] = {"state.nodes", "Nodes of the catalog."},
     [GAUGE_SERVICES] = {"state.services", "Service names of the catalog."},
     [GAUGE_INSTANCES] = {"state.service_instances", "Service instances of the catalog."},
@@ -206,11 +211,13 @@ void telemetry_refresh(void *context) {
     metric_set(to->v[GAUGE_CHECKS_WAITING], (double)checks.waiting);
     metric_set(to->v[GAUGE_CHECKS_RUNS], (double)checks.runs_done);
     struct backend_pool_stats lan;
+    metric_set(to->v[GAUGE_LOG_LOST], (double)log_lost_lines(agent->log));
     pools_get_stats(agent->pools, false, &lan);
     metric_set(to->v[GAUGE_CLIENTS], lan.clients);
     metric_set(to->v[GAUGE_SERVERS], lan.alive - lan.clients);
     refresh_catalog(agent, to);
     refresh_process(to);
+    host_gauges_refresh(agent->telemetry.host);
 }
 
 static int64_t next_tick_ms(struct agent *agent) {
@@ -219,14 +226,25 @@ static int64_t next_tick_ms(struct agent *agent) {
 
 static void on_tick(struct loop_timer *timer) {
     struct agent *agent = CONTAINER_OF(timer, struct agent, telemetry.tick_timer);
-    metrics_tick(agent->telemetry.metrics, clock_wall_ms());
+    struct telemetry_sinks *sinks = agent->telemetry.sinks;
+    struct buf lines;
+    if (sinks != NULL && telemetry_sinks_wanted(sinks)) {
+        buf_init(&lines, LIMIT_METRIC_LINES_BYTES);
+        metrics_tick(agent->telemetry.metrics, clock_wall_ms(), &lines);
+        telemetry_sinks_send(sinks, &lines);
+    } else {
+        metrics_tick(agent->telemetry.metrics, clock_wall_ms(), NULL);
+    }
+    if (agent->http != NULL) {
+        http_server_interval_end(agent->http);
+    }
     loop_timer_start(agent->loop, timer, next_tick_ms(agent));
 }
 
-static void set_filter(struct agent *agent) {
-    const struct config *config = agent->config;
-    for (uint32_t i = 0; i < config->telemetry.prefix_filter.count; i++) {
-        const char *rule = config->telemetry.prefix_filter.v[i];
+void telemetry_reload(struct agent *agent, const struct config *live) {
+    const struct str_list *rules = &live->telemetry.prefix_filter;
+    for (uint32_t i = 0; i < rules->count; i++) {
+        const char *rule = rules->v[i];
         if (*rule == '\0') {
             log_write(agent->log, LOG_WARN, MODULE,
                       "Cannot have empty filter rule in prefix_filter");
@@ -235,8 +253,7 @@ static void set_filter(struct agent *agent) {
                       "Filter rule must begin with either '+' or '-': \"%s\"", rule);
         }
     }
-    metrics_set_filter(agent->telemetry.metrics, &config->telemetry.prefix_filter,
-                       config->telemetry.filter_default);
+    metrics_set_filter(agent->telemetry.metrics, rules, live->telemetry.filter_default);
 }
 
 static void add_gauges(struct agent *agent) {
@@ -265,7 +282,7 @@ void telemetry_create(struct agent *agent) {
         host[0] = '\0';
     }
     telemetry->metrics = metrics_create(config->telemetry.metrics_prefix, host, clock_wall_ms());
-    set_filter(agent);
+    telemetry_reload(agent, config);
     telemetry->catalog_register =
         metrics_add(telemetry->metrics, METRIC_SAMPLE, "catalog.register",
                     "A registration in the catalog, until it can be read.", NULL, 0);
@@ -284,19 +301,57 @@ void telemetry_create(struct agent *agent) {
     telemetry->session_expiry =
         metrics_add(telemetry->metrics, METRIC_SAMPLE, "session_ttl.invalidate",
                     "The end of a session whose TTL ran out.", NULL, 0);
+    metrics_add(telemetry->metrics, METRIC_SAMPLE, "runtime.gc_pause_ns",
+                "There is no garbage collector: none.", NULL, 0);
     add_gauges(agent);
+    if (config->telemetry.enable_host_metrics) {
+        telemetry->host =
+            host_gauges_create(telemetry->metrics, config->dev ? "/" : config->data_dir);
+    }
     telemetry->tick_timer.run = on_tick;
     if (agent->loop != NULL) {
         loop_timer_start(agent->loop, &telemetry->tick_timer, next_tick_ms(agent));
     }
 }
 
-void telemetry_destroy(struct agent *agent) {
+/* On the thread of the sinks. */
+static void refresh_for_sinks(void *context) {
+    struct agent *agent = context;
+    epoch_enter(agent->epoch);
+    telemetry_refresh(agent);
+    epoch_exit(agent->epoch);
+}
+
+void telemetry_start(struct agent *agent) {
+    const struct config *config = agent->config;
+    agent->telemetry.sinks = telemetry_sinks_start(&(struct telemetry_sinks_config){
+        .statsd = config->telemetry.statsd_address,
+        .statsite = config->telemetry.statsite_address,
+        .metrics = agent->telemetry.metrics,
+        .log = agent->log,
+        .refresh = refresh_for_sinks,
+        .context = agent,
+    });
+}
+
+bool telemetry_stop(struct agent *agent) {
     struct telemetry *telemetry = &agent->telemetry;
     if (agent->loop != NULL) {
         loop_timer_stop(agent->loop, &telemetry->tick_timer);
     }
+    bool stopped = telemetry_sinks_stop(telemetry->sinks);
+    telemetry->sinks = NULL;
+    return stopped;
+}
+
+void telemetry_dump(struct agent *agent) {
+    telemetry_sinks_dump(agent->telemetry.sinks);
+}
+
+void telemetry_destroy(struct agent *agent) {
+    struct telemetry *telemetry = &agent->telemetry;
     pthread_mutex_destroy(&telemetry->gauges->mutex);
     free(telemetry->gauges);
+    host_gauges_destroy(telemetry->host);
     metrics_destroy(telemetry->metrics);
 }

@@ -26,6 +26,7 @@
 #define LIMIT_HTTP_CONNECTIONS_PER_CLIENT 200      /* default of limits.http_max_conns_per_client */
 #define LIMIT_HTTP_REFUSED_IDLE_S 5                /* a silent connection over that limit ends */
 #define LIMIT_HTTP_PENDING 100000                  /* requests parked at one agent: above 429 */
+#define LIMIT_HTTP_WORKERS 3                       /* threads for the answers of woken queries */
 #define LIMIT_HTTP_CACHE_BYTES (2 * 1024 * 1024)   /* answers kept by one HTTP thread */
 #define LIMIT_HTTP_CACHE_ANSWER_BYTES (256 * 1024) /* larger answers are not kept */
 #define LIMIT_HTTP_GZIP_BYTES_MIN 1400             /* smaller bodies are not compressed, */
@@ -144,7 +145,14 @@
 #define LIMIT_DNS_CHASE_RECORDS 5 /* of them, for a client without EDNS */
 #define LIMIT_DNS_NAME_SERVERS 3
 #define LIMIT_DNS_UDP_REQUEST_BYTES 2048
-#define LIMIT_DNS_TXT_BYTES 2048 /* of one TXT record, after escaping */
+#define LIMIT_DNS_RECURSORS 16
+#define LIMIT_DNS_RELAY_EXCHANGES 1024     /* with recursors at once, a socket each; above: none */
+#define LIMIT_DNS_RELAY_REQUEST_BYTES 4096 /* longer ones are not passed on */
+#define LIMIT_DNS_RELAY_TCP_WAITING 8      /* questions of one connection that recursors have */
+#define LIMIT_DNS_RESOLVED_NAMES 8         /* foreign names behind the aliases of one answer */
+#define LIMIT_DNS_RESOLVED_RECORDS 32      /* of one such name */
+#define LIMIT_DNS_NODES_TOLD 64            /* of names that are no host names, warned about once */
+#define LIMIT_DNS_TXT_BYTES 2048           /* of one TXT record, after escaping */
 
 /* Between agents. */
 #define LIMIT_KEYRING_KEYS 16
@@ -179,11 +187,13 @@
 #define LIMIT_GOSSIP_RELAYS 1024                     /* probes made for others, at once */
 
 /* Telemetry. */
-#define LIMIT_METRICS 512          /* series: a name and its labels */
-#define LIMIT_METRIC_THREADS 128   /* that record */
-#define LIMIT_LOG_QUEUE_BYTES (1024 * 1024) /* lines on their way to one output; more are lost */
-#define LIMIT_LOG_READERS 32       /* monitors of the log at once: above 429 */
-#define LIMIT_LOG_READER_LINES 512 /* that wait for one of them; more are dropped */
+#define LIMIT_METRICS 512                      /* series: a name and its labels */
+#define LIMIT_METRIC_LINES_BYTES (1024 * 1024) /* of an interval, for statsd */
+#define LIMIT_METRIC_HOST_CPUS 32              /* that host metrics tell apart */
+#define LIMIT_METRIC_THREADS 128               /* that record */
+#define LIMIT_LOG_QUEUE_BYTES (1024 * 1024)    /* lines on their way to one output; more are lost */
+#define LIMIT_LOG_READERS 32                   /* monitors of the log at once: above 429 */
+#define LIMIT_LOG_READER_LINES 512             /* that wait for one of them; more are dropped */
 
 /* Threads that may hold a view at once. */
 #define LIMIT_EPOCH_THREADS 128
@@ -192,6 +202,7 @@ _Static_assert(LIMIT_ENTRY_BYTES + 4096 <= LIMIT_LOG_SEGMENT_MAX_BYTES, "an entr
 _Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_ENTRY_BYTES, "most request bodies fit an entry");
 _Static_assert(3 * LIMIT_NAME_BYTES + 3 <= LIMIT_TREE_KEY_BYTES, "three names make a key");
 _Static_assert(LIMIT_KV_KEY_BYTES + 40 <= LIMIT_TREE_KEY_BYTES, "a session and its key make a key");
+_Static_assert(17 + 3 * (LIMIT_NAME_BYTES + 1) <= LIMIT_TREE_KEY_BYTES, "behind an address too");
 _Static_assert(LIMIT_HTTP_POOL_BYTES <= LIMIT_FILTER_BYTES, "a filter that arrives is read");
 _Static_assert(LIMIT_FILTER_BYTES < 65535, "a match is counted in 16 bits");
 _Static_assert(LIMIT_ENTRY_BYTES + 64 * 1024 <= LIMIT_RPC_FRAME_BYTES, "an entry fits a frame");

@@ -99,6 +99,14 @@ void log_destroy(struct log *log) {
     }
 }
 
+void log_hold(struct log *log) {
+    log_output_hold(log->console);
+}
+
+void log_release(struct log *log, const char *first, size_t size) {
+    log_output_release(log->console, &(struct log_piece){.text = first, .size = size});
+}
+
 void log_set_json(struct log *log, bool json) {
     log->json = json;
 }

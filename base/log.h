@@ -6,6 +6,7 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -28,6 +29,10 @@ uint64_t log_lost_lines(struct log *log);
 /* One JSON object a line: @level, @message, @module, @timestamp and the message's own pairs. Before
  * other threads log. */
 void log_set_json(struct log *log, bool json);
+/* From here on the console's lines wait, until log_release: what is printed goes before them. Lines
+ * that still wait at log_destroy are printed. */
+void log_hold(struct log *log);
+void log_release(struct log *log, const char *first, size_t size);
 void log_set_level(struct log *log, enum log_level level);
 /* TRACE DEBUG INFO WARN ERR ERROR in any case; false: none of these. */
 bool log_parse_level(const char *s, enum log_level *ret_level);

@@ -23,7 +23,7 @@ struct log_output {
     struct line *first, **last;
     size_t bytes;               /* queued and being written */
     uint64_t lost, lost_before; /* untold ones; told ones */
-    bool stopping;
+    bool held, stopping;
 };
 
 static size_t cost(size_t size) {
@@ -51,7 +51,7 @@ static void *run(void *context) {
     pthread_mutex_lock(&output->thread.mutex);
     while (output->first != NULL || !output->stopping) {
         struct line *line = output->first;
-        if (line == NULL) {
+        if (line == NULL || (output->held && !output->stopping)) {
             pthread_cond_wait(&output->thread.wake, &output->thread.mutex);
             continue;
         }
@@ -75,11 +75,18 @@ struct log_output *log_output_create(void (*write)(void *context, const struct l
     return output;
 }
 
-bool log_output_put(struct log_output *output, const struct log_piece *piece) {
+static struct line *make_line(const struct log_piece *piece) {
     struct line *line = mem_alloc(sizeof *line + piece->size + 1);
     *line = (struct line){.level = piece->level, .at = piece->at, .size = piece->size};
-    memcpy(line->text, piece->text, piece->size);
+    if (piece->size > 0) {
+        memcpy(line->text, piece->text, piece->size);
+    }
     line->text[piece->size] = '\0';
+    return line;
+}
+
+bool log_output_put(struct log_output *output, const struct log_piece *piece) {
+    struct line *line = make_line(piece);
     pthread_mutex_lock(&output->thread.mutex);
     bool room = output->bytes + cost(piece->size) <= LIMIT_LOG_QUEUE_BYTES;
     if (room) {
@@ -95,6 +102,26 @@ bool log_output_put(struct log_output *output, const struct log_piece *piece) {
         free(line);
     }
     return room;
+}
+
+void log_output_hold(struct log_output *output) {
+    pthread_mutex_lock(&output->thread.mutex);
+    output->held = true;
+    pthread_mutex_unlock(&output->thread.mutex);
+}
+
+void log_output_release(struct log_output *output, const struct log_piece *first) {
+    struct line *line = make_line(first);
+    pthread_mutex_lock(&output->thread.mutex);
+    output->held = false;
+    line->next = output->first;
+    if (output->first == NULL) {
+        output->last = &line->next;
+    }
+    output->first = line;
+    output->bytes += cost(first->size);
+    pthread_cond_signal(&output->thread.wake);
+    pthread_mutex_unlock(&output->thread.mutex);
 }
 
 uint64_t log_output_take_lost(struct log_output *output) {

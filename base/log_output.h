@@ -24,6 +24,9 @@ struct log_output *log_output_create(void (*write)(void *context, const struct l
                                      void *context);
 /* Any thread; the text is copied. False: there is no room, and the line is lost. */
 bool log_output_put(struct log_output *output, const struct log_piece *piece);
+/* Nothing is written until the release, which writes first what it is given, or until the end. */
+void log_output_hold(struct log_output *output);
+void log_output_release(struct log_output *output, const struct log_piece *first);
 /* Any thread. How many lines were lost since the last call, once there is room to tell it. */
 uint64_t log_output_take_lost(struct log_output *output);
 /* Since the start. */

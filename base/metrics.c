@@ -418,16 +418,42 @@ static struct metric_row sum_up(const struct metric *metric, uint64_t interval,
     return row;
 }
 
-void metrics_tick(struct metrics *metrics, int64_t wall_ms) {
+static void describe(const struct metric *metric, struct metric_row *row) {
+    row->kind = metric->kind;
+    row->name = metric->name;
+    row->help = metric->help;
+    row->labels = metric->labels;
+}
+
+static void put_lines(const struct metric *metric, const struct totals *now, struct buf *lines) {
+    const struct metric_row *row = &metric->done;
+    struct metric_part parts[BUCKETS];
+    size_t count = 0;
+    for (unsigned i = 0; metric->kind == METRIC_SAMPLE && i < BUCKETS; i++) {
+        uint64_t here = now->buckets[i] - metric->base->buckets[i];
+        if (here > 0) {
+            double middle = (bucket_bound(i) + bucket_bound(i + 1)) / 2;
+            parts[count++] = (struct metric_part){within(middle, row->min, row->max), here};
+        }
+    }
+    metrics_put_statsd(metric->metrics, row, parts, count, lines);
+}
+
+void metrics_tick(struct metrics *metrics, int64_t wall_ms, struct buf *lines) {
     struct totals *now = mem_alloc(sizeof *now);
     pthread_mutex_lock(&metrics->mutex);
     uint64_t interval = atomic_fetch_add(&metrics->interval, 1);
     for (unsigned i = 0; i < metrics->count; i++) {
         struct metric *metric = metrics->all[i];
-        if (metric->base != NULL) {
-            metric->done = sum_up(metric, interval, now);
-            *metric->base = *now;
+        if (metric->base == NULL) {
+            continue;
         }
+        metric->done = sum_up(metric, interval, now);
+        describe(metric, &metric->done);
+        if (lines != NULL && !metric->hidden && metric->done.count > 0) {
+            put_lines(metric, now, lines);
+        }
+        *metric->base = *now;
     }
     metrics->complete = true;
     metrics->done_started_wall_ms = metrics->started_wall_ms;
@@ -467,10 +493,7 @@ struct metric_row *metrics_rows(struct metrics *metrics, unsigned *ret_count,
             row->total_count = now->count;
             row->total_sum = now->sum;
         }
-        row->kind = metric->kind;
-        row->name = metric->name;
-        row->help = metric->help;
-        row->labels = metric->labels;
+        describe(metric, row);
         row->value = atomic_load_explicit(&metric->value, memory_order_relaxed);
     }
     *ret_started_wall_ms =

@@ -47,8 +47,13 @@ void metric_count(struct metric *metric, uint64_t n);
 void metric_sample(struct metric *metric, double ms);
 void metric_set(struct metric *metric, double value); /* gauges */
 
-/* One thread: the present interval ends. */
-void metrics_tick(struct metrics *metrics, int64_t wall_ms);
+/* One thread: the present interval ends. Into lines, unless NULL, go its counters and samples in
+ * statsd's form (base/metrics_lines.c). */
+void metrics_tick(struct metrics *metrics, int64_t wall_ms, struct buf *lines);
+/* Any thread: the gauges in that form. */
+void metrics_write_statsd_gauges(struct metrics *metrics, struct buf *out);
+/* Any thread: all of the last complete interval, for people to read. */
+void metrics_write_text(struct metrics *metrics, struct buf *out);
 
 /* Any thread. The last complete interval, or the present one when there is none. */
 void metrics_write_json(struct metrics *metrics, struct json *json);

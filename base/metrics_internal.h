@@ -29,6 +29,15 @@ struct metric_row {
  * as long as metrics. */
 struct metric_row *metrics_rows(struct metrics *metrics, unsigned *ret_count,
                                 int64_t *ret_started_wall_ms);
+/* A value of the interval's samples, and how often it was there. */
+struct metric_part {
+    double value;
+    uint64_t count;
+};
+/* Appends a row to the lines of an interval; parts are those of samples. */
+void metrics_put_statsd(struct metrics *metrics, const struct metric_row *row,
+                        const struct metric_part *parts, size_t part_count, struct buf *lines);
+double metrics_deviation(const struct metric_row *row);
 const char *metrics_prefix(const struct metrics *metrics);
 const char *metrics_hostname(const struct metrics *metrics);
 

@@ -31,7 +31,7 @@ static void put_labels(struct json *json, const struct metric_row *row) {
     json_object_end(json);
 }
 
-static double deviation(const struct metric_row *row) {
+double metrics_deviation(const struct metric_row *row) {
     double n = (double)row->count;
     double variance = row->count > 1 ? (n * row->squares - row->sum * row->sum) / (n * (n - 1)) : 0;
     return variance > 0 ? sqrt(variance) : 0;
@@ -47,7 +47,7 @@ static void put_aggregate(struct json *json, struct metrics *metrics,
     put_f64(json, "Min", row->min);
     put_f64(json, "Max", row->max);
     put_f64(json, "Mean", row->sum / (double)row->count);
-    put_f64(json, "Stddev", deviation(row));
+    put_f64(json, "Stddev", metrics_deviation(row));
     put_labels(json, row);
     json_object_end(json);
 }

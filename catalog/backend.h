@@ -88,7 +88,8 @@ struct backend_facts {
     uint16_t serf_lan_port, serf_wan_port;
     uint64_t kv_value_bytes_max, txn_bytes_max;
     int64_t session_ttl_min_ns;
-    bool server;
+    bool server, bootstrap;
+    uint16_t bootstrap_expect; /* 0 = not given */
 };
 
 /* A member of a pool (contract 10.4). */
@@ -122,7 +123,8 @@ struct backend_live {
 /* Numbers for people, taken at one moment. */
 struct backend_stats {
     bool leader;
-    uint64_t term, last_index, commit_index, applied_index, snapshot_index, snapshot_term;
+    uint64_t term, last_index, last_term, commit_index, applied_index;
+    uint64_t snapshot_index, snapshot_term;
     uint64_t configuration_index; /* of the Raft group */
     int64_t uptime_ms;
 };

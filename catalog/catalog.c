@@ -33,7 +33,8 @@ void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_
         &view->tombstones, &view->tree_tombstones, &view->delays, &view->sessions,
         /* the others */
         &view->node_ids, &view->bound_checks, &view->service_index, &view->node_index,
-        &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks};
+        &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks,
+        &view->node_addresses, &view->service_addresses};
     _Static_assert(sizeof all / sizeof all[0] == CATALOG_TREES, "all are listed");
     memcpy(ret_all, all, sizeof all);
 }
@@ -187,6 +188,56 @@ static void settle_service(struct catalog *catalog, const char *service) {
     tree_remove(&catalog->next.service_index, &catalog->batch, key.bytes, key.size);
     catalog->next.indexes.service_extinction = now(catalog);
     mark(catalog, WATCH_SERVICE, service);
+}
+
+/* ---- addresses ---- */
+
+static bool node_address_key(struct key *key, const struct catalog_node *row) {
+    bool found = key_init_address(key, row->address);
+    if (found) {
+        key_add(key, row->name);
+    }
+    return found;
+}
+
+static bool service_address_key(struct key *key, const struct catalog_service *row) {
+    bool found = key_init_address(key, row->address);
+    if (found) {
+        key_add(key, row->name);
+        key_add(key, row->node);
+        key_add(key, row->id);
+    }
+    return found;
+}
+
+void catalog_add_node_address(struct catalog *catalog, const struct catalog_node *row) {
+    struct key key;
+    if (node_address_key(&key, row)) {
+        tree_set(&catalog->next.node_addresses, &catalog->batch, key.bytes, key.size,
+                 (void *)(uintptr_t)row);
+    }
+}
+
+void catalog_add_service_address(struct catalog *catalog, const struct catalog_service *row) {
+    struct key key;
+    if (service_address_key(&key, row)) {
+        tree_set(&catalog->next.service_addresses, &catalog->batch, key.bytes, key.size,
+                 (void *)(uintptr_t)row);
+    }
+}
+
+static void remove_node_address(struct catalog *catalog, const struct catalog_node *row) {
+    struct key key;
+    if (node_address_key(&key, row)) {
+        tree_remove(&catalog->next.node_addresses, &catalog->batch, key.bytes, key.size);
+    }
+}
+
+static void remove_service_address(struct catalog *catalog, const struct catalog_service *row) {
+    struct key key;
+    if (service_address_key(&key, row)) {
+        tree_remove(&catalog->next.service_addresses, &catalog->batch, key.bytes, key.size);
+    }
 }
 
 /* ---- instances ---- */
@@ -412,6 +463,7 @@ static void drop_service_row(struct catalog *catalog, const struct catalog_servi
     key_init(&key, row->node);
     key_add(&key, row->id);
     tree_remove(&catalog->next.services, &catalog->batch, key.bytes, key.size);
+    remove_service_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_service(row);
     catalog->touched++;
     catalog_retire(catalog, row);
@@ -449,6 +501,7 @@ static void set_service(struct catalog *catalog, const struct catalog_service *s
     key_init(&key, row->node);
     key_add(&key, row->id);
     tree_set(&catalog->next.services, &catalog->batch, key.bytes, key.size, row);
+    catalog_add_service_address(catalog, row);
     catalog->next.indexes.row_hash += row_hash_service(row);
     catalog_build_instance(catalog, row);
     touch_service(catalog, row->name);
@@ -471,6 +524,7 @@ static void drop_node_row(struct catalog *catalog, const struct catalog_node *ro
             tree_remove(&catalog->next.node_ids, &catalog->batch, key.bytes, key.size);
         }
     }
+    remove_node_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_node(row);
     catalog_retire(catalog, row);
 }
@@ -549,6 +603,7 @@ static void set_node(struct catalog *catalog, const struct catalog_node *node,
         key_init(&key, row->id);
         tree_set(&catalog->next.node_ids, &catalog->batch, key.bytes, key.size, row);
     }
+    catalog_add_node_address(catalog, row);
     catalog->next.indexes.row_hash += row_hash_node(row);
     touch_nodes_table(catalog);
     touch_node(catalog, row->name);

@@ -48,55 +48,19 @@ enum check_kind check_definition_kind(const struct check_definition *c) {
 
 /* ---- check fields ---- */
 
-#define CHECK_FIELD(member, name_, kind_, alias_)                                                  \
-    {                                                                                              \
-        .name = (name_), .kind = (kind_), .alias = (alias_),                                       \
-        .offset = offsetof(struct check_definition, member)                                        \
-    }
+#define CHECK_FIELD(member, kind_, name_, alias_, file_name, file_alias)                           \
+    {.name = (name_),                                                                              \
+     .kind = DECODE_##kind_,                                                                       \
+     .alias = (alias_),                                                                            \
+     .offset = offsetof(struct check_definition, member)},
 
+/* Of two names for one member the later row wins. */
 static const struct decode_field check_fields[] = {
-    CHECK_FIELD(id, "ID", DECODE_STR, NULL),
-    CHECK_FIELD(id, "CheckID", DECODE_STR, "check_id"),
-    CHECK_FIELD(name, "Name", DECODE_STR, NULL),
-    CHECK_FIELD(notes, "Notes", DECODE_STR, NULL),
-    CHECK_FIELD(status, "Status", DECODE_STR, NULL),
-    CHECK_FIELD(service_id, "ServiceID", DECODE_STR, "service_id"),
-    CHECK_FIELD(token, "Token", DECODE_STR, NULL),
-    CHECK_FIELD(http, "HTTP", DECODE_STR, NULL),
-    CHECK_FIELD(method, "Method", DECODE_STR, NULL),
-    CHECK_FIELD(body, "Body", DECODE_STR, NULL),
-    CHECK_FIELD(header, "Header", DECODE_MULTIMAP, NULL),
-    CHECK_FIELD(disable_redirects, "DisableRedirects", DECODE_BOOL, "disable_redirects"),
-    CHECK_FIELD(tcp, "TCP", DECODE_STR, NULL),
-    CHECK_FIELD(tcp_use_tls, "TCPUseTLS", DECODE_BOOL, "tcp_use_tls"),
-    CHECK_FIELD(udp, "UDP", DECODE_STR, NULL),
-    CHECK_FIELD(grpc, "GRPC", DECODE_STR, NULL),
-    CHECK_FIELD(grpc_use_tls, "GRPCUseTLS", DECODE_BOOL, "grpc_use_tls"),
-    CHECK_FIELD(h2ping, "H2PING", DECODE_STR, NULL),
-    CHECK_FIELD(h2ping_use_tls, "H2PingUseTLS", DECODE_BOOL_SET, "h2ping_use_tls"),
-    CHECK_FIELD(script_args, "ScriptArgs", DECODE_STR_LIST, "script_args"),
-    CHECK_FIELD(script_args, "Args", DECODE_STR_LIST, NULL),
-    CHECK_FIELD(docker_container_id, "DockerContainerID", DECODE_STR, "docker_container_id"),
-    CHECK_FIELD(shell, "Shell", DECODE_STR, NULL),
-    CHECK_FIELD(os_service, "OSService", DECODE_STR, "os_service"),
-    CHECK_FIELD(alias_node, "AliasNode", DECODE_STR, "alias_node"),
-    CHECK_FIELD(alias_service, "AliasService", DECODE_STR, "alias_service"),
-    CHECK_FIELD(tls_server_name, "TLSServerName", DECODE_STR, "tls_server_name"),
-    CHECK_FIELD(tls_skip_verify, "TLSSkipVerify", DECODE_BOOL, "tls_skip_verify"),
-    CHECK_FIELD(interval_ns, "Interval", DECODE_DURATION, NULL),
-    CHECK_FIELD(timeout_ns, "Timeout", DECODE_DURATION, NULL),
-    CHECK_FIELD(ttl_ns, "TTL", DECODE_DURATION, NULL),
-    CHECK_FIELD(deregister_critical_after_ns, "DeregisterCriticalServiceAfter", DECODE_DURATION,
-                "deregister_critical_service_after"),
-    CHECK_FIELD(success_before_passing, "SuccessBeforePassing", DECODE_INT,
-                "success_before_passing"),
-    CHECK_FIELD(failures_before_warning, "FailuresBeforeWarning", DECODE_INT,
-                "failures_before_warning"),
-    CHECK_FIELD(failures_before_critical, "FailuresBeforeCritical", DECODE_INT,
-                "failures_before_critical"),
-    CHECK_FIELD(output_bytes_max, "OutputMaxSize", DECODE_INT, "output_max_size"),
-    CHECK_FIELD(name_space, "Namespace", DECODE_STR, NULL),
-    CHECK_FIELD(partition, "Partition", DECODE_STR, NULL),
+    DECODE_FIELD(struct check_definition, id, "ID", DECODE_STR),
+    DEFINITION_CHECK_FIELDS(CHECK_FIELD) /* with commas */
+    DECODE_FIELD(struct check_definition, script_args, "Args", DECODE_STR_LIST),
+    DECODE_FIELD(struct check_definition, name_space, "Namespace", DECODE_STR),
+    DECODE_FIELD(struct check_definition, partition, "Partition", DECODE_STR),
     {.name = "ProxyHTTP", .kind = DECODE_IGNORE},
     {.name = "ProxyGRPC", .kind = DECODE_IGNORE},
 };
@@ -349,10 +313,20 @@ const struct decode_spec definition_locality_spec = {
          .kind = DECODE_OBJECT,                                                                    \
          .offset = offsetof(struct service_input, locality),                                       \
          .spec = &definition_locality_spec},                                                       \
-        SERVICE_FIELD(proxy, "Proxy", DECODE_RAW), SERVICE_FIELD(connect, "Connect", DECODE_RAW),  \
+        SERVICE_FIELD(proxy, "Proxy", DECODE_RAW),                                                 \
+        {.name = "Connect",                                                                        \
+         .kind = DECODE_OBJECT,                                                                    \
+         .offset = offsetof(struct service_input, connect),                                        \
+         .spec = &connect_spec},                                                                   \
         SERVICE_FIELD(name_space, "Namespace", DECODE_STR),                                        \
         SERVICE_FIELD(partition, "Partition", DECODE_STR),                                         \
         SERVICE_FIELD(peer, "PeerName", DECODE_STR)
+
+static const struct decode_field connect_fields[] = {
+    DECODE_FIELD(struct service_connect, native, "Native", DECODE_BOOL),
+};
+static const struct decode_spec connect_spec = {"ServiceConnect", sizeof(struct service_connect),
+                                                connect_fields, COUNT(connect_fields), true};
 
 static const struct decode_field agent_service_fields[] = {
     SERVICE_FIELDS_SHARED,
@@ -496,7 +470,7 @@ struct catalog_service definition_take_service(const struct service_input *in,
         .region = in->locality != NULL ? str_or_empty(in->locality->region) : "",
         .zone = in->locality != NULL ? str_or_empty(in->locality->zone) : "",
         .proxy = str_or_empty(in->proxy),
-        .connect = str_or_empty(in->connect),
+        .connect = in->connect != NULL && in->connect->native ? "{\"Native\":true}" : "",
     };
     take_tagged(in, arena, &out);
     return out;

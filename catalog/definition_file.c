@@ -8,49 +8,13 @@
 
 /* ---- checks ---- */
 
-#define CHECK(member, name_, kind_, alias_)                                                        \
-    {                                                                                              \
-        .name = (name_), .kind = (kind_), .alias = (alias_),                                       \
-        .offset = offsetof(struct check_definition, member)                                        \
-    }
+#define CHECK_FIELD(member, kind_, request_name, request_alias, name_, alias_)                     \
+    {.name = (name_),                                                                              \
+     .kind = DECODE_##kind_,                                                                       \
+     .alias = (alias_),                                                                            \
+     .offset = offsetof(struct check_definition, member)},
 
-static const struct decode_field check_fields[] = {
-    CHECK(id, "id", DECODE_STR, NULL),
-    CHECK(name, "name", DECODE_STR, NULL),
-    CHECK(notes, "notes", DECODE_STR, NULL),
-    CHECK(status, "status", DECODE_STR, NULL),
-    CHECK(service_id, "service_id", DECODE_STR, "serviceid"),
-    CHECK(token, "token", DECODE_STR, NULL),
-    CHECK(http, "http", DECODE_STR, NULL),
-    CHECK(method, "method", DECODE_STR, NULL),
-    CHECK(body, "body", DECODE_STR, NULL),
-    CHECK(header, "header", DECODE_MULTIMAP, NULL),
-    CHECK(disable_redirects, "disable_redirects", DECODE_BOOL, NULL),
-    CHECK(tcp, "tcp", DECODE_STR, NULL),
-    CHECK(tcp_use_tls, "tcp_use_tls", DECODE_BOOL, NULL),
-    CHECK(udp, "udp", DECODE_STR, NULL),
-    CHECK(grpc, "grpc", DECODE_STR, NULL),
-    CHECK(grpc_use_tls, "grpc_use_tls", DECODE_BOOL, NULL),
-    CHECK(h2ping, "h2ping", DECODE_STR, NULL),
-    CHECK(h2ping_use_tls, "h2ping_use_tls", DECODE_BOOL_SET, NULL),
-    CHECK(script_args, "args", DECODE_STR_LIST, "scriptargs"),
-    CHECK(docker_container_id, "docker_container_id", DECODE_STR, "dockercontainerid"),
-    CHECK(shell, "shell", DECODE_STR, NULL),
-    CHECK(os_service, "os_service", DECODE_STR, NULL),
-    CHECK(alias_node, "alias_node", DECODE_STR, NULL),
-    CHECK(alias_service, "alias_service", DECODE_STR, NULL),
-    CHECK(tls_server_name, "tls_server_name", DECODE_STR, NULL),
-    CHECK(tls_skip_verify, "tls_skip_verify", DECODE_BOOL, "tlsskipverify"),
-    CHECK(interval_ns, "interval", DECODE_DURATION, NULL),
-    CHECK(timeout_ns, "timeout", DECODE_DURATION, NULL),
-    CHECK(ttl_ns, "ttl", DECODE_DURATION, NULL),
-    CHECK(deregister_critical_after_ns, "deregister_critical_service_after", DECODE_DURATION,
-          "deregistercriticalserviceafter"),
-    CHECK(success_before_passing, "success_before_passing", DECODE_INT, NULL),
-    CHECK(failures_before_warning, "failures_before_warning", DECODE_INT, NULL),
-    CHECK(failures_before_critical, "failures_before_critical", DECODE_INT, NULL),
-    CHECK(output_bytes_max, "output_max_size", DECODE_INT, NULL),
-};
+static const struct decode_field check_fields[] = {DEFINITION_CHECK_FIELDS(CHECK_FIELD)};
 
 const struct decode_spec definition_file_check_spec = {"check", sizeof(struct check_definition),
                                                        check_fields, COUNT(check_fields), false};
@@ -205,6 +169,7 @@ enum err definition_take_file_service(const void *decoded, struct arena *arena,
                                       struct err_text *text) {
     const struct file_service *file = decoded;
     struct service_input in = file->in;
+    struct service_connect native = {file->connect != NULL && file->connect->native};
     const char *name = str_or_empty(in.name);
     const struct file_service *sidecar = file->connect != NULL ? file->connect->sidecar : NULL;
     if (sidecar != NULL && *str_or_empty(sidecar->in.id) != '\0') {
@@ -225,6 +190,7 @@ enum err definition_take_file_service(const void *decoded, struct arena *arena,
         err_prefix(text, "invalid meta for service %.128s", name);
         return ERR_INVALID;
     }
+    in.connect = &native;
     if (definition_finish_service(&in, arena, ret_service, text) != ERR_OK) {
         err_prefix(text, "Failed to register service \"%.128s\"", name);
         return ERR_INVALID;

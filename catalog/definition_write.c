@@ -181,5 +181,13 @@ void definition_write_service(struct json *json, const struct service_definition
         json_raw(json, s->connect);
     }
     put_str(json, "Token", definition->token);
+    if (definition->check_count > 0) {
+        json_key(json, "Checks");
+        json_array_begin(json);
+        for (uint32_t i = 0; i < definition->check_count; i++) {
+            definition_write_check(json, &definition->checks[i]);
+        }
+        json_array_end(json);
+    }
     json_object_end(json);
 }

@@ -68,6 +68,7 @@ static const unsigned allowed[FILTER_TYPE_COUNT] = {
     [FILTER_MAP] = CONTENT | EMPTINESS,
     [FILTER_TAGGED] = CONTENT | EMPTINESS,
     [FILTER_STRUCTS] = EMPTINESS,
+    [FILTER_BYTES] = EMPTINESS,
 };
 
 static const char *const op_names[FILTER_OP_COUNT] = {
@@ -292,6 +293,8 @@ enum err filter_compile(enum filter_rows rows, const char *text, const char *dat
 
 static bool is_empty(const struct place *place, const void *value) {
     switch (place->type) {
+    case FILTER_BYTES:
+        return **(const char *const *)value == '\0';
     case FILTER_LIST:
         return ((const struct str_list *)value)->count == 0;
     case FILTER_MAP:

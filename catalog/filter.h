@@ -18,6 +18,18 @@ enum filter_rows {
     FILTER_SERVICES,      /* struct catalog_service */
     FILTER_CHECKS,        /* struct catalog_check */
     FILTER_INSTANCES,     /* struct catalog_instance: Node, Service, Checks */
+    FILTER_MEMBERS,       /* struct filter_member */
+};
+
+/* A member of a pool, as agent/members shows it (contract http-core 10.4). */
+struct filter_member {
+    const char *name;
+    const char *address; /* an IP address */
+    uint32_t port;
+    struct str_map tags;
+    uint32_t status; /* 1 alive, 2 leaving, 3 left, 4 failed */
+    uint32_t protocol_min, protocol_max, protocol_current;
+    uint32_t delegate_min, delegate_max, delegate_current;
 };
 
 struct filter;

@@ -151,6 +151,25 @@ static const struct filter_field instances[] = {
     {.name = "Checks", .type = FILTER_STRUCTS, .base = FILTER_CHECK, .fields = checks},
     END};
 
+#define MEMBER(label, kind, member) FIELD(label, kind, FILTER_SAME, struct filter_member, member)
+
+static const struct filter_field members[] = {MEMBER("Name", FILTER_STR, name),
+                                              MEMBER("Addr", FILTER_BYTES, address),
+                                              MEMBER("Port", FILTER_U32, port),
+                                              {.name = "Tags",
+                                               .type = FILTER_MAP,
+                                               .base = FILTER_SAME,
+                                               .offset = offsetof(struct filter_member, tags),
+                                               .fields = any_text},
+                                              MEMBER("Status", FILTER_U32, status),
+                                              MEMBER("ProtocolMin", FILTER_U32, protocol_min),
+                                              MEMBER("ProtocolMax", FILTER_U32, protocol_max),
+                                              MEMBER("ProtocolCur", FILTER_U32, protocol_current),
+                                              MEMBER("DelegateMin", FILTER_U32, delegate_min),
+                                              MEMBER("DelegateMax", FILTER_U32, delegate_max),
+                                              MEMBER("DelegateCur", FILTER_U32, delegate_current),
+                                              END};
+
 const struct filter_field *filter_fields(enum filter_rows rows) {
     switch (rows) {
     case FILTER_NODES:
@@ -163,6 +182,8 @@ const struct filter_field *filter_fields(enum filter_rows rows) {
         return checks;
     case FILTER_INSTANCES:
         return instances;
+    case FILTER_MEMBERS:
+        return members;
     case FILTER_NOTHING:
         break;
     }

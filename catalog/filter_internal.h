@@ -59,6 +59,7 @@ enum filter_type {
     FILTER_TAGGED,  /* catalog_service's tagged addresses: a map of structs */
     FILTER_STRUCT,  /* has only fields */
     FILTER_STRUCTS, /* a list of structs */
+    FILTER_BYTES,   /* const char *, of which only emptiness is known */
     FILTER_TYPE_COUNT
 };
 

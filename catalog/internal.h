@@ -17,15 +17,19 @@ struct key {
 /* Names over LIMIT_NAME_BYTES never match anything; they are kept out of the trees by apply. */
 void key_init(struct key *key, const char *name);
 void key_add(struct key *key, const char *name);
+/* Starts with the bytes of an IP address, in whatever form it is written. False: it is none. */
+bool key_init_address(struct key *key, const char *address);
 
 /* The working state and each published version of it. Names in keys are folded. */
 struct catalog_view {
-    struct tree nodes;        /* name -> catalog_node */
-    struct tree node_ids;     /* id -> the same catalog_node */
-    struct tree services;     /* node, id -> catalog_service */
-    struct tree instances;    /* service, node, id -> catalog_instance */
-    struct tree checks;       /* node, check id -> catalog_check */
-    struct tree bound_checks; /* node, service id or "", check id -> the same catalog_check */
+    struct tree nodes;             /* name -> catalog_node */
+    struct tree node_ids;          /* id -> the same catalog_node */
+    struct tree services;          /* node, id -> catalog_service */
+    struct tree instances;         /* service, node, id -> catalog_instance */
+    struct tree checks;            /* node, check id -> catalog_check */
+    struct tree bound_checks;      /* node, service id or "", check id -> the same catalog_check */
+    struct tree node_addresses;    /* IP address, node -> the same catalog_node */
+    struct tree service_addresses; /* IP address, service, node, id -> the same catalog_service */
     struct tree
         service_index;      /* service -> index, as a pointer's bits; only while it has instances */
     struct tree node_index; /* node -> index, likewise; only while the node exists */
@@ -81,6 +85,9 @@ struct catalog {
 /* A view's trees, without the rows, freed; the rows too when rows is set. No reader may see them.
  */
 void catalog_free_trees(struct catalog_view *view, bool rows);
+/* Into and out of the indexes by address, where the row has one. */
+void catalog_add_node_address(struct catalog *catalog, const struct catalog_node *row);
+void catalog_add_service_address(struct catalog *catalog, const struct catalog_service *row);
 /* Makes the instance of a service row anew from the rows of the next view. */
 void catalog_build_instance(struct catalog *catalog, const struct catalog_service *service);
 void catalog_set_index(struct catalog *catalog, struct tree *tree, const char *name,
@@ -155,7 +162,7 @@ void catalog_apply_transaction(struct catalog *catalog, const struct catalog_tra
 /* ---- view.c ---- */
 
 /* All trees of a view, those first that own their values. */
-#define CATALOG_TREES 17
+#define CATALOG_TREES 19
 #define CATALOG_OWNERS 9
 void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]);
 

@@ -525,6 +525,83 @@ enum err local_remove_service(struct local *local, const char *id) {
     return ERR_OK;
 }
 
+/* ---- what the catalog says better ---- */
+
+#define SERVERS_PREFIX "consul-"
+
+static bool of_servers(const struct catalog_tagged_address *address) {
+    return strncmp(address->name, SERVERS_PREFIX, strlen(SERVERS_PREFIX)) == 0;
+}
+
+/* Ours, but for those of servers, and theirs that are: both sorted by name. v has room for all. */
+static uint32_t merge_addresses(const struct catalog_service *mine,
+                                const struct catalog_service *remote,
+                                struct catalog_tagged_address *v) {
+    uint32_t count = 0, a = 0, b = 0;
+    while (a < mine->tagged_address_count || b < remote->tagged_address_count) {
+        const struct catalog_tagged_address *x = &mine->tagged_addresses[a];
+        const struct catalog_tagged_address *y = &remote->tagged_addresses[b];
+        int order = a == mine->tagged_address_count     ? 1
+                    : b == remote->tagged_address_count ? -1
+                                                        : strcmp(x->name, y->name);
+        if (order > 0 || (order == 0 && of_servers(y))) {
+            if (of_servers(y)) {
+                v[count++] = *y;
+            }
+        } else {
+            v[count++] = *x;
+        }
+        a += order <= 0;
+        b += order >= 0;
+    }
+    return count;
+}
+
+struct bound_checks {
+    const struct catalog_check **v;
+    size_t count;
+};
+
+static bool collect_bound(const struct catalog_check *check, void *context) {
+    struct bound_checks *bound = context;
+    bound->v = mem_realloc(bound->v, (bound->count + 1) * sizeof *bound->v);
+    bound->v[bound->count++] = check;
+    return true;
+}
+
+static void retag_checks(struct local *local, const char *id, const struct str_list *tags) {
+    struct bound_checks bound = {0};
+    local_walk_service_checks(&local->next, id, collect_bound, &bound);
+    for (size_t i = 0; i < bound.count; i++) {
+        struct catalog_check check = *bound.v[i];
+        check.service_tags = *tags;
+        put_check(local, row_copy_check(&check));
+    }
+    free(bound.v);
+}
+
+bool local_take_remote(struct local *local, const char *id, const struct catalog_service *remote) {
+    const struct catalog_service *mine = local_get_service(&local->next, id);
+    struct catalog_service merged = *mine;
+    bool new_tags = mine->enable_tag_override && !str_list_equal(&mine->tags, &remote->tags);
+    if (new_tags) {
+        merged.tags = remote->tags;
+    }
+    merged.tagged_addresses =
+        mem_calloc(mine->tagged_address_count + remote->tagged_address_count + 1,
+                   sizeof *merged.tagged_addresses);
+    merged.tagged_address_count = merge_addresses(mine, remote, merged.tagged_addresses);
+    bool news = !row_equal_service(mine, &merged);
+    if (news) {
+        put(local, &local->next.services, id, row_copy_service(&merged));
+    }
+    free(merged.tagged_addresses);
+    if (new_tags) {
+        retag_checks(local, id, &remote->tags);
+    }
+    return news;
+}
+
 /* ---- runners ---- */
 
 void local_take_changed_checks(struct local *local,
@@ -606,6 +683,7 @@ void local_mark_outputs_unsynced(struct local *local) {
 void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id) {
     struct entry *entry = get(&local->entries[kind], id);
     if (entry != NULL) {
+        entry->output_deferred = false;
         join_ring(local, kind, entry);
     }
 }
@@ -649,6 +727,18 @@ void local_walk_unsynced_of(struct local *local, const char *service_id,
 
 bool local_knows(const struct local *local, enum local_kind kind, const char *id) {
     return get(&local->entries[kind], id) != NULL;
+}
+
+bool local_output_is_deferred(const struct local *local, const char *check_id) {
+    const struct entry *entry = get(&local->entries[LOCAL_CHECK], check_id);
+    return entry != NULL && entry->output_deferred;
+}
+
+void local_note_in_sync(struct local *local, enum local_kind kind, const char *id) {
+    struct entry *entry = get(&local->entries[kind], id);
+    ASSERT(entry != NULL && !entry->under_way && !entry->gone);
+    leave_ring(entry);
+    entry->synced = true;
 }
 
 void local_begin_sync(struct local *local, enum local_kind kind, const char *id) {

@@ -79,6 +79,7 @@ void local_walk_changed_checks(const struct local *local,
 
 /* Marks all entries, as when the catalog must be told anew. */
 void local_mark_all_unsynced(struct local *local);
+/* One entry, its output included. */
 void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id);
 /* Marks the entries whose ids differ from this one in letter case only: in the catalog, where case
  * does not count, they share its row. */
@@ -97,8 +98,16 @@ void local_walk_unsynced_of(struct local *local, const char *service_id,
                             void (*visit)(enum local_kind kind, const char *id, bool gone,
                                           uint64_t generation, void *context),
                             void *context);
+/* What the catalog has of a service of ours, and may say better: its tags, with EnableTagOverride,
+ * and the tagged addresses that servers set, whose names begin with "consul-". True: that is news;
+ * the service's checks carry the new tags too. */
+bool local_take_remote(struct local *local, const char *id, const struct catalog_service *remote);
 /* Registered here, or removed here and the catalog not yet told. */
 bool local_knows(const struct local *local, enum local_kind kind, const char *id);
+/* Whether a newer output alone waits for local_mark_outputs_unsynced. */
+bool local_output_is_deferred(const struct local *local, const char *check_id);
+/* The catalog has the entry as it is, but for an output that is deferred. */
+void local_note_in_sync(struct local *local, enum local_kind kind, const char *id);
 /* An attempt begins; it ends with local_end_sync. */
 void local_begin_sync(struct local *local, enum local_kind kind, const char *id);
 /* told: the catalog has it. If the entry has changed since `generation` it stays out of sync. */

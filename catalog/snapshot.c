@@ -158,6 +158,7 @@ static enum err add_node(struct catalog *c, const struct catalog_node *node) {
     if (*row->id != '\0') {
         tree_set(&c->next.node_ids, &c->batch, id.bytes, id.size, row);
     }
+    catalog_add_node_address(c, row);
     c->next.indexes.row_hash += row_hash_node(row);
     return ERR_OK;
 }
@@ -172,6 +173,7 @@ static enum err add_service(struct catalog *c, const struct catalog_service *ser
     }
     struct catalog_service *row = row_copy_service(service);
     tree_set(&c->next.services, &c->batch, key.bytes, key.size, row);
+    catalog_add_service_address(c, row);
     c->next.indexes.row_hash += row_hash_service(row);
     return ERR_OK;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/ip.h"
 #include "base/uuid.h"
 #include "catalog/internal.h"
 
@@ -85,6 +86,22 @@ uint64_t view_index_service(const struct catalog_view *view, const char *service
 uint64_t view_index_node(const struct catalog_view *view, const char *node) {
     uint64_t index = catalog_get_index(&view->node_index, node);
     return at_least_one(index > 0 ? index : view->indexes.node_extinction);
+}
+
+static void key_init_ip(struct key *key, const uint8_t *ip, size_t bytes) {
+    key->bytes[0] = (uint8_t)bytes;
+    memcpy(key->bytes + 1, ip, bytes);
+    key->size = 1 + bytes;
+}
+
+bool key_init_address(struct key *key, const char *address) {
+    uint8_t ip[16];
+    uint8_t bytes = 0;
+    if (!ip_parse(address, ip, &bytes)) {
+        return false;
+    }
+    key_init_ip(key, ip, bytes);
+    return true;
 }
 
 static void *get(const struct tree *tree, const char *first, const char *second) {
@@ -190,6 +207,22 @@ void view_walk_all_instances(const struct catalog_view *view, view_visit_instanc
                              void *context) {
     struct visitor visitor = {.context = context, .instance = visit};
     tree_walk(&view->instances, NULL, 0, visit_instance, &visitor);
+}
+
+void view_walk_nodes_at(const struct catalog_view *view, const uint8_t *ip, size_t bytes,
+                        view_visit_node visit, void *context) {
+    struct visitor visitor = {.context = context, .node = visit};
+    struct key key;
+    key_init_ip(&key, ip, bytes);
+    tree_walk(&view->node_addresses, key.bytes, key.size, visit_node, &visitor);
+}
+
+void view_walk_services_at(const struct catalog_view *view, const uint8_t *ip, size_t bytes,
+                           view_visit_service visit, void *context) {
+    struct visitor visitor = {.context = context, .service = visit};
+    struct key key;
+    key_init_ip(&key, ip, bytes);
+    tree_walk(&view->service_addresses, key.bytes, key.size, visit_service, &visitor);
 }
 
 void view_walk_node_services(const struct catalog_view *view, const char *node,

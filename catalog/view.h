@@ -50,6 +50,12 @@ void view_walk_instances(const struct catalog_view *view, const char *service,
 /* All instances, by service name, node name, id. */
 void view_walk_all_instances(const struct catalog_view *view, view_visit_instance visit,
                              void *context);
+/* By address (4 or 16 bytes): nodes by name, and instances whose own address it is by service name,
+ * node name, id. Tagged addresses do not count. */
+void view_walk_nodes_at(const struct catalog_view *view, const uint8_t *ip, size_t bytes,
+                        view_visit_node visit, void *context);
+void view_walk_services_at(const struct catalog_view *view, const uint8_t *ip, size_t bytes,
+                           view_visit_service visit, void *context);
 /* Services of one node, by id. */
 void view_walk_node_services(const struct catalog_view *view, const char *node,
                              view_visit_service visit, void *context);

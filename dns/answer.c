@@ -100,6 +100,7 @@ static void put_header(uint8_t *out, const struct answer *answer, bool truncated
     }
     flags |= answer->authoritative ? DNS_FLAG_AA : 0;
     flags |= truncated ? DNS_FLAG_TC : 0;
+    flags |= answer->config->recursor_count > 0 ? DNS_FLAG_RA : 0;
     out = dns_store_u16(out, request->id);
     out = dns_store_u16(out, flags);
     for (int i = 0; i < 4; i++) {
@@ -274,6 +275,21 @@ static void settle(struct answer *answer, enum found found) {
         (answer->name.kind == DNS_NAME_REVERSE && answer->request.type == DNS_TYPE_SOA);
 }
 
+/* Names that are not ours, and addresses that nobody here has, are for recursors to answer. */
+static bool is_for_recursors(const struct answer *answer) {
+    unsigned opcode = answer->request.flags >> DNS_OPCODE_SHIFT & DNS_OPCODE_MASK;
+    return answer->config->recursor_count > 0 && opcode == DNS_OPCODE_QUERY;
+}
+
+/* What is said when they did not answer. */
+static size_t leave_to_recursors(struct answer *answer, uint8_t *out) {
+    if (answer->question->resolved == NULL) {
+        answer->scratch->wanted.need = DNS_NEEDS_RELAY;
+    }
+    answer->authoritative = false;
+    return write_plain(answer, DNS_SERVFAIL, out);
+}
+
 static size_t answer_inside(struct answer *answer, uint8_t *out) {
     uint16_t type = answer->request.type;
     bool reverse = answer->name.kind == DNS_NAME_REVERSE;
@@ -294,9 +310,21 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
         answer->soa_answer = type == DNS_TYPE_SOA;
         lookup_name_servers(answer, answer->soa_answer ? &answer->authority : &answer->answers);
     } else {
-        settle(answer, look_up(answer));
+        enum found found = look_up(answer);
+        if (reverse && found == FOUND_NO_NAME && is_for_recursors(answer)) {
+            return leave_to_recursors(answer, out);
+        }
+        settle(answer, found);
     }
     return write_trimmed(answer, &trim, out);
+}
+
+const struct dns_wanted *dns_scratch_wanted(const struct dns_scratch *scratch) {
+    return &scratch->wanted;
+}
+
+const char *dns_scratch_skipped_node(const struct dns_scratch *scratch) {
+    return scratch->skipped_node;
 }
 
 struct dns_asked dns_scratch_asked(const struct dns_scratch *scratch) {
@@ -317,6 +345,13 @@ size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapsh
     scratch->answers_seen.used = false;
     scratch->additionals_seen.used = false;
     scratch->asked = (struct dns_asked){.parsed = false};
+    scratch->skipped_node = NULL;
+    scratch->wanted.need = DNS_NEEDS_NOTHING;
+    scratch->wanted.count = 0;
+    if (question->resolved != NULL && question->resolved->rand != NULL) {
+        scratch->rand = *question->resolved->rand;
+    }
+    scratch->wanted.rand = scratch->rand;
     struct dns_request *request = &answer.request;
     switch (dns_request_parse(question->request, question->request_bytes, request)) {
     case DNS_REQUEST_DROP:
@@ -328,13 +363,16 @@ size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapsh
     case DNS_REQUEST_ANSWER:
         break;
     }
+    scratch->wanted.name_bytes = request->name_bytes;
+    scratch->wanted.type = request->type == DNS_TYPE_AAAA ? DNS_TYPE_AAAA : DNS_TYPE_A;
     if (request->has_opt && request->edns_version > 0) {
         return write_plain(&answer, DNS_BADVERS, out);
     }
     dns_name_parse(request->name, request->name_bytes, request->type, snapshot->domains,
                    snapshot->domain_count, &answer.name);
     if (answer.name.kind == DNS_NAME_OUTSIDE) {
-        return write_plain(&answer, DNS_REFUSED, out);
+        return is_for_recursors(&answer) ? leave_to_recursors(&answer, out)
+                                         : write_plain(&answer, DNS_REFUSED, out);
     }
     scratch->asked = (struct dns_asked){
         .parsed = true, .reverse = answer.name.kind == DNS_NAME_REVERSE, .type = request->type};

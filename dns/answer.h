@@ -8,9 +8,11 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/rand.h"
 #include "catalog/view.h"
 #include "dns/config.h"
+#include "dns/upstream.h"
 #include "dns/wire.h"
 
 /* A configuration made ready: one block, immutable. */
@@ -32,6 +34,40 @@ struct dns_asked {
     uint16_t type;
 };
 
+/* A foreign name behind an alias, as the recursors know it. */
+struct dns_resolved_name {
+    const uint8_t *name; /* wire name in lower case */
+    size_t name_bytes;
+    struct upstream_record *records;
+    unsigned count;
+};
+
+struct dns_resolved {
+    const struct rand *rand; /* of dns_wanted; NULL: the scratch's own */
+    struct dns_resolved_name *names;
+    unsigned count;
+};
+
+/* What only recursors can tell. */
+enum dns_need {
+    DNS_NEEDS_NOTHING,
+    DNS_NEEDS_RELAY, /* the whole question is theirs */
+    DNS_NEEDS_NAMES  /* these names, then the answer again with what they come to */
+};
+
+struct dns_wanted {
+    enum dns_need need;
+    uint16_t name_bytes; /* of the question */
+    /* DNS_NEEDS_NAMES. With the same random state the same instances are drawn again. */
+    struct rand rand;
+    uint16_t type; /* A or AAAA */
+    unsigned count;
+    struct {
+        uint16_t bytes;
+        uint8_t name[DNS_NAME_BYTES]; /* lower case */
+    } names[LIMIT_DNS_RESOLVED_NAMES];
+};
+
 struct dns_question {
     const uint8_t *request;
     size_t request_bytes;
@@ -39,14 +75,25 @@ struct dns_question {
     /* Inside an epoch section; NULL: there never was a leader, so lookups fail. */
     const struct catalog_view *view;
     int64_t wall_s; /* Unix time, for the serial of SOA records */
+    /* What recursors said, or that they failed to; then nothing more is needed of them. NULL: they
+     * were not asked yet. */
+    const struct dns_resolved *resolved;
 };
 
 /* Writes the answer into out, which has DNS_MESSAGE_BYTES of room. Returns its bytes; 0: the
- * request deserves no reply. */
+ * request deserves no reply. If something is needed of recursors this is the answer without it. */
 size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapshot,
                   const struct dns_question *question, uint8_t *out);
 
 /* What the last dns_answer with this scratch was asked. */
 struct dns_asked dns_scratch_asked(const struct dns_scratch *scratch);
+/* What it needs; valid until the next one. */
+const struct dns_wanted *dns_scratch_wanted(const struct dns_scratch *scratch);
+/* A node that the last dns_answer left out of NS records because its name is no host name, or NULL;
+ * valid inside the epoch section of the question. */
+const char *dns_scratch_skipped_node(const struct dns_scratch *scratch);
+/* Whether lookups need a leader (allow_stale off). */
+bool dns_snapshot_needs_leader(const struct dns_snapshot *snapshot);
+const struct dns_config *dns_snapshot_config(const struct dns_snapshot *snapshot);
 
 #endif

@@ -19,6 +19,8 @@ struct dns_config dns_config_default(void) {
         .udp_answer_limit = 3,
         .soa = {.refresh_s = 3600, .retry_s = 600, .expire_s = 86400, .min_ttl_s = 0},
         .enable_additional_node_meta_txt = true,
+        .allow_stale = true,
+        .recursor_timeout_ms = 2000,
     };
 }
 
@@ -54,6 +56,8 @@ static struct dns_snapshot *pack(struct packer *packer, const struct dns_config 
             ttls[i].name = name;
         }
     }
+    copy.recursors = pack_bytes(packer, config->recursors,
+                                config->recursor_count * sizeof *copy.recursors, sizeof(void *));
     if (snapshot != NULL) {
         copy.service_ttls = ttls;
         snapshot->config = copy;
@@ -110,4 +114,12 @@ struct dns_snapshot *dns_snapshot_create(const struct dns_config *config, struct
     snapshot->dc[0] = (uint8_t)dc_bytes;
     memcpy(snapshot->dc + 1, snapshot->config.datacenter, dc_bytes);
     return snapshot;
+}
+
+bool dns_snapshot_needs_leader(const struct dns_snapshot *snapshot) {
+    return !snapshot->config.allow_stale;
+}
+
+const struct dns_config *dns_snapshot_config(const struct dns_snapshot *snapshot) {
+    return &snapshot->config;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "net/addr.h"
+
 struct dns_service_ttl {
     const char *name; /* a service name, or a prefix that ends in '*' */
     uint32_t ttl_s;
@@ -30,6 +32,11 @@ struct dns_config {
     bool enable_truncate; /* sets TC on what was trimmed */
     bool disable_compression;
     bool enable_additional_node_meta_txt;
+    bool allow_stale;             /* else lookups need a leader */
+    const struct addr *recursors; /* NULL when the count is 0 */
+    uint32_t recursor_count;      /* at most LIMIT_DNS_RECURSORS */
+    uint32_t recursor_timeout_ms; /* of each */
+    bool recursor_random;         /* asked in random order, else in theirs */
 };
 
 /* The contract's defaults; names are "" but the domain. */

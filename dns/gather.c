@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -138,34 +137,6 @@ const struct catalog_instance *draw_instance(struct answer *answer, size_t i) {
 
 bool instance_is_healthy(const struct answer *answer, const struct catalog_instance *instance) {
     return instance->health <= (answer->config->only_passing ? HEALTH_PASSING : HEALTH_WARNING);
-}
-
-/* Dotted quads by hand: inet_pton is slower, and each answer reads as many as it has records. */
-static bool read_ip_v4(const char *text, uint8_t ip[4]) {
-    for (int i = 0; i < 4; i++) {
-        unsigned value = 0;
-        int digits = 0;
-        while (*text >= '0' && *text <= '9') {
-            value = value * 10 + (unsigned)(*text++ - '0');
-            if (++digits > 3 || (digits > 1 && value < 10)) {
-                return false;
-            }
-        }
-        if (digits == 0 || value > 255 || *text++ != (i < 3 ? '.' : '\0')) {
-            return false;
-        }
-        ip[i] = (uint8_t)value;
-    }
-    return true;
-}
-
-bool read_ip(const char *text, uint8_t ip[16], uint8_t *ret_bytes) {
-    if (read_ip_v4(text, ip)) {
-        *ret_bytes = 4;
-        return true;
-    }
-    *ret_bytes = 16;
-    return strchr(text, ':') != NULL && inet_pton(AF_INET6, text, ip) == 1;
 }
 
 bool family_is_asked(uint16_t qtype, unsigned ip_bytes) {

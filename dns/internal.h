@@ -45,8 +45,9 @@ struct record {
     uint16_t of_answer;   /* in the additional section: index of the answer it belongs to */
     bool owner_is_qname;  /* else `owner` counts */
     bool owner_is_target; /* the target of that SRV answer */
-    bool kept_on_trim;    /* survives when the answers were trimmed */
-    uint8_t ip_bytes;     /* A, AAAA */
+    bool is_raw;
+    bool kept_on_trim; /* survives when the answers were trimmed */
+    uint8_t ip_bytes;  /* A, AAAA */
     uint16_t port, weight;
     uint32_t ttl_s;
     struct name_ref owner;
@@ -54,6 +55,10 @@ struct record {
         uint8_t ip[16];              /* A, AAAA */
         struct name_ref target;      /* CNAME, NS, PTR, SRV */
         const struct str_pair *meta; /* TXT */
+        struct {                     /* TXT with is_raw, as it came from a recursor */
+            const uint8_t *bytes;
+            uint16_t size;
+        } raw;
     };
     /* SRV, to tell doubles */
     const char *node, *address;
@@ -77,7 +82,9 @@ struct section {
 
 struct dns_scratch {
     struct rand rand;
-    struct dns_asked asked; /* last */
+    struct dns_asked asked;   /* last */
+    struct dns_wanted wanted; /* last */
+    const char *skipped_node; /* last */
     struct record answers[LIMIT_DNS_RECORDS];
     struct record additionals[LIMIT_DNS_RECORDS];
     struct record name_servers[LIMIT_DNS_NAME_SERVERS];
@@ -140,8 +147,6 @@ void gather_instances(struct answer *answer, const char *service);
 /* Moves a random one of the instances [i, count) to place i: Fisher and Yates, one step. */
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i);
 bool instance_is_healthy(const struct answer *answer, const struct catalog_instance *instance);
-/* False: no IP address. */
-bool read_ip(const char *text, uint8_t ip[16], uint8_t *ret_bytes);
 bool family_is_asked(uint16_t qtype, unsigned ip_bytes);
 /* After translation (contract 1.6); "" when there is none. */
 const char *node_address(const struct catalog_node *node, uint16_t qtype);
@@ -153,7 +158,8 @@ bool name_fits(const struct answer *answer, enum name_form form, const char *tex
 /* A TXT record for each metadata pair of the node, once; owner, TTL and answer as in `like`. */
 void add_meta(struct section *to, const struct catalog_node *node, const struct record *like);
 
-/* chase.c: the records behind a CNAME's target in a domain of ours; nothing otherwise. */
+/* chase.c: the records behind a CNAME's target: of the catalog in a domain of ours, of recursors
+ * otherwise. */
 struct chase {
     struct section *to;
     unsigned depth;

@@ -1,3 +1,4 @@
+#include "base/ip.h"
 #include "base/str.h"
 #include "dns/internal.h"
 
@@ -55,7 +56,7 @@ enum found lookup_node(struct answer *answer, const struct asked *asked,
     uint8_t ip_bytes = 0;
     if (qtype == DNS_TYPE_TXT) {
         /* Only the metadata. */
-    } else if (read_ip(address, ip, &ip_bytes)) {
+    } else if (ip_parse(address, ip, &ip_bytes)) {
         struct record *record = NULL;
         if (family_is_asked(qtype, ip_bytes)) {
             record = add_record(to, asked, DNS_TYPE_A, ttl_s);
@@ -123,16 +124,16 @@ static bool find_place(const struct answer *answer, const struct asked *asked,
     out->is_node = false;
     const char *host = out->given;
     if (host[0] != '\0') {
-        if (read_ip(host, out->ip, &out->ip_bytes)) {
+        if (ip_parse(host, out->ip, &out->ip_bytes)) {
             return true;
         }
         /* A service that names itself is where its node is, not in a circle. */
-        if (is_asked_name(asked, host) && read_ip(at_node, out->ip, &out->ip_bytes)) {
+        if (is_asked_name(asked, host) && ip_parse(at_node, out->ip, &out->ip_bytes)) {
             out->is_node = true;
             return true;
         }
     } else {
-        if (read_ip(at_node, out->ip, &out->ip_bytes)) {
+        if (ip_parse(at_node, out->ip, &out->ip_bytes)) {
             out->is_node = strcmp(at_node, instance->node->address) == 0;
             return true;
         }
@@ -309,40 +310,28 @@ struct reverse_search {
     const struct catalog_service *service;
 };
 
-static bool is_address(const struct reverse_search *search, const char *text) {
-    const struct dns_name *name = &search->answer->name;
-    uint8_t ip[16];
-    uint8_t bytes = 0;
-    return read_ip(text, ip, &bytes) && bytes == name->address_bytes &&
-           memcmp(ip, name->address, bytes) == 0;
-}
-
 static bool try_node(const struct catalog_node *node, void *context) {
     struct reverse_search *search = context;
-    if (is_address(search, node->address) && name_fits(search->answer, NAME_NODE, node->name)) {
-        search->node = node;
-    }
+    search->node = name_fits(search->answer, NAME_NODE, node->name) ? node : NULL;
     return search->node == NULL;
 }
 
-static bool try_instance(const struct catalog_instance *instance, void *context) {
+static bool try_service(const struct catalog_service *service, void *context) {
     struct reverse_search *search = context;
-    const struct catalog_service *service = instance->service;
-    if (is_address(search, service->address) &&
-        name_fits(search->answer, NAME_SERVICE, service->name)) {
-        search->service = service;
-    }
+    search->service = name_fits(search->answer, NAME_SERVICE, service->name) ? service : NULL;
     return search->service == NULL;
 }
 
 enum found lookup_reverse(struct answer *answer, const struct asked *asked) {
     struct reverse_search search = {.answer = answer};
-    if (answer->name.address_bytes == 0) {
+    const struct catalog_view *view = answer->question->view;
+    const struct dns_name *name = &answer->name;
+    if (name->address_bytes == 0) {
         return FOUND_NO_NAME;
     }
-    view_walk_nodes(answer->question->view, try_node, &search);
+    view_walk_nodes_at(view, name->address, name->address_bytes, try_node, &search);
     if (search.node == NULL) {
-        view_walk_all_instances(answer->question->view, try_instance, &search);
+        view_walk_services_at(view, name->address, name->address_bytes, try_service, &search);
     }
     if (search.node == NULL && search.service == NULL) {
         return FOUND_NO_NAME;
@@ -372,7 +361,7 @@ static void add_name_server(struct answer *answer, const struct catalog_node *no
     }
     uint8_t ip[16];
     uint8_t ip_bytes = 0;
-    if (read_ip(node_address(node, DNS_TYPE_ANY), ip, &ip_bytes)) {
+    if (ip_parse(node_address(node, DNS_TYPE_ANY), ip, &ip_bytes)) {
         struct record *glue = section_add(&answer->additional);
         set_ip(glue, ip, ip_bytes);
         glue->ttl_s = record->ttl_s;
@@ -387,9 +376,14 @@ void lookup_name_servers(struct answer *answer, struct section *to) {
     size_t count = answer->scratch->instance_count;
     for (size_t i = 0; i < count && to->count < LIMIT_DNS_NAME_SERVERS; i++) {
         const struct catalog_instance *instance = draw_instance(answer, i);
-        if (instance_is_healthy(answer, instance) && is_host_label(instance->node->name) &&
-            name_fits(answer, NAME_SERVER, instance->node->name)) {
+        const char *name = instance->node->name;
+        if (!instance_is_healthy(answer, instance)) {
+            continue;
+        }
+        if (is_host_label(name) && name_fits(answer, NAME_SERVER, name)) {
             add_name_server(answer, instance->node, to);
+        } else {
+            answer->scratch->skipped_node = name;
         }
     }
 }

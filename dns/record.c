@@ -160,6 +160,11 @@ static size_t format_meta(const struct str_pair *pair, char out[LIMIT_DNS_TXT_BY
 /* One string, or several where one is too short for it. */
 static void put_txt(struct dns_writer *writer, const struct record *record) {
     char text[LIMIT_DNS_TXT_BYTES];
+    if (record->is_raw) {
+        put_fixed(writer, DNS_TYPE_TXT, record->ttl_s, record->raw.size);
+        dns_put_bytes(writer, record->raw.bytes, record->raw.size);
+        return;
+    }
     size_t bytes = format_meta(record->meta, text);
     size_t strings = bytes == 0 ? 1 : (bytes + TXT_STRING_BYTES - 1) / TXT_STRING_BYTES;
     put_fixed(writer, DNS_TYPE_TXT, record->ttl_s, (unsigned)(bytes + strings));

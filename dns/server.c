@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "dns/relay.h"
 #include "dns/server_internal.h"
 #include "net/loop.h"
 
@@ -21,12 +22,36 @@ void dns_source_enter(struct dns_server *server, struct dns_source *ret_source) 
     bool ready = config->ready == NULL || config->ready(config->ready_context);
     epoch_enter(config->epoch);
     ret_source->snapshot = atomic_load(&server->snapshot);
+    if (dns_snapshot_needs_leader(ret_source->snapshot)) {
+        ready = config->has_leader == NULL || config->has_leader(config->ready_context);
+    }
     ret_source->view = ready ? catalog_view(config->catalog) : NULL;
     ret_source->wall_s = clock_wall_ms() / 1000;
 }
 
 void dns_source_exit(struct dns_server *server) {
     epoch_exit(server->config.epoch);
+}
+
+void dns_server_note_skipped(struct dns_server *server, const char *node) {
+    if (node == NULL) {
+        return;
+    }
+    uint64_t hash = hash_bytes(1, node, strlen(node));
+    pthread_mutex_lock(&server->told_lock);
+    bool told = server->told_count == LIMIT_DNS_NODES_TOLD;
+    for (unsigned i = 0; i < server->told_count && !told; i++) {
+        told = server->told[i] == hash;
+    }
+    if (!told) {
+        server->told[server->told_count++] = hash;
+    }
+    pthread_mutex_unlock(&server->told_lock);
+    if (!told) {
+        log_write(server->log, LOG_WARN, "agent.dns",
+                  "node is left out of NS records: its name is no host name: node=\"%.128s\"",
+                  node);
+    }
 }
 
 /* The sockets of one start, until threads take them. */
@@ -115,6 +140,10 @@ static bool bind_any_port(struct addr *addr, unsigned index, unsigned threads,
 static bool start_threads(struct dns_server *server, struct sockets *sockets,
                           struct err_text *text) {
     uint64_t seed = server->config.seed;
+    server->relay = relay_start(server, hash_mix(~seed), text);
+    if (server->relay == NULL) {
+        return false;
+    }
     server->tcp = dns_tcp_start(server, sockets->tcp, hash_mix(seed), text);
     memset(sockets->tcp, -1, sizeof sockets->tcp);
     if (server->tcp == NULL) {
@@ -144,6 +173,7 @@ struct dns_server *dns_server_start(const struct dns_server_config *config, stru
     memcpy(server->listen, config->listen, config->listen_count * sizeof *config->listen);
     server->log = log;
     atomic_init(&server->snapshot, snapshot);
+    ASSERT(pthread_mutex_init(&server->told_lock, NULL) == 0);
     server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
     struct sockets sockets;
@@ -179,10 +209,13 @@ void dns_server_stop(struct dns_server *server) {
         uint64_t one = 1;
         ASSERT(write(server->stop_fd, &one, sizeof one) == (ssize_t)sizeof one);
     }
+    relay_stop(server->relay); /* before the sockets that it answers by */
     for (unsigned t = 0; t < LIMIT_DNS_THREADS; t++) {
         udp_stop(server->udp[t]);
     }
     dns_tcp_stop(server->tcp);
+    relay_destroy(server->relay); /* after all that hand over to it */
+    pthread_mutex_destroy(&server->told_lock);
     if (server->stop_fd >= 0) {
         close(server->stop_fd);
     }
@@ -200,6 +233,7 @@ void dns_server_get_stats(const struct dns_server *server, struct dns_server_sta
         .udp_queries = atomic_load_explicit(&server->udp_queries, memory_order_relaxed),
         .tcp_queries = atomic_load_explicit(&server->tcp_queries, memory_order_relaxed),
         .udp_dropped = atomic_load_explicit(&server->udp_dropped, memory_order_relaxed),
+        .relayed = server->relay != NULL ? relay_under_way(server->relay) : 0,
         .tcp_connections = atomic_load_explicit(&server->tcp_connections, memory_order_relaxed),
     };
 }

@@ -3,6 +3,7 @@
  *
  *   UDP   `threads` threads; each has a socket of its own on every address (SO_REUSEPORT) and takes
  *         and sends datagrams in batches. One epoch section a batch.
+ *   relay one thread for what recursors answer, see dns/relay.h
  *   TCP   one thread for all connections; at most LIMIT_DNS_TCP_CONNECTIONS of them, the one that
  *         has been idle for longest gives way to a new one. */
 #ifndef DNS_SERVER_H
@@ -34,7 +35,9 @@ struct dns_server_config {
     /* Whether the catalog has content to answer from: the agent has had a leader since its start.
      * Until then lookups get SERVFAIL. Any thread; NULL = always. */
     bool (*ready)(void *context);
-    void *ready_context;
+    /* Asked instead while allow_stale is off: whether there is a leader now. NULL = always. */
+    bool (*has_leader)(void *context);
+    void *ready_context;     /* of both */
     struct metrics *metrics; /* NULL: nothing is recorded */
 };
 
@@ -43,6 +46,7 @@ struct dns_server_stats {
     uint64_t udp_queries, tcp_queries;
     uint64_t udp_dropped; /* answers that the system refused to send, and messages never answered */
     uint64_t tcp_connections; /* open at present */
+    uint64_t relayed;         /* questions that are with recursors at present */
 };
 
 /* Listens before it returns. log may be NULL. NULL and a sentence that names address and port on

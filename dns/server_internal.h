@@ -11,6 +11,7 @@
 
 struct udp_thread;
 struct tcp;
+struct relay;
 
 #define DNS_TIMED_TYPES 11 /* those of contract 1.3, and all others as one */
 
@@ -28,6 +29,10 @@ struct dns_server {
     int stop_fd;                           /* an eventfd, readable once the threads have to end */
     struct udp_thread *udp[LIMIT_DNS_THREADS];
     struct tcp *tcp;
+    struct relay *relay;
+    pthread_mutex_t told_lock;
+    uint64_t told[LIMIT_DNS_NODES_TOLD]; /* hashes of names that were warned about */
+    unsigned told_count;
     _Atomic uint64_t udp_queries, udp_dropped, tcp_queries, tcp_connections;
 };
 
@@ -40,6 +45,8 @@ struct dns_source {
 
 void dns_source_enter(struct dns_server *server, struct dns_source *ret_source);
 void dns_source_exit(struct dns_server *server);
+/* Any thread: warns, once for each name, of a node that NS records leave out. NULL: of none. */
+void dns_server_note_skipped(struct dns_server *server, const char *node);
 
 /* metrics may be NULL: nothing is recorded then. */
 void dns_timings_init(struct dns_timings *timings, struct metrics *metrics, const char *node_name);
@@ -53,7 +60,8 @@ void udp_stop(struct udp_thread *thread);
 
 /* The same for all TCP sockets; NULL and a sentence on failure. */
 struct tcp *dns_tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
-                      struct err_text *text);
+                          struct err_text *text);
+/* The relay has stopped. */
 void dns_tcp_stop(struct tcp *tcp);
 
 #endif

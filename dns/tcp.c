@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "dns/relay.h"
 #include "dns/server_internal.h"
 #include "net/loop.h"
 
@@ -34,6 +35,9 @@ struct connection {
     size_t in_count, in_capacity;
     uint8_t *out; /* answers that wait, [out_at, out_count); NULL: none */
     size_t out_at, out_count;
+    struct relay_query *waiting; /* questions of it that recursors have */
+    unsigned waiting_count;
+    bool ended;         /* the client sends no more; closes once all is answered */
     bool draining;      /* nothing more is answered; what still comes is thrown away */
     bool message_begun; /* the timer is the read timeout of the message that in starts with */
 };
@@ -72,6 +76,9 @@ static void list_add(struct connection *c) {
 static void close_connection(struct connection *c) {
     struct tcp *tcp = c->tcp;
     list_remove(c);
+    for (struct relay_query *query = c->waiting; query != NULL; query = query->behind) {
+        query->context = NULL;
+    }
     loop_timer_stop(tcp->loop, &c->timer);
     loop_poll_destroy(c->poll);
     close(c->fd);
@@ -122,6 +129,43 @@ static bool send_bytes(struct connection *c, const uint8_t *bytes, size_t count)
     return true;
 }
 
+static void take_relayed(struct loop_task *task);
+
+/* On the relay's thread. */
+static void post_relayed(struct relay_query *query, const uint8_t *answer, size_t bytes) {
+    query->answer = mem_alloc(LENGTH_BYTES + bytes);
+    dns_store_u16(query->answer, (unsigned)bytes);
+    memcpy(query->answer + LENGTH_BYTES, answer, bytes);
+    query->answer_bytes = LENGTH_BYTES + bytes;
+    query->task.run = take_relayed;
+    loop_post(query->tcp_loop, &query->task);
+}
+
+/* False: nothing is needed of recursors, or they have enough to do. */
+static bool hand_over(struct connection *c, const struct dns_source *source, const uint8_t *request,
+                      size_t bytes) {
+    const struct dns_wanted *wanted = dns_scratch_wanted(c->tcp->scratch);
+    if (wanted->need == DNS_NEEDS_NOTHING) {
+        return false;
+    }
+    struct relay_query *query =
+        relay_query_create(c->tcp->server->relay, source->snapshot, wanted, request, bytes, true);
+    if (query == NULL) {
+        return false;
+    }
+    query->answered = post_relayed;
+    query->context = c;
+    query->tcp_loop = c->tcp->loop;
+    query->behind = c->waiting;
+    if (c->waiting != NULL) {
+        c->waiting->before = query;
+    }
+    c->waiting = query;
+    c->waiting_count++;
+    relay_query_submit(query);
+    return true;
+}
+
 /* The size of the message that in starts with, with its length; 0: not all of it is there. Makes
  * room for the rest. */
 static size_t whole_message(struct connection *c, size_t at) {
@@ -148,8 +192,9 @@ static size_t answer_message(struct connection *c, const struct dns_source *sour
     const struct dns_asked asked = dns_scratch_asked(tcp->scratch);
     dns_timings_note(&tcp->server->timings, &asked,
                      metrics_ms_since(begun_at_ns, metrics_clock_ns()));
+    dns_server_note_skipped(tcp->server, dns_scratch_skipped_node(tcp->scratch));
     c->queries++;
-    if (answer == 0) {
+    if (answer == 0 || hand_over(c, source, question.request, question.request_bytes)) {
         return used;
     }
     dns_store_u16(out, (unsigned)answer);
@@ -164,7 +209,7 @@ static bool answer_messages(struct connection *c) {
     size_t used = 0;
     unsigned before = c->queries;
     dns_source_enter(tcp->server, &source);
-    while (c->queries < LIMIT_DNS_TCP_QUERIES &&
+    while (c->queries < LIMIT_DNS_TCP_QUERIES && c->waiting_count < LIMIT_DNS_RELAY_TCP_WAITING &&
            OUT_BYTES - used >= LENGTH_BYTES + DNS_MESSAGE_BYTES) {
         size_t bytes = whole_message(c, at);
         if (bytes == 0) {
@@ -197,8 +242,13 @@ static bool serve(struct connection *c) {
         if (!answer_messages(c)) {
             return false;
         }
-    } while (c->out == NULL && c->queries < LIMIT_DNS_TCP_QUERIES && whole_message(c, 0) > 0);
-    if (c->out == NULL && c->queries >= LIMIT_DNS_TCP_QUERIES) {
+    } while (c->out == NULL && c->queries < LIMIT_DNS_TCP_QUERIES &&
+             c->waiting_count < LIMIT_DNS_RELAY_TCP_WAITING && whole_message(c, 0) > 0);
+    bool all_answered = c->out == NULL && c->waiting_count == 0;
+    if (all_answered && c->ended) {
+        return false;
+    }
+    if (all_answered && c->queries >= LIMIT_DNS_TCP_QUERIES) {
         drain(c);
         return true;
     }
@@ -210,7 +260,7 @@ static bool serve(struct connection *c) {
     return true;
 }
 
-/* False: end of stream, or broken. */
+/* False: broken, or the end of the stream while no answer is owed. */
 static bool receive(struct connection *c) {
     ASSERT(c->in_count < c->in_capacity);
     ssize_t got = recv(c->fd, c->in + c->in_count, c->in_capacity - c->in_count, MSG_DONTWAIT);
@@ -218,13 +268,25 @@ static bool receive(struct connection *c) {
         c->in_count += (size_t)got;
         return true;
     }
+    if (got == 0 && c->waiting_count > 0) {
+        c->ended = true;
+        return true;
+    }
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
 /* What the connection waits for now, and for how long. */
 static void rest(struct connection *c) {
-    loop_poll_set(c->poll, c->out != NULL ? LOOP_WRITABLE : LOOP_READABLE);
+    bool full = c->ended || c->waiting_count == LIMIT_DNS_RELAY_TCP_WAITING ||
+                (c->waiting_count > 0 && c->queries >= LIMIT_DNS_TCP_QUERIES);
+    loop_poll_set(c->poll, c->out != NULL ? LOOP_WRITABLE : full ? 0 : LOOP_READABLE);
     if (c->draining) {
+        return;
+    }
+    if (c->out == NULL && c->waiting_count > 0 && (full || c->in_count == 0)) {
+        /* Recursors have their own limits of time. */
+        c->message_begun = false;
+        loop_timer_stop(c->tcp->loop, &c->timer);
         return;
     }
     if (c->out == NULL && c->in_count > 0) {
@@ -269,6 +331,36 @@ static void connection_ready(void *context, int events) {
         list_add(c);
     }
     rest(c);
+}
+
+/* Sends an answer, behind what waits already. */
+static bool send_behind(struct connection *c, const uint8_t *bytes, size_t count) {
+    if (c->out == NULL) {
+        return send_bytes(c, bytes, count);
+    }
+    c->out = mem_realloc(c->out, c->out_count + count);
+    memcpy(c->out + c->out_count, bytes, count);
+    c->out_count += count;
+    return true;
+}
+
+/* An answer of recursors is there; its connection may not be any more. */
+static void take_relayed(struct loop_task *task) {
+    struct relay_query *query = (struct relay_query *)task;
+    struct connection *c = query->context;
+    if (c != NULL) {
+        *(query->before != NULL ? &query->before->behind : &c->waiting) = query->behind;
+        if (query->behind != NULL) {
+            query->behind->before = query->before;
+        }
+        c->waiting_count--;
+        if (send_behind(c, query->answer, query->answer_bytes) && (c->out != NULL || serve(c))) {
+            rest(c);
+        } else {
+            close_connection(c);
+        }
+    }
+    relay_query_destroy(query);
 }
 
 static void add_connection(struct tcp *tcp, int fd) {
@@ -332,7 +424,7 @@ static void *run(void *context) {
 }
 
 struct tcp *dns_tcp_start(struct dns_server *server, const int *fds, uint64_t seed,
-                      struct err_text *text) {
+                          struct err_text *text) {
     struct loop *loop = loop_create(text);
     if (loop == NULL) {
         for (unsigned i = 0; i < server->config.listen_count; i++) {
@@ -372,6 +464,7 @@ void dns_tcp_stop(struct tcp *tcp) {
         close(tcp->listeners[i].fd);
     }
     loop_timer_stop(tcp->loop, &tcp->accept_timer);
+    loop_flush(tcp->loop); /* answers of the relay */
     loop_destroy(tcp->loop);
     dns_scratch_destroy(tcp->scratch);
     free(tcp);

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "dns/relay.h"
 #include "dns/server_internal.h"
 
 #define OUT_BYTES                                                                                  \
@@ -17,6 +18,7 @@
 #define CONTROL_BYTES CMSG_SPACE(sizeof(struct in6_pktinfo))
 
 _Static_assert(sizeof(struct in_pktinfo) <= sizeof(struct in6_pktinfo), "either fits");
+_Static_assert(CONTROL_BYTES <= sizeof((struct relay_query *)0)->control, "and in a query");
 
 /* One datagram: what came, and what goes back the same way. */
 struct datagram {
@@ -82,6 +84,49 @@ static void send_all(struct udp_thread *thread, int fd, unsigned count) {
     }
 }
 
+/* On the relay's thread. */
+static void send_relayed(struct relay_query *query, const uint8_t *answer, size_t bytes) {
+    struct dns_server *server = query->context;
+    struct iovec out = {(void *)(uintptr_t)answer, bytes};
+    struct msghdr message = {
+        .msg_name = &query->peer,
+        .msg_namelen = addr_size(&query->peer),
+        .msg_iov = &out,
+        .msg_iovlen = 1,
+        .msg_control = query->control_bytes > 0 ? query->control : NULL,
+        .msg_controllen = query->control_bytes,
+    };
+    turn_round(&message);
+    if (bytes == 0 || sendmsg(query->fd, &message, MSG_DONTWAIT) < 0) {
+        atomic_fetch_add_explicit(&server->udp_dropped, 1, memory_order_relaxed);
+    }
+    relay_query_destroy(query);
+}
+
+/* False: nothing is needed of recursors, or they have enough to do. */
+static bool hand_over(struct udp_thread *thread, int fd, unsigned i,
+                      const struct dns_source *source) {
+    const struct dns_wanted *wanted = dns_scratch_wanted(thread->scratch);
+    struct datagram *datagram = &thread->datagrams[i];
+    const struct msghdr *message = &thread->in[i].msg_hdr;
+    if (wanted->need == DNS_NEEDS_NOTHING || (message->msg_flags & MSG_TRUNC) != 0) {
+        return false;
+    }
+    struct relay_query *query = relay_query_create(thread->server->relay, source->snapshot, wanted,
+                                                   datagram->request, thread->in[i].msg_len, false);
+    if (query == NULL) {
+        return false;
+    }
+    query->answered = send_relayed;
+    query->context = thread->server;
+    query->fd = fd;
+    query->peer = datagram->peer;
+    query->control_bytes = message->msg_control != NULL ? message->msg_controllen : 0;
+    memcpy(query->control, datagram->control, query->control_bytes);
+    relay_query_submit(query);
+    return true;
+}
+
 /* A question's time is its batch's, shared out: the clock is read twice a batch, not a question. */
 static void note_batch(struct udp_thread *thread, unsigned count, double ms) {
     for (unsigned i = 0; i < count; i++) {
@@ -111,6 +156,10 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);
         thread->asked[i] = dns_scratch_asked(thread->scratch);
+        dns_server_note_skipped(server, dns_scratch_skipped_node(thread->scratch));
+        if (hand_over(thread, fd, i, &source)) {
+            continue;
+        }
         if (bytes == 0) {
             silent++;
             continue;

@@ -51,6 +51,7 @@ enum dns_rcode {
 #define DNS_FLAG_AA 0x0400
 #define DNS_FLAG_TC 0x0200
 #define DNS_FLAG_RD 0x0100
+#define DNS_FLAG_RA 0x0080
 #define DNS_FLAG_CD 0x0010
 #define DNS_OPCODE_SHIFT 11
 #define DNS_OPCODE_MASK 0xf

@@ -1,18 +1,18 @@
-/* Blocking queries on the core's thread: waits join groups, marks make groups dirty, a worker
- * computes each dirty group's answer once, and whoever it is new for gets it. */
+/* Blocking queries on the core's thread: waits join groups, marks make groups dirty, workers
+ * compute each dirty group's answer once, and whoever it is new for gets it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "http/server.h"
 
-/* ---- the worker: one thread, one question at a time ---- */
+/* ---- the workers: a few threads, so that a costly question does not delay all others ---- */
 
 struct job {
     struct job *next;
@@ -22,110 +22,115 @@ struct job {
     struct http_answer *answer;
 };
 
-struct http_worker {
+struct http_workers {
     struct http_server *server;
-    pthread_t thread;
+    pthread_t threads[LIMIT_HTTP_WORKERS];
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     struct job *first, **last;
     bool stopping;
-    uint64_t swept_at_ms; /* the thread's own */
+    uint64_t swept_at_ms; /* with the mutex; when a worker last claimed the look at connections */
 };
 
 static void job_done(struct loop_task *task);
 
-/* When it has nothing to do, or has done one thing, it looks for connections without progress. */
-static void sweep(struct http_worker *worker) {
+/* Claims the look for connections without progress. With the mutex. */
+static bool sweep_is_due(struct http_workers *workers) {
     uint64_t now_ms = metrics_clock_ns() / 1000000;
-    if (now_ms >= worker->swept_at_ms + LIMIT_HTTP_SWEEP_MS) {
-        http_deadlines_sweep(worker->server->deadlines);
-        worker->swept_at_ms = now_ms;
+    if (workers->stopping || now_ms < workers->swept_at_ms + LIMIT_HTTP_SWEEP_MS) {
+        return false;
     }
+    workers->swept_at_ms = now_ms;
+    return true;
 }
 
-static void wait_for_job(struct http_worker *worker) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += LIMIT_HTTP_SWEEP_MS / 1000;
-    pthread_cond_timedwait(&worker->wake, &worker->mutex, &until);
+static void wait_for_job(struct http_workers *workers) {
+    struct timespec until = thread_deadline(LIMIT_HTTP_SWEEP_MS);
+    pthread_cond_timedwait(&workers->wake, &workers->mutex, &until);
 }
 
-static struct job *take_job(struct http_worker *worker) {
-    sweep(worker);
-    pthread_mutex_lock(&worker->mutex);
-    while (worker->first == NULL && !worker->stopping) {
-        wait_for_job(worker);
-        pthread_mutex_unlock(&worker->mutex);
-        sweep(worker);
-        pthread_mutex_lock(&worker->mutex);
-    }
-    struct job *job = worker->first;
-    if (job != NULL) {
-        worker->first = job->next;
-        if (worker->first == NULL) {
-            worker->last = &worker->first;
+/* A worker looks for connections without progress when it has nothing to do or has done one thing,
+ * one worker at a time. */
+static struct job *take_job(struct http_workers *workers) {
+    pthread_mutex_lock(&workers->mutex);
+    for (;;) {
+        if (sweep_is_due(workers)) {
+            pthread_mutex_unlock(&workers->mutex);
+            http_deadlines_sweep(workers->server->deadlines);
+            pthread_mutex_lock(&workers->mutex);
+        } else if (workers->first == NULL && !workers->stopping) {
+            wait_for_job(workers);
+        } else {
+            break;
         }
     }
-    pthread_mutex_unlock(&worker->mutex);
+    struct job *job = workers->first;
+    if (job != NULL) {
+        workers->first = job->next;
+        if (workers->first == NULL) {
+            workers->last = &workers->first;
+        }
+    }
+    pthread_mutex_unlock(&workers->mutex);
     return job;
 }
 
 static void *work(void *context) {
-    struct http_worker *worker = context;
+    struct http_workers *workers = context;
     struct job *job;
-    while ((job = take_job(worker)) != NULL) {
-        job->answer = http_evaluate(worker->server, watch_group_query(job->group));
+    while ((job = take_job(workers)) != NULL) {
+        job->answer = http_evaluate(workers->server, watch_group_query(job->group));
         if (job->answer != NULL) {
             http_answer_hash(job->answer);
         }
         job->task.run = job_done;
-        loop_post(worker->server->core, &job->task);
+        loop_post(workers->server->core, &job->task);
     }
     return NULL;
 }
 
-struct http_worker *http_worker_start(struct http_server *server) {
-    struct http_worker *worker = mem_calloc(1, sizeof *worker);
-    worker->server = server;
-    worker->last = &worker->first;
-    pthread_mutex_init(&worker->mutex, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&worker->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    ASSERT(pthread_create(&worker->thread, NULL, work, worker) == 0);
-    return worker;
+struct http_workers *http_workers_start(struct http_server *server) {
+    struct http_workers *workers = mem_calloc(1, sizeof *workers);
+    workers->server = server;
+    workers->last = &workers->first;
+    pthread_mutex_init(&workers->mutex, NULL);
+    thread_init_condition(&workers->wake);
+    for (unsigned i = 0; i < LIMIT_HTTP_WORKERS; i++) {
+        ASSERT(pthread_create(&workers->threads[i], NULL, work, workers) == 0);
+    }
+    return workers;
 }
 
-void http_worker_stop(struct http_worker *worker) {
-    if (worker == NULL) {
+void http_workers_stop(struct http_workers *workers) {
+    if (workers == NULL) {
         return;
     }
-    pthread_mutex_lock(&worker->mutex);
-    worker->stopping = true;
-    pthread_cond_signal(&worker->wake);
-    pthread_mutex_unlock(&worker->mutex);
-    pthread_join(worker->thread, NULL);
-    pthread_cond_destroy(&worker->wake);
-    pthread_mutex_destroy(&worker->mutex);
-    free(worker);
+    pthread_mutex_lock(&workers->mutex);
+    workers->stopping = true;
+    pthread_cond_broadcast(&workers->wake);
+    pthread_mutex_unlock(&workers->mutex);
+    for (unsigned i = 0; i < LIMIT_HTTP_WORKERS; i++) {
+        pthread_join(workers->threads[i], NULL);
+    }
+    pthread_cond_destroy(&workers->wake);
+    pthread_mutex_destroy(&workers->mutex);
+    free(workers);
 }
 
 void http_server_wake(struct http_server *server) {
     struct watch_group *group;
-    struct http_worker *worker = server->worker;
+    struct http_workers *workers = server->workers;
     while ((group = watches_take_dirty(server->watches)) != NULL) {
         struct job *job = mem_calloc(1, sizeof *job);
         watch_group_hold(group);
         job->server = server;
         job->group = group;
         server->jobs++;
-        pthread_mutex_lock(&worker->mutex);
-        *worker->last = job;
-        worker->last = &job->next;
-        pthread_cond_signal(&worker->wake);
-        pthread_mutex_unlock(&worker->mutex);
+        pthread_mutex_lock(&workers->mutex);
+        *workers->last = job;
+        workers->last = &job->next;
+        pthread_cond_signal(&workers->wake);
+        pthread_mutex_unlock(&workers->mutex);
     }
 }
 

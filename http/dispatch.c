@@ -18,6 +18,7 @@ static void request_init(struct http_server *server, struct arena *arena,
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
                                  .pretty = server->config.pretty_always,
+                                 .use_cache = server->config.use_cache,
                                  .authz = {.token = ""}};
 }
 
@@ -78,6 +79,8 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
         read_filtered(route, req, &read, &res);
         if (!http_answer_fits(server, res.body.count)) {
             refuse_answer(&res);
+        } else if (route->cached) {
+            http_response_cache(&res, req, query->revalidate);
         }
         meta.present = res.status == 200 || res.absent;
         meta.index = read.index;
@@ -88,6 +91,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
         meta.present = tells_meta_on_errors(route);
         meta.index = 1;
         meta.known_leader = false;
+        meta.consistency = NULL;
     }
     return http_answer_create(server, &res, &meta);
 }
@@ -105,7 +109,7 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
     struct http_answer *answer = NULL;
     const struct http_route *route = NULL;
     if (request_parse(question, &req, &res)) {
-        route = http_route_find(req.path, &req.rest, &redirect);
+        route = http_route_find(req.path, "GET", &req.rest, &redirect);
     }
     if (route != NULL && route->read != NULL &&
         http_query_parse(&req, server->config.query_wait_default_ms,
@@ -156,7 +160,7 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
                          const struct http_query *query) {
     struct http_server *server = exchange->server;
     const struct http_route *route = exchange->route;
-    const char *question = http_uri_question(exchange->uri, &exchange->arena);
+    const char *question = http_uri_question(exchange->uri, query->revalidate, &exchange->arena);
     struct http_cache *cache = http_cache_get(server);
     epoch_enter(server->backend->epoch);
     const struct catalog_view *view = catalog_view(server->backend->catalog);
@@ -198,7 +202,7 @@ static enum http_verdict dispatch_read(struct http_exchange *exchange, struct ht
     if (err != ERR_OK) {
         http_response_error(res, err, &text);
         if (err == ERR_REFUSED && tells_meta_on_errors(exchange->route)) {
-            struct http_meta meta = {.present = true, .index = 1, .consistency = "leader"};
+            struct http_meta meta = {.present = true, .index = 1};
             exchange->answer = http_answer_create(exchange->server, res, &meta);
         }
         return HTTP_ANSWERED;
@@ -234,8 +238,11 @@ static void redirect_to(const struct http_request *req, const char *uri, const c
                         struct http_response *res) {
     const char *query = http_uri_encode(str_or_empty(strchr(uri, '?')), true, req->arena);
     path = http_uri_encode(path, false, req->arena);
-    http_response_text(res, 301, "<a href=\"%s\">Moved Permanently</a>.\n", path);
-    res->content_type = "text/html; charset=utf-8";
+    bool get = strcmp(req->method, "GET") == 0;
+    const char *body = arena_format(req->arena, "<a href=\"%s\">Moved Permanently</a>.\n", path);
+    http_response_text(res, 301, "%s", get ? body : "");
+    res->content_type = get ? "text/html; charset=utf-8" : NULL;
+    res->no_endpoint = true;
     http_response_header(res, "Location", arena_format(req->arena, "%s%s", path, query));
 }
 
@@ -274,11 +281,11 @@ static const struct tenancy *find_tenancy(struct http_exchange *exchange) {
 /* Method and path parameter. False: an answer is set. */
 static bool judge_route(const struct http_route *route, const char *method,
                         const struct http_request *req, struct http_response *res) {
-    if (http_route_with_method(route, method) == NULL) {
+    if (strcmp(method, route->method) != 0) {
         bool options = strcmp(method, "OPTIONS") == 0;
         http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
                            options ? "" : method, options ? "" : " not allowed");
-        http_response_header(res, "Allow", http_route_allow(route, req->arena));
+        http_response_header(res, "Allow", http_route_methods(route, req->arena));
         return false;
     }
     if (route->missing != NULL && *req->rest == '\0') {
@@ -333,7 +340,7 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
     exchange->wait.seen_index = version;
     exchange->wait.seen_hash = http_answer_hash(seen);
     exchange->wait.name = req->rest;
-    exchange->wait.question = http_uri_question(exchange->uri, &exchange->arena);
+    exchange->wait.question = http_uri_question(exchange->uri, false, &exchange->arena);
     http_answer_drop(seen);
     return HTTP_PARK_WAIT;
 }
@@ -356,7 +363,7 @@ static bool is_blocked(const struct http_server *server, const char *path) {
 static enum http_verdict dispatch_stream(struct http_exchange *exchange,
                                          const struct http_request *req,
                                          struct http_response *res) {
-    struct http_stream_options options;
+    struct http_stream_options options = {.metrics = false};
     struct err_text text = {"too many monitors of this agent's log"};
     if (!exchange->route->stream(req, &options, res)) {
         return HTTP_ANSWERED;
@@ -371,7 +378,7 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
-    const struct http_route *route = http_route_find(req->path, &req->rest, &slash_missing);
+    const struct http_route *route = http_route_find(req->path, method, &req->rest, &slash_missing);
     if (route == NULL) {
         not_found(req, res);
         return HTTP_ANSWERED;
@@ -381,10 +388,13 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     exchange->route = route;
+    if (is_blocked(exchange->server, req->path)) {
+        http_response_text(res, 403, "Endpoint is blocked by agent configuration");
+        return HTTP_ANSWERED;
+    }
     if (!judge_route(route, method, req, res)) {
         return HTTP_ANSWERED;
     }
-    exchange->route = route = http_route_with_method(route, method);
     const struct tenancy *tenancy = find_tenancy(exchange);
     if (tenancy != NULL) {
         http_response_text(res, 400, "Invalid header: \"%s\" - %s are a Consul Enterprise feature",
@@ -400,6 +410,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
+    req->cache_control = http_exchange_header(exchange, "Cache-Control");
     if (route->call == NULL && !http_answer_fits(exchange->server, 0)) {
         refuse_answer(res);
         return HTTP_ANSWERED;
@@ -429,7 +440,8 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
 static struct http_answer *find_repeated(struct http_exchange *exchange, const char *method) {
     struct http_server *server = exchange->server;
     if (strcmp(method, "GET") != 0 || strstr(exchange->uri, "index=") != NULL ||
-        strstr(exchange->uri, "wait=") != NULL || find_tenancy(exchange) != NULL) {
+        strstr(exchange->uri, "wait=") != NULL || find_tenancy(exchange) != NULL ||
+        http_exchange_header(exchange, "Cache-Control") != NULL) {
         return NULL;
     }
     epoch_enter(server->backend->epoch);
@@ -488,13 +500,13 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
         struct err_text text = {"too many request bodies are on their way to this agent"};
         http_response_error(&res, ERR_OVERLOADED, &text);
     } else if (request_parse(exchange->uri, &req, &res)) {
-        if (!http_path_printable(req.path)) {
+        if (exchange->server->config.judge_paths && !http_path_printable(req.path)) {
             http_response_text(&res, 400, "%s", "");
+            res.no_endpoint = true;
+            res.content_type = NULL;
         } else if (!is_clean_key(exchange) &&
                    (clean = http_path_clean(req.path, req.arena)) != NULL) {
             redirect_to(&req, exchange->uri, clean, &res);
-        } else if (is_blocked(exchange->server, req.path)) {
-            http_response_text(&res, 403, "Endpoint is blocked by agent configuration");
         } else {
             verdict = dispatch_route(exchange, method, &req, &res);
         }

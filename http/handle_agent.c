@@ -58,13 +58,14 @@ static void put_agent_stats(struct json *json, const struct backend *backend) {
     json_object_end(json);
 }
 
-static void put_raft_stats(struct json *json, const struct backend *backend) {
+static void put_raft_stats(struct json *json, const struct http_request *req) {
+    const struct backend *backend = req->backend;
     struct backend_stats stats;
     backend->get_stats(backend->context, &stats);
     json_key(json, "consul");
     json_object_begin(json);
     json_member_str(json, "acl", "disabled");
-    json_member_str(json, "bootstrap", "true");
+    stat_bool(json, "bootstrap", backend->facts->bootstrap);
     json_member_str(json, "known_datacenters", "1");
     stat_bool(json, "leader", stats.leader);
     json_member_str(json, "leader_addr", stats.leader ? backend->facts->leader_address : "");
@@ -74,23 +75,59 @@ static void put_raft_stats(struct json *json, const struct backend *backend) {
     json_object_begin(json);
     stat_u64(json, "applied_index", stats.applied_index);
     stat_u64(json, "commit_index", stats.commit_index);
+    json_member_str(json, "fsm_pending", "0");
     json_member_str(json, "last_contact", stats.leader ? "0" : "never");
     stat_u64(json, "last_log_index", stats.last_index);
+    stat_u64(json, "last_log_term", stats.last_term);
     stat_u64(json, "last_snapshot_index", stats.snapshot_index);
     stat_u64(json, "last_snapshot_term", stats.snapshot_term);
+    json_member_str(json, "latest_configuration",
+                    arena_format(req->arena, "[{Suffrage:Voter ID:%s Address:%s}]",
+                                 backend->facts->node_id, backend->facts->leader_address));
+    stat_u64(json, "latest_configuration_index", stats.configuration_index);
     json_member_str(json, "num_peers", "0");
+    json_member_str(json, "protocol_version", "3");
+    json_member_str(json, "protocol_version_max", "3");
+    json_member_str(json, "protocol_version_min", "0");
+    json_member_str(json, "snapshot_version_max", "1");
+    json_member_str(json, "snapshot_version_min", "0");
     json_member_str(json, "state", stats.leader ? "Leader" : "Follower");
     stat_u64(json, "term", stats.term);
     json_object_end(json);
 }
 
-static void put_runtime_stats(struct json *json) {
+static const char *architecture(const struct http_request *req) {
     struct utsname host;
+    const char *machine = uname(&host) == 0 ? host.machine : "";
+    return strcmp(machine, "x86_64") == 0    ? "amd64" /* the names that clients know */
+           : strcmp(machine, "aarch64") == 0 ? "arm64"
+                                             : arena_strdup(req->arena, machine);
+}
+
+/* Of this process. */
+static uint64_t count_threads(void) {
+    unsigned long long threads = 0;
+    char line[128];
+    FILE *file = fopen("/proc/self/status", "re");
+    while (file != NULL && threads == 0 && fgets(line, sizeof line, file) != NULL) {
+        sscanf(line, "Threads: %llu", &threads);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return threads;
+}
+
+static void put_runtime_stats(struct json *json, const struct http_request *req) {
+    uint64_t processors = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     json_key(json, "runtime");
     json_object_begin(json);
-    json_member_str(json, "arch", uname(&host) == 0 ? host.machine : "");
-    stat_u64(json, "cpu_count", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
+    json_member_str(json, "arch", architecture(req));
+    stat_u64(json, "cpu_count", processors);
+    stat_u64(json, "goroutines", count_threads());
+    stat_u64(json, "max_procs", processors);
     json_member_str(json, "os", "linux");
+    json_member_str(json, "version", "C11, compiler " __VERSION__);
     json_object_end(json);
 }
 
@@ -152,12 +189,13 @@ void handle_agent_self(const struct http_request *req, struct http_response *res
     json_key(&json, "Coord");
     put_coordinate(&json, backend);
     json_key(&json, "Member");
-    encode_member(&json, &backend->lan->members[backend->lan->self]);
+    struct filter_member own = handle_member(&backend->lan->members[backend->lan->self]);
+    encode_member(&json, &own);
     json_key(&json, "Stats");
     json_object_begin(&json);
     put_agent_stats(&json, backend);
-    put_raft_stats(&json, backend);
-    put_runtime_stats(&json);
+    put_raft_stats(&json, req);
+    put_runtime_stats(&json, req);
     put_pool_stats(&json, backend, false);
     put_pool_stats(&json, backend, true);
     json_object_end(&json);

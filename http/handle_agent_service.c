@@ -196,10 +196,3 @@ bool handle_agent_service_maintenance(const struct http_request *req, struct bac
                                       struct http_response *res) {
     return maintain(req, call, res);
 }
-
-/* ---- tokens ---- */
-
-void handle_agent_token(const struct http_request *req, struct http_response *res) {
-    (void)req;
-    http_response_text(res, 401, "ACL support disabled");
-}

@@ -45,11 +45,19 @@ bool handle_catalog_deregister(const struct http_request *req, struct backend_ca
 
 void handle_catalog_datacenters(const struct http_request *req, struct http_response *res) {
     struct json json;
+    struct http_query query = {0};
+    struct err_text text = {""};
+    enum err err = http_query_parse_modes(req, &query, &text);
+    if (err != ERR_OK) {
+        http_response_error(res, err, &text);
+        return;
+    }
     http_response_json(res, req, &json);
     json_array_begin(&json);
     json_str(&json, req->backend->facts->datacenter);
     json_array_end(&json);
     http_response_json_end(res, req);
+    http_response_cache(res, req, query.revalidate);
 }
 
 struct listing {

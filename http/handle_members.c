@@ -5,19 +5,35 @@
 #include "base/decode.h"
 #include "http/handlers.h"
 
-void encode_member(struct json *json, const struct backend_member *member) {
+struct filter_member handle_member(const struct backend_member *member) {
+    return (struct filter_member){
+        .name = member->name,
+        .address = member->ip,
+        .port = member->port,
+        .tags = member->tags,
+        .status = member->status,
+        .protocol_min = 1,
+        .protocol_max = 5,
+        .protocol_current = 2,
+        .delegate_min = 2,
+        .delegate_max = 5,
+        .delegate_current = 4,
+    };
+}
+
+void encode_member(struct json *json, const struct filter_member *member) {
     json_object_begin(json);
     json_member_str(json, "Name", member->name);
-    json_member_str(json, "Addr", member->ip);
+    json_member_str(json, "Addr", member->address);
     json_member_u64(json, "Port", member->port);
     json_member_map(json, "Tags", &member->tags);
     json_member_u64(json, "Status", member->status);
-    json_member_u64(json, "ProtocolMin", 1);
-    json_member_u64(json, "ProtocolMax", 5);
-    json_member_u64(json, "ProtocolCur", 2);
-    json_member_u64(json, "DelegateMin", 2);
-    json_member_u64(json, "DelegateMax", 5);
-    json_member_u64(json, "DelegateCur", 4);
+    json_member_u64(json, "ProtocolMin", member->protocol_min);
+    json_member_u64(json, "ProtocolMax", member->protocol_max);
+    json_member_u64(json, "ProtocolCur", member->protocol_current);
+    json_member_u64(json, "DelegateMin", member->delegate_min);
+    json_member_u64(json, "DelegateMax", member->delegate_max);
+    json_member_u64(json, "DelegateCur", member->delegate_current);
     json_object_end(json);
 }
 
@@ -39,10 +55,6 @@ void handle_agent_members(const struct http_request *req, struct http_response *
     if (refuse_segment(req, wan, res)) {
         return;
     }
-    if (*str_or_empty(http_request_param(req, "filter")) != '\0') {
-        http_response_text(res, 500, "?filter is not offered on members by this version");
-        return;
-    }
     http_response_json(res, req, &json);
     const struct backend_pool *pool = wan ? req->backend->wan : req->backend->lan;
     if (pool == NULL) {
@@ -52,7 +64,10 @@ void handle_agent_members(const struct http_request *req, struct http_response *
     }
     json_array_begin(&json);
     for (uint32_t i = 0; i < pool->count; i++) {
-        encode_member(&json, &pool->members[i]);
+        struct filter_member member = handle_member(&pool->members[i]);
+        if (filter_keeps(req->filter, &member)) {
+            encode_member(&json, &member);
+        }
     }
     json_array_end(&json);
     http_response_json_end(res, req);

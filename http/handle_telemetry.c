@@ -64,6 +64,15 @@ void handle_agent_metrics(const struct http_request *req, struct http_response *
     http_response_json_end(res, req);
 }
 
+bool handle_agent_metrics_stream(const struct http_request *req,
+                                 struct http_stream_options *ret_options,
+                                 struct http_response *res) {
+    (void)req;
+    (void)res;
+    ret_options->metrics = true;
+    return true;
+}
+
 /* ---- the log ---- */
 
 bool handle_agent_monitor(const struct http_request *req, struct http_stream_options *ret_options,

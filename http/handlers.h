@@ -4,8 +4,9 @@
 
 #include "http/request.h"
 
-/* A member of a pool (contract 10.4). */
-void encode_member(struct json *json, const struct backend_member *member);
+/* A member of a pool as it is shown (contract 10.4). */
+struct filter_member handle_member(const struct backend_member *member);
+void encode_member(struct json *json, const struct filter_member *member);
 
 http_local_fn handle_status_leader, handle_status_peers;
 
@@ -24,8 +25,7 @@ http_call_fn handle_agent_leave, handle_agent_reload, handle_agent_service_regis
 http_call_fn handle_agent_join, handle_agent_force_leave, handle_keyring_list,
     handle_keyring_install, handle_keyring_use, handle_keyring_remove;
 http_finish_fn finish_keyring_list;
-http_local_fn handle_agent_service, handle_agent_health_by_id, handle_agent_health_by_name,
-    handle_agent_token;
+http_local_fn handle_agent_service, handle_agent_health_by_id, handle_agent_health_by_name;
 http_call_fn handle_agent_maintenance, handle_agent_service_maintenance;
 
 http_read_fn handle_kv_get, handle_session_info, handle_session_list, handle_session_node;
@@ -34,7 +34,8 @@ http_call_fn handle_kv_put, handle_kv_delete, handle_session_create, handle_sess
 http_finish_fn finish_kv, finish_session_create, finish_session_renew, finish_txn;
 
 http_read_fn handle_mesh_list;
-http_stream_fn handle_agent_monitor;
+http_stream_fn handle_agent_monitor, handle_agent_metrics_stream;
+http_local_fn handle_mesh_off, handle_acl_off;
 http_local_fn handle_agent_metrics, handle_agent_members, handle_agent_host,
     handle_operator_raft_configuration;
 

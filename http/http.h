@@ -35,6 +35,8 @@ struct http_config {
     int64_t connections_per_client;  /* 0 = no limit; above: 429 */
     int64_t query_wait_default_ms, query_wait_max_ms;
     bool pretty_always;      /* -dev */
+    bool use_cache;          /* ?cached is heeded */
+    bool judge_paths;        /* 400 for characters in paths that have no picture */
     uint64_t seed;           /* of the jitter of waits */
     struct metrics *metrics; /* NULL: nothing is recorded */
 };
@@ -47,6 +49,8 @@ struct http_server *http_server_start(const struct http_config *config,
 
 /* Core's thread, after each publish of the catalog: wakes the groups whose key has changed. */
 void http_server_wake(struct http_server *server);
+/* Core's thread, after metrics_tick: streams of metrics go on. */
+void http_server_interval_end(struct http_server *server);
 /* Core's thread, at the end of each turn: resumes what has become ready. */
 void http_server_turn_end(struct http_server *server);
 

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <strings.h>
 
 #include "base/duration.h"
 #include "http/request.h"
@@ -53,6 +54,59 @@ static enum err parse_consistency(const struct http_request *req, struct http_qu
     return ERR_OK;
 }
 
+/* A decimal number with or without a sign. */
+static bool is_number(const char *s, size_t size) {
+    size_t sign = size > 0 && (*s == '-' || *s == '+');
+    return size > sign && strspn(s + sign, "0123456789") >= size - sign;
+}
+
+static enum err parse_cache_control(const struct http_request *req, bool *ret_revalidate,
+                                    struct err_text *text) {
+    static const char *const numbers[] = {"max-age=", "stale-if-error="};
+    bool revalidate = http_request_has(req, HTTP_REVALIDATE);
+    for (const char *at = str_or_empty(req->cache_control); *at != '\0';) {
+        at += strspn(at, ", \t");
+        size_t size = strcspn(at, ",");
+        size_t used = size;
+        while (used > 0 && (at[used - 1] == ' ' || at[used - 1] == '\t')) {
+            used--;
+        }
+        revalidate = revalidate || (used == strlen(HTTP_REVALIDATE) &&
+                                    strncasecmp(at, HTTP_REVALIDATE, used) == 0);
+        for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+            size_t name = strlen(numbers[i]);
+            if (used < name || strncasecmp(at, numbers[i], name) != 0) {
+                continue;
+            }
+            if (!is_number(at + name, used - name)) {
+                return err_set(text, ERR_INVALID, "Invalid Cache-Control header.");
+            }
+            bool zero = strspn(at + name, "-+0") >= used - name;
+            revalidate = revalidate || (i == 0 && zero);
+        }
+        at += size;
+    }
+    *ret_revalidate = revalidate;
+    return ERR_OK;
+}
+
+enum err http_query_parse_modes(const struct http_request *req, struct http_query *query,
+                                struct err_text *text) {
+    enum err err = parse_consistency(req, query, text);
+    return err == ERR_OK ? parse_cache_control(req, &query->revalidate, text) : err;
+}
+
+void http_response_cache(struct http_response *res, const struct http_request *req,
+                         bool revalidate) {
+    if (!req->use_cache || !http_request_has(req, "cached") || res->status != 200) {
+        return;
+    }
+    http_response_header(res, "X-Cache", revalidate ? "MISS" : "HIT");
+    if (!revalidate) {
+        http_response_header(res, "Age", "0");
+    }
+}
+
 enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
                                int64_t *ret_wait_ms, struct err_text *text) {
     int64_t wait_ns = 0;
@@ -86,7 +140,7 @@ enum err http_query_parse(const struct http_request *req, int64_t wait_default_m
     }
     enum err err = http_query_judge_tenancy(req, text);
     if (err == ERR_OK) {
-        err = parse_consistency(req, &query, text);
+        err = http_query_parse_modes(req, &query, text);
     }
     if (err == ERR_OK) {
         err = http_query_judge_dc(req, text);

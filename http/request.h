@@ -29,7 +29,9 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
-    const char *accept; /* the header; NULL = absent */
+    const char *accept;        /* the header; NULL = absent */
+    const char *cache_control; /* the same */
+    bool use_cache;            /* ?cached is heeded */
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
@@ -57,7 +59,7 @@ struct http_response {
     } headers[HTTP_HEADERS_MAX]; /* beside those that every answer has */
     unsigned header_count;
     bool absent;      /* a 404 that is an answer like others: with an index, and waited for */
-    bool no_endpoint; /* the path has none: without the header that endpoints have */
+    bool no_endpoint; /* the path has none: without the headers that endpoints have */
 };
 
 /* First value of the parameter, NULL when absent. */
@@ -96,8 +98,10 @@ typedef void http_finish_fn(const struct http_request *req, struct backend_call 
 /* Answers at once. */
 typedef void http_local_fn(const struct http_request *req, struct http_response *res);
 
-/* An answer that does not end: lines of the log. */
+/* An answer that does not end: lines of the log, or the metrics of each interval. */
 struct http_stream_options {
+    bool metrics;
+    /* Of the log: */
     enum log_level level;
     bool json;
 };
@@ -107,7 +111,7 @@ typedef bool http_stream_fn(const struct http_request *req, struct http_stream_o
 
 struct http_route {
     const char *pattern; /* ends with '/': prefix, rest = path parameter */
-    const char *method;  /* rows of one pattern, a method each, stand together */
+    const char *method;  /* one; a path with several has a row for each, one behind the other */
     http_read_fn *read;
     enum watch_kind watch; /* of a read: what changes its answer; the name is rest */
     bool by_id;            /* rest may be a node's ID, or the start of one */
@@ -117,17 +121,17 @@ struct http_route {
     http_local_fn *local;
     http_stream_fn *stream;
     enum filter_rows filter; /* what ?filter= judges; 0: the route does not know it */
+    bool cached;             /* of a read: knows ?cached */
     bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
-/* Longest pattern that fits, with req->rest set; NULL. ret_redirect: the path lacks a slash. */
-const struct http_route *http_route_find(const char *path, const char **ret_rest,
-                                         bool *ret_redirect);
-/* The row of the same pattern with this method; NULL. */
-const struct http_route *http_route_with_method(const struct http_route *route, const char *method);
-/* The methods of its pattern, as the header Allow lists them; in the arena. */
-const char *http_route_allow(const struct http_route *route, struct arena *arena);
+/* Longest pattern that fits; of its rows the one with the method, or the first when there is none.
+ * NULL: no pattern fits. ret_redirect: the path lacks a slash. */
+const struct http_route *http_route_find(const char *path, const char *method,
+                                         const char **ret_rest, bool *ret_redirect);
+/* The methods of the route's path, as the header Allow lists them. In the arena. */
+const char *http_route_methods(const struct http_route *route, struct arena *arena);
 /* All of them, for the documents' test. */
 const struct http_route *http_routes(size_t *ret_count);
 
@@ -140,10 +144,18 @@ const char *http_path_clean(const char *path, struct arena *arena);
 /* A decoded path, or a query as it came, with every byte escaped that could end the header or the
  * HTML attribute it is put into. In the arena. */
 const char *http_uri_encode(const char *text, bool query, struct arena *arena);
-/* False: the decoded path holds a control character or broken UTF-8. */
+/* False: the decoded path holds a character that has no picture (controls, formats, blanks but the
+ * ASCII one) or broken UTF-8. */
 bool http_path_printable(const char *path);
-/* The request as text without index and wait: tells different questions apart, and parses again. */
-const char *http_uri_question(const char *raw, struct arena *arena);
+/* A request target without the scheme and host that a proxy's client puts first (RFC 9112 3.2.2).
+ * The caller frees it. */
+char *http_uri_relative(const char *target);
+/* The request as text without index and wait: tells different questions apart, and parses again.
+ * revalidate: with the parameter HTTP_REVALIDATE. */
+const char *http_uri_question(const char *raw, bool revalidate, struct arena *arena);
+
+/* What Cache-Control asks for, as a parameter of questions, which have no headers. */
+#define HTTP_REVALIDATE "must-revalidate"
 
 /* ---- query.c ---- */
 
@@ -152,11 +164,20 @@ struct http_query {
     uint64_t index; /* 0 = answer at once */
     int64_t wait_ms;
     bool stale, consistent;
+    bool revalidate; /* of ?cached: as if nothing were kept */
 };
 
 /* ERR_INVALID (400) or ERR_REFUSED (500) and the contract's sentence. */
 enum err http_query_parse(const struct http_request *req, int64_t wait_default_ms,
                           int64_t wait_max_ms, struct http_query *ret_query, struct err_text *text);
+/* Consistency and Cache-Control (contract 4.4, 4.5) alone; part of http_query_parse. ERR_INVALID.
+ */
+enum err http_query_parse_modes(const struct http_request *req, struct http_query *query,
+                                struct err_text *text);
+/* X-Cache and Age of an answer to ?cached. What is kept is the view, which is always current: a hit
+ * of age 0, unless the request wants none. */
+void http_response_cache(struct http_response *res, const struct http_request *req,
+                         bool revalidate);
 /* Sets req->filter from ?filter=. ERR_REFUSED. */
 enum err http_filter_parse(struct http_request *req, enum filter_rows rows, struct err_text *text);
 /* ?wait alone, with its default and its bound. ERR_INVALID. */

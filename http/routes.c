@@ -3,6 +3,11 @@
 
 #include "http/handlers.h"
 
+#define MESH_OFF(verb, path)                                                                       \
+    { .pattern = path, .method = verb, .local = handle_mesh_off }
+#define ACL_OFF(verb, path)                                                                        \
+    { .pattern = path, .method = verb, .local = handle_acl_off }
+
 static const struct http_route routes[] = {
     /* status */
     {.pattern = "/v1/status/leader", .method = "GET", .local = handle_status_leader},
@@ -26,12 +31,14 @@ static const struct http_route routes[] = {
      .method = "GET",
      .read = handle_catalog_services,
      .watch = WATCH_SERVICES,
-     .filter = FILTER_SERVICE_NODES},
+     .filter = FILTER_SERVICE_NODES,
+     .cached = true},
     {.pattern = "/v1/catalog/service/",
      .method = "GET",
      .read = handle_catalog_service,
      .watch = WATCH_SERVICE,
      .filter = FILTER_SERVICE_NODES,
+     .cached = true,
      .missing = "Missing service name"},
     {.pattern = "/v1/catalog/node/",
      .method = "GET",
@@ -71,13 +78,18 @@ static const struct http_route routes[] = {
      .read = handle_health_service,
      .watch = WATCH_SERVICE,
      .filter = FILTER_INSTANCES,
+     .cached = true,
      .missing = "Missing service name"},
     /* agent */
     {.pattern = "/v1/agent/self", .method = "GET", .local = handle_agent_self},
     {.pattern = "/v1/agent/version", .method = "GET", .local = handle_agent_version},
-    {.pattern = "/v1/agent/members", .method = "GET", .local = handle_agent_members},
+    {.pattern = "/v1/agent/members",
+     .method = "GET",
+     .local = handle_agent_members,
+     .filter = FILTER_MEMBERS},
     {.pattern = "/v1/agent/monitor", .method = "GET", .stream = handle_agent_monitor},
     {.pattern = "/v1/agent/metrics", .method = "GET", .local = handle_agent_metrics},
+    {.pattern = "/v1/agent/metrics/stream", .method = "GET", .stream = handle_agent_metrics_stream},
     {.pattern = "/v1/agent/host", .method = "GET", .local = handle_agent_host},
     {.pattern = "/v1/agent/services",
      .method = "GET",
@@ -109,7 +121,7 @@ static const struct http_route routes[] = {
      .call = handle_agent_service_maintenance,
      .ok_body = "",
      .missing = "Missing service ID"},
-    {.pattern = "/v1/agent/token/", .method = "PUT", .local = handle_agent_token},
+    ACL_OFF("PUT", "/v1/agent/token/"),
     {.pattern = "/v1/agent/leave", .method = "PUT", .call = handle_agent_leave, .ok_body = ""},
     {.pattern = "/v1/agent/service/register",
      .method = "PUT",
@@ -219,6 +231,44 @@ static const struct http_route routes[] = {
      .read = handle_mesh_list,
      .watch = WATCH_SERVICE,
      .missing = "Missing service name"},
+    MESH_OFF("GET", "/v1/agent/connect/ca/roots"),
+    MESH_OFF("GET", "/v1/connect/ca/roots"),
+    /* access control, which is off: one refusal for all */
+    ACL_OFF("PUT", "/v1/acl/bootstrap"),
+    ACL_OFF("POST", "/v1/acl/login"),
+    ACL_OFF("POST", "/v1/acl/logout"),
+    ACL_OFF("GET", "/v1/acl/replication"),
+    ACL_OFF("GET", "/v1/acl/policies"),
+    ACL_OFF("PUT", "/v1/acl/policy"),
+    ACL_OFF("GET", "/v1/acl/policy/"),
+    ACL_OFF("PUT", "/v1/acl/policy/"),
+    ACL_OFF("DELETE", "/v1/acl/policy/"),
+    ACL_OFF("GET", "/v1/acl/policy/name/"),
+    ACL_OFF("GET", "/v1/acl/roles"),
+    ACL_OFF("PUT", "/v1/acl/role"),
+    ACL_OFF("GET", "/v1/acl/role/"),
+    ACL_OFF("PUT", "/v1/acl/role/"),
+    ACL_OFF("DELETE", "/v1/acl/role/"),
+    ACL_OFF("GET", "/v1/acl/role/name/"),
+    ACL_OFF("GET", "/v1/acl/binding-rules"),
+    ACL_OFF("PUT", "/v1/acl/binding-rule"),
+    ACL_OFF("GET", "/v1/acl/binding-rule/"),
+    ACL_OFF("PUT", "/v1/acl/binding-rule/"),
+    ACL_OFF("DELETE", "/v1/acl/binding-rule/"),
+    ACL_OFF("GET", "/v1/acl/auth-methods"),
+    ACL_OFF("PUT", "/v1/acl/auth-method"),
+    ACL_OFF("GET", "/v1/acl/auth-method/"),
+    ACL_OFF("PUT", "/v1/acl/auth-method/"),
+    ACL_OFF("DELETE", "/v1/acl/auth-method/"),
+    ACL_OFF("GET", "/v1/acl/tokens"),
+    ACL_OFF("PUT", "/v1/acl/token"),
+    ACL_OFF("GET", "/v1/acl/token/"),
+    ACL_OFF("PUT", "/v1/acl/token/"),
+    ACL_OFF("DELETE", "/v1/acl/token/"),
+    ACL_OFF("GET", "/v1/acl/templated-policies"),
+    ACL_OFF("GET", "/v1/acl/templated-policy/name/"),
+    ACL_OFF("POST", "/v1/acl/templated-policy/preview/"),
+    ACL_OFF("POST", "/v1/internal/acl/authorize"),
 };
 
 const struct http_route *http_routes(size_t *ret_count) {
@@ -226,50 +276,47 @@ const struct http_route *http_routes(size_t *ret_count) {
     return routes;
 }
 
-const struct http_route *http_route_find(const char *path, const char **ret_rest,
-                                         bool *ret_redirect) {
-    const struct http_route *best = NULL;
+static const struct http_route *row_of_method(const struct http_route *first, const char *method) {
+    const struct http_route *end = routes + sizeof routes / sizeof routes[0];
+    for (const struct http_route *at = first; at < end && strcmp(at->pattern, first->pattern) == 0;
+         at++) {
+        if (strcmp(at->method, method) == 0) {
+            return at;
+        }
+    }
+    return first;
+}
+
+const char *http_route_methods(const struct http_route *route, struct arena *arena) {
+    const struct http_route *end = routes + sizeof routes / sizeof routes[0];
+    const char *list = "OPTIONS";
+    for (const struct http_route *at = routes; at < end; at++) {
+        if (strcmp(at->pattern, route->pattern) == 0) {
+            list = arena_format(arena, "%s,%s", list, at->method);
+        }
+    }
+    return list;
+}
+
+const struct http_route *http_route_find(const char *path, const char *method,
+                                         const char **ret_rest, bool *ret_redirect) {
+    const struct http_route *best = NULL, *slashed = NULL;
     size_t best_size = 0, path_size = strlen(path);
-    *ret_redirect = false;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         const struct http_route *route = &routes[i];
         size_t size = strlen(route->pattern);
         bool prefix = route->pattern[size - 1] == '/';
-        if (prefix && path_size + 1 == size && memcmp(route->pattern, path, path_size) == 0 &&
-            size > best_size) {
+        if (size > best_size && strncmp(path, route->pattern, size) == 0 &&
+            (prefix || path_size == size)) {
             best = route;
             best_size = size;
-            *ret_redirect = true;
-        } else if (size > best_size && strncmp(path, route->pattern, size) == 0 &&
-                   (prefix || path_size == size)) {
-            best = route;
-            best_size = size;
-            *ret_redirect = false;
+        } else if (slashed == NULL && prefix && path_size + 1 == size &&
+                   memcmp(route->pattern, path, path_size) == 0) {
+            slashed = route;
         }
     }
+    *ret_redirect = slashed != NULL && best_size < path_size; /* a path of its own comes first */
+    best = *ret_redirect ? slashed : best;
     *ret_rest = best != NULL && !*ret_redirect ? path + best_size : "";
-    return best;
-}
-
-static bool same_pattern(const struct http_route *a, size_t place) {
-    return place < sizeof routes / sizeof routes[0] &&
-           strcmp(a->pattern, routes[place].pattern) == 0;
-}
-
-const struct http_route *http_route_with_method(const struct http_route *route,
-                                                const char *method) {
-    for (size_t i = (size_t)(route - routes); same_pattern(route, i); i++) {
-        if (strcmp(routes[i].method, method) == 0) {
-            return &routes[i];
-        }
-    }
-    return NULL;
-}
-
-const char *http_route_allow(const struct http_route *route, struct arena *arena) {
-    const char *all = "OPTIONS";
-    for (size_t i = (size_t)(route - routes); same_pattern(route, i); i++) {
-        all = arena_format(arena, "%s,%s", all, routes[i].method);
-    }
-    return all;
+    return best != NULL ? row_of_method(best, method) : NULL;
 }

@@ -109,7 +109,9 @@ static void add_meta(struct MHD_Response *response, const struct http_meta *meta
     add(response, "X-Consul-Index", index);
     add(response, "X-Consul-KnownLeader", meta->known_leader ? "true" : "false");
     add(response, "X-Consul-LastContact", "0");
-    add(response, "X-Consul-Effective-Consistency", meta->consistency);
+    if (meta->consistency != NULL) {
+        add(response, "X-Consul-Effective-Consistency", meta->consistency);
+    }
     add(response, "X-Consul-Query-Backend", "blocking-query");
 }
 
@@ -130,8 +132,8 @@ struct http_answer *http_answer_create(struct http_server *server, struct http_r
     if (res->content_type != NULL) {
         add(response, "Content-Type", res->content_type);
     }
-    add(response, "Vary", "Accept-Encoding");
     if (!res->no_endpoint) {
+        add(response, "Vary", "Accept-Encoding");
         add(response, "X-Consul-Default-ACL-Policy", "allow");
     }
     add_configured(response, &server->config.response_headers);
@@ -215,7 +217,7 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
     exchange->owner = owner;
     exchange->connection = connection;
     exchange->refused = owner->refused;
-    exchange->uri = mem_strdup(uri);
+    exchange->uri = http_uri_relative(uri);
     exchange->fd = -1;
     buf_init(&exchange->body, LIMIT_HTTP_BODY_BYTES);
     arena_init(&exchange->arena);
@@ -330,9 +332,10 @@ static enum MHD_Result start_stream(struct http_exchange *exchange) {
     struct MHD_Response *response = MHD_create_response_from_callback(
         MHD_SIZE_UNKNOWN, LIMIT_HTTP_STREAM_BLOCK_BYTES, read_stream, exchange, NULL);
     ASSERT(response != NULL);
-    add(response, "Content-Type", "text/plain; charset=utf-8");
+    add(response, "Content-Type", http_stream_type(exchange->stream));
     add(response, "Vary", "Accept-Encoding");
     add(response, "X-Consul-Default-ACL-Policy", "allow");
+    add_configured(response, &exchange->server->config.response_headers);
     http_deadline_set(&exchange->owner->deadline, HTTP_PHASE_WAITING);
     exchange->state = EXCHANGE_STREAMING;
     exchange->fd = exchange->owner->deadline.fd;
@@ -585,7 +588,7 @@ struct http_server *http_server_start(const struct http_config *config,
         mem_calloc(config->listen_count + config->path_count + 1, sizeof *server->daemons);
     ASSERT(pthread_key_create(&server->cache_key, http_cache_destroy) == 0);
     bool started = http_hang_ups_open(server, text);
-    server->worker = http_worker_start(server);
+    server->workers = http_workers_start(server);
     started = started && listen_all(server, text);
     if (!started) {
         http_server_destroy(server);
@@ -641,7 +644,7 @@ void http_server_destroy(struct http_server *server) {
     for (unsigned i = 0; i < server->paths_bound; i++) {
         unlink(server->config.paths[i].path);
     }
-    http_worker_stop(server->worker);
+    http_workers_stop(server->workers);
     http_hang_ups_close(server);
     pthread_key_delete(server->cache_key);
     http_clients_destroy(server->clients);

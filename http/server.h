@@ -30,7 +30,7 @@ struct http_meta {
     bool present;
     bool known_leader;
     uint64_t index;
-    const char *consistency;
+    const char *consistency; /* NULL: of an error, which has none */
 };
 
 /* A blocking query that waits. Only the core's thread touches it while it is parked. */
@@ -108,7 +108,7 @@ struct http_exchange {
 };
 
 struct http_stream;
-struct http_worker;
+struct http_workers;
 struct http_timings;
 struct http_clients;
 struct http_deadlines;
@@ -127,17 +127,18 @@ struct http_server {
     struct http_deadlines *deadlines;
     _Atomic size_t bodies_bytes;  /* of request bodies that are held */
     _Atomic size_t answers_bytes; /* of answers that are kept or on their way */
-    struct http_worker *worker;
+    struct http_workers *workers;
     pthread_key_t cache_key; /* each HTTP thread's answers */
     _Atomic bool stopping;
     _Atomic size_t parked;
+    _Atomic uint64_t intervals; /* of metrics that have ended */
     struct http_timings *timings;
     /* The core's thread only. */
     struct http_exchange *resume;      /* ready, resumed at the end of the turn */
     struct http_exchange *parked_list; /* all that wait for a change */
     size_t blocking;                   /* of the parked, blocking queries */
     struct http_exchange *stream_list; /* suspended ones that stream */
-    size_t jobs;                       /* groups that the worker has */
+    size_t jobs;                       /* groups that the workers have */
     int hang_up_epoll;
     struct loop_poll *hang_up_poll;
     struct rand rand;
@@ -201,8 +202,8 @@ void http_timings_blocking(struct http_timings *timings, size_t count);
 
 /* HTTP thread, after the connection is suspended: hands the wait to the core. */
 void http_wait_post(struct http_exchange *exchange);
-struct http_worker *http_worker_start(struct http_server *server);
-void http_worker_stop(struct http_worker *worker);
+struct http_workers *http_workers_start(struct http_server *server);
+void http_workers_stop(struct http_workers *workers);
 bool http_hang_ups_open(struct http_server *server, struct err_text *text);
 void http_hang_ups_close(struct http_server *server);
 void http_waits_abort(struct http_server *server);
@@ -215,6 +216,7 @@ void http_exchange_unlink(struct http_exchange **list, struct http_exchange *exc
 
 /* HTTP thread. False: there are too many. Sets exchange->stream. */
 bool http_stream_open(struct http_exchange *exchange, const struct http_stream_options *options);
+const char *http_stream_type(const struct http_stream *stream);
 /* HTTP thread: what may be sent now; 0: nothing. */
 size_t http_stream_take(struct http_stream *stream, char *out, size_t size);
 /* HTTP thread, after the connection is suspended: hands it to the core until there is more. */

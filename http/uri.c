@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/mem.h"
 #include "http/request.h"
 
 static int digit_value(char c) {
@@ -130,6 +131,25 @@ const char *http_uri_encode(const char *text, bool query, struct arena *arena) {
     return out;
 }
 
+/* Above ASCII: the categories Cc, Cf, Cs, Co, Zs, Zl and Zp of Unicode 15. What is not assigned may
+ * be a letter tomorrow. */
+static bool is_invisible(uint32_t rune) {
+    static const uint32_t ranges[][2] = {
+        {0x80, 0xa0},       {0xad, 0xad},       {0x600, 0x605},      {0x61c, 0x61c},
+        {0x6dd, 0x6dd},     {0x70f, 0x70f},     {0x890, 0x891},      {0x8e2, 0x8e2},
+        {0x1680, 0x1680},   {0x180e, 0x180e},   {0x2000, 0x200f},    {0x2028, 0x202f},
+        {0x205f, 0x2064},   {0x2066, 0x206f},   {0x3000, 0x3000},    {0xd800, 0xf8ff},
+        {0xfeff, 0xfeff},   {0xfff9, 0xfffb},   {0x110bd, 0x110bd},  {0x110cd, 0x110cd},
+        {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},  {0xe0001, 0xe0001},
+        {0xe0020, 0xe007f}, {0xf0000, 0xffffd}, {0x100000, 0x10fffd}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        if (rune >= ranges[i][0] && rune <= ranges[i][1]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool http_path_printable(const char *path) {
     const unsigned char *at = (const unsigned char *)path;
     while (*at != '\0') {
@@ -137,13 +157,18 @@ bool http_path_printable(const char *path) {
             return false;
         }
         unsigned more = *at < 0x80 ? 0 : *at < 0xc2 ? 9 : *at < 0xe0 ? 1 : *at < 0xf0 ? 2 : 3;
-        if (more == 9 || *at > 0xf4 || (*at == 0xc2 && at[1] < 0xa0)) {
-            return false; /* broken, or a C1 control character */
+        if (more == 9 || *at > 0xf4) {
+            return false;
         }
+        uint32_t rune = more == 0 ? *at : *at & (0x3fu >> more);
         for (at++; more > 0; more--, at++) {
             if ((*at & 0xc0) != 0x80) {
                 return false;
             }
+            rune = rune << 6 | (*at & 0x3fu);
+        }
+        if (rune >= 0x80 && is_invisible(rune)) {
+            return false;
         }
     }
     return true;
@@ -155,13 +180,28 @@ static bool is_timing(const char *name, size_t size) {
            (size == 4 && memcmp(name, "wait", 4) == 0);
 }
 
-const char *http_uri_question(const char *raw, struct arena *arena) {
+char *http_uri_relative(const char *target) {
+    const char *host = strstr(target, "://");
+    if (*target == '/' || host == NULL || memchr(target, '?', (size_t)(host - target)) != NULL) {
+        return mem_strdup(target);
+    }
+    host += strlen("://");
+    const char *path = host + strcspn(host, "/?");
+    if (*path == '/') {
+        return mem_strdup(path);
+    }
+    char *out = mem_alloc(strlen(path) + 2);
+    sprintf(out, "/%s", path);
+    return out;
+}
+
+const char *http_uri_question(const char *raw, bool revalidate, struct arena *arena) {
     const char *query = strchr(raw, '?');
     if (query == NULL) {
         return raw;
     }
     size_t used = (size_t)(query - raw);
-    char *out = arena_alloc(arena, strlen(raw) + 1);
+    char *out = arena_alloc(arena, strlen(raw) + sizeof "&" HTTP_REVALIDATE);
     memcpy(out, raw, used);
     char separator = '?';
     for (const char *at = query + 1; *at != '\0';) {
@@ -173,6 +213,9 @@ const char *http_uri_question(const char *raw, struct arena *arena) {
             separator = '&';
         }
         at += size + (at[size] == '&');
+    }
+    if (revalidate && separator == '&') { /* without parameters ?cached is none of them */
+        sprintf(out + used, "&" HTTP_REVALIDATE);
     }
     return out;
 }

@@ -48,8 +48,11 @@ def new_ip():
     return "127.%d.%d.%d" % (64 + (pid >> 8) % 128, pid & 0xff, next(_next_address) % 254 + 1)
 
 
+_ports = set()
+
+
 def new_port(ip):
-    """A port of ip that is free for TCP and UDP."""
+    """A port of ip that is free for TCP and UDP, and that nobody was given before."""
     while True:
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             tcp.bind((ip, 0))
@@ -57,7 +60,9 @@ def new_port(ip):
                 udp.bind(tcp.getsockname())
             except OSError:
                 continue
-            return tcp.getsockname()[1]
+            if tcp.getsockname() not in _ports:
+                _ports.add(tcp.getsockname())
+                return tcp.getsockname()[1]
 
 
 # ---- HTTP ----
@@ -139,14 +144,20 @@ class Raw:
     def send(self, data):
         self.socket.sendall(data)
 
-    def reply(self, method="GET"):
-        """The next answer on the connection; None: the peer closed it without one."""
+    def head(self):
+        """The head of the next answer; None: the peer closed the connection without one."""
         line = self.file.readline()
         if not line:
             return None
         _, status, reason = (line.decode().rstrip("\r\n") + "  ").split(" ", 2)
-        headers = http.client.parse_headers(self.file)
-        body = b""
+        return Reply(int(status), reason.strip(), http.client.parse_headers(self.file), b"")
+
+    def reply(self, method="GET"):
+        """The next answer on the connection; None: the peer closed it without one."""
+        reply = self.head()
+        if reply is None:
+            return None
+        headers, status, body = reply.headers, reply.status, b""
         if headers.get("Transfer-Encoding") == "chunked":
             while True:
                 size = int(self.file.readline(), 16)
@@ -154,9 +165,10 @@ class Raw:
                 self.file.readline()
                 if size == 0:
                     break
-        elif method != "HEAD" and int(status) >= 200:
+        elif method != "HEAD" and status >= 200:
             body = self.file.read(int(headers.get("Content-Length", "0")))
-        return Reply(int(status), reason.strip(), headers, body)
+        reply.body = body
+        return reply
 
     def closed(self):
         """True once the peer has closed; what it still sends is thrown away."""

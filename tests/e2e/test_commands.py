@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import threading
 import unittest
@@ -64,6 +65,19 @@ class Framework(unittest.TestCase):
             self.assertEqual((name, code, out), (name, 1, ""))
             self.assertIn("flag provided but not defined: -nonsense\n", err)
 
+    def test_flags_end_at_two_dashes(self):
+        for args in (("version", "--"), ("version", "--", "-format=json"), ("version", "extra"),
+                     ("--version",), ("-v",)):
+            code, out, err = run(*args)
+            self.assertEqual((args, code, err), (args, 0, ""))
+            self.assertTrue(out.startswith("cairn v"), out)
+        code, out, err = run("version", "-format=json")
+        self.assertEqual((code, json.loads(out)["RPC"]), (0, {"Default": 2, "Min": 2, "Max": 3}))
+        self.assertEqual(run("version", "-format=xml")[:2], (1, ""))
+        self.assertEqual(run("validate", "--"), (
+            1, "", "Must specify at least one config file or directory\n"))
+        self.assertIn("-nonsense.json", run("validate", "--", "-nonsense.json")[2])
+
     def test_values_of_flags(self):
         code, _, err = run("members", "-wan=maybe")
         self.assertEqual(code, 1)
@@ -117,7 +131,7 @@ class Connection(unittest.TestCase):
 class Stub:
     """Answers every request with what the test says, and keeps what came."""
 
-    def __init__(self, test, unix=None):
+    def __init__(self, test, unix=None, certificate=None):
         stub = self
         self.requests, self.answers = [], {}
 
@@ -153,6 +167,10 @@ class Stub:
             ip = cairn.new_ip()
             self.server = http.server.ThreadingHTTPServer((ip, 0), Handler)
             self.address = "%s:%d" % (ip, self.server.server_address[1])
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         test.addCleanup(self.server.server_close)
@@ -199,6 +217,33 @@ class Flags(unittest.TestCase):
                          "&node-meta=a%3Ab%3Dc&node-meta=d%3Ae&dc=d%20c&stale")
         self.assertEqual(headers["Authorization"],
                          "Basic " + base64.b64encode(b"me:secret").decode())
+
+    def test_tls(self):
+        agent = cairn.Agent()  # for its folder
+        self.addCleanup(agent.discard)
+        cert, key = (os.path.join(agent.folder, name) for name in ("cert.pem", "key.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                        "-keyout", key, "-out", cert, "-subj", "/CN=agent.test",
+                        "-addext", "subjectAltName=DNS:agent.test"], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stub = Stub(self, certificate=(cert, key))
+        stub.answers["/v1/catalog/datacenters"] = (200, '["east"]')
+        right = (0, "east\n", "")
+
+        def ask(*args, **env):
+            return run("catalog", "datacenters", *args, address=stub.address, env=env)
+        code, out, err = ask(CONSUL_HTTP_SSL="1")  # signed by nobody that is known
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("https://" + stub.address, err)
+        self.assertEqual(ask(CONSUL_HTTP_SSL="true", CONSUL_HTTP_SSL_VERIFY="false"), right)
+        named = {"CONSUL_HTTP_SSL": "true", "CONSUL_TLS_SERVER_NAME": "agent.test"}
+        self.assertEqual(ask(CONSUL_CACERT=cert, **named), right)
+        self.assertEqual(ask("-ca-file=" + cert, "-tls-server-name=agent.test",
+                             "-http-addr=https://" + stub.address), right)
+        self.assertEqual(ask(CONSUL_CACERT=cert, CONSUL_HTTP_SSL="true")[0], 1)  # another name
+        self.assertEqual(ask(CONSUL_CACERT=cert, CONSUL_CLIENT_CERT=cert, CONSUL_CLIENT_KEY=key,
+                             **named), right)
+        self.assertNotEqual(ask()[0], 0)  # not by HTTP
 
     def test_unix_socket(self):
         agent = cairn.Agent()
@@ -354,14 +399,36 @@ class Commands(AgentTest):
                                      "check": {"ttl": "1h"}}, {"name": "three"}],
                        "log_level": "WARN"}, file)
         self.assertEqual(self.run_("services", "register", path), (
-            0, "".join("Registered service: %s\n" % name for name in ("one", "two", "three")), ""))
+            0, "".join("Registered service: %s\n" % name for name in ("two", "three", "one")), ""))
         services = self.agent.get("/v1/agent/services").json
         self.assertEqual((services["one"]["Tags"], services["one"]["EnableTagOverride"]),
                          (["]", "}"], True))
         self.assertEqual(services["t1"]["Port"], 2)
         self.assertIn("service:t1", self.agent.get("/v1/agent/checks").json)
         self.assertEqual(self.run_("services", "deregister", path), (
-            0, "".join("Deregistered service: %s\n" % name for name in ("one", "t1", "three")), ""))
+            0, "".join("Deregistered service: %s\n" % name for name in ("t1", "three", "one")), ""))
+        path = os.path.join(self.agent.folder, "services.hcl")
+        with open(path, "w", encoding="ascii") as file:
+            file.write('''services {
+                              name = "hcl-one" # of two
+                              tags = ["a"]
+                              checks = [{ id = "c1", http = "http://127.0.0.1:9/", interval = "1h",
+                                          header = { X-A = ["1"] } },
+                                        { id = "c2", ttl = "1h", status = "passing" }]
+                            }
+                            services { name = "hcl-two" port = 7 }''')
+        self.assertEqual(self.run_("services", "register", path), (
+            0, "Registered service: hcl-one\nRegistered service: hcl-two\n", ""))
+        checks = self.agent.get("/v1/agent/checks").json
+        self.assertEqual((checks["c1"]["Type"], checks["c2"]["Status"], checks["c2"]["ServiceID"]),
+                         ("http", "passing", "hcl-one"))
+        self.assertEqual(self.run_("services", "deregister", path), (
+            0, "Deregistered service: hcl-one\nDeregistered service: hcl-two\n", ""))
+        with open(path, "w", encoding="ascii") as file:
+            file.write('service { nome = "x" }')
+        code, out, err = self.run_("services", "register", path)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("invalid config key service.nome", err)
         code, _, err = self.run_("services", "register", "/nonexistent.json")
         self.assertEqual(code, 1)
         self.assertIn("/nonexistent.json", err)
@@ -458,6 +525,25 @@ class Completion(unittest.TestCase):
              "cairn", *words], text=True, capture_output=True, check=True)
         return done.stdout.split()
 
+    def test_install(self):
+        agent = cairn.Agent()  # for its folder
+        self.addCleanup(agent.discard)
+        source = os.path.join(ROOT, "deploy", "cairn.bash-completion")
+        for variable, folder in (("HOME", ".local/share/bash-completion/completions"),
+                                 ("XDG_DATA_HOME", "bash-completion/completions")):
+            path = os.path.join(agent.folder, folder, "cairn")
+            home = {"XDG_DATA_HOME": "", variable: agent.folder}
+            for _ in range(2):
+                self.assertEqual(run("-autocomplete-install", env=home), (0, "", ""))
+                with open(path, "rb") as installed, open(source, "rb") as file:
+                    self.assertEqual(installed.read(), file.read())
+            for _ in range(2):
+                self.assertEqual(run("-autocomplete-uninstall", env=home), (0, "", ""))
+                self.assertFalse(os.path.exists(path))
+        code, _, err = run("-autocomplete-install", env={"HOME": "/proc/1/no", "XDG_DATA_HOME": ""})
+        self.assertEqual(code, 1)
+        self.assertIn("/proc/1/no", err)
+
     def test_each_command_is_offered(self):
         names = commands_of_table()
         self.assertGreater(len(names), 10)
@@ -469,7 +555,7 @@ class Completion(unittest.TestCase):
         for name in commands_of_table():
             words = name.split()
             help_text = run(*words, "-help")[1]
-            flags = set(re.findall(r"^  (-[a-z0-9-]+)", help_text, re.M))
+            flags = set(re.findall(r"^  (-[a-z0-9_-]+)", help_text, re.M))
             flags -= {"-namespace", "-partition", "-peer"}  # of no use
             self.assertLessEqual(flags, set(self.complete(*words, "-")), name)
 

@@ -54,6 +54,33 @@ class Restart(AgentCase):
         self.assertEqual(agent.get("/v1/agent/service/grown").json["Address"], address)
         agent.stop()
 
+    def test_tags_of_the_catalog(self):
+        """With EnableTagOverride a full comparison, as after a start, takes the catalog's tags."""
+        agent = self.new_agent({"log_level": "DEBUG"})
+        body = {"Name": "web", "EnableTagOverride": True, "Tags": ["own"], "Check": {"TTL": "10m"}}
+        agent.must_put("/v1/agent/service/register", body)
+        agent.must_put("/v1/catalog/register", {
+            "Node": "n1", "Address": agent.ip, "SkipNodeUpdate": True,
+            "Service": {"Service": "web", "EnableTagOverride": True, "Tags": ["theirs"],
+                        "TaggedAddresses": {"consul-virtual": {"Address": "240.0.0.1", "Port": 1},
+                                            "lan": {"Address": "192.0.2.7", "Port": 1}}}})
+        agent.stop()
+        agent.start()
+        eventually(lambda: agent.get("/v1/agent/services").json["web"]["Tags"] == ["theirs"],
+                   "the tags are taken over")
+        self.assertEqual(list(agent.get("/v1/agent/services").json["web"]["TaggedAddresses"]),
+                         ["consul-virtual"])
+        eventually(lambda: agent.get("/v1/health/checks/web").json[0]["ServiceTags"] == ["theirs"],
+                   "the check carries them")
+        (row,) = agent.get("/v1/catalog/service/web").json
+        self.assertEqual((row["ServiceTags"], list(row["ServiceTaggedAddresses"])),
+                         (["theirs"], ["consul-virtual"]))
+        agent.must_put("/v1/agent/service/register", dict(body, Tags=["mine again"]))
+        (row,) = agent.get("/v1/catalog/service/web").json
+        self.assertEqual(row["ServiceTags"], ["mine again"])
+        eventually(lambda: "Node info in sync" in agent.output(), "what is in sync is told")
+        agent.stop()
+
     def test_everything_is_there_again(self):
         agent = self.written()
         local = ["/v1/agent/services", "/v1/agent/checks", "/v1/health/checks/ext"]

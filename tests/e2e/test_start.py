@@ -193,9 +193,14 @@ class StartErrors(StartTest):
         for args, part in ((["-no-such-flag"], "flag provided but not defined: -no-such-flag"),
                            (["-http-port"], "flag needs an argument: -http-port"),
                            (["-http-port=abc"], 'invalid value "abc" for flag -http-port'),
-                           (["-server=perhaps"], 'invalid boolean value "perhaps" for -server'),
-                           (["extra"], "Unexpected extra arguments: [extra]")):
-            self.refuses(self.new_agent(args=args), part)
+                           (["-server=perhaps"], 'invalid boolean value "perhaps" for -server')):
+            agent = self.new_agent(args=args).spawn()
+            agent.ended(1)
+            told = agent.printed("stderr").decode()
+            self.assertTrue(told.startswith(part), told)
+            self.assertIn("\n\nUsage: cairn agent [options]\n", told)
+            self.assertEqual(agent.printed("stdout"), b"")
+        self.refuses(self.new_agent(args=["extra"]), "Unexpected extra arguments: [extra]")
         agent = self.new_agent(args=["-node=by-flag", "-node-meta", "a:b", "--log-level=debug"])
         agent.start()  # flags win over files
         got = agent.get("/v1/agent/self").json

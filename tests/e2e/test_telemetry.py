@@ -297,7 +297,8 @@ class MonitorEnds(unittest.TestCase):
                 monitor.close()
 
     def test_a_reader_that_does_not_read_loses_lines(self):
-        agent = cairn.Agent()
+        # In memory: thousands of small files are not what is tested here.
+        agent = cairn.Agent({"data_dir": None, "bootstrap": None}, args=["-dev"])
         self.addCleanup(agent.discard)
         agent.start()
         raw = agent.raw()
@@ -314,6 +315,50 @@ class MonitorEnds(unittest.TestCase):
         eventually(lambda: "Dropped logs during monitor request: dropped_count=" in agent.output(),
                    "the loss is told")
         agent.stop()
+
+
+class MetricsStream(AgentTest):
+    config = ENABLED
+
+    def objects(self, raw, count):
+        """So many JSON objects of the stream, and that each ends where the next begins."""
+        decoder, text, found = json.JSONDecoder(), "", []
+        while len(found) < count:
+            size = int(raw.file.readline(), 16)
+            self.assertGreater(size, 0)
+            text += raw.file.read(size).decode()
+            raw.file.readline()
+            try:
+                value, end = decoder.raw_decode(text)
+            except ValueError:
+                continue
+            found.append(value)
+            text = text[end:].lstrip()
+        return found
+
+    def test_an_object_for_each_interval(self):
+        with self.agent.raw() as raw, self.agent.raw() as other:
+            for one in (raw, other):
+                one.send(b"GET /v1/agent/metrics/stream HTTP/1.1\r\nHost: agent\r\n\r\n")
+                self.assertEqual(one.head().status, 200)  # at once
+            first, second = self.objects(raw, 2)
+            self.assertEqual(list(first), ["Timestamp", "Gauges", "Points", "Counters", "Samples"])
+            self.assertLess(first["Timestamp"], second["Timestamp"])
+            self.assertIn("consul.raft.applied_index", [row["Name"] for row in first["Gauges"]])
+            self.assertEqual(self.objects(other, 1)[0]["Timestamp"], first["Timestamp"])
+
+    def test_the_agents_end_is_the_streams_end(self):
+        agent = self.new_agent()
+        agent.start()
+        raws = [agent.raw() for _ in range(3)]
+        for raw in raws:
+            raw.send(b"GET /v1/agent/metrics/stream HTTP/1.1\r\nHost: agent\r\n\r\n")
+            self.assertEqual(raw.head().status, 200)
+        raws.pop().close()  # a hang-up
+        agent.stop()
+        for raw in raws:
+            self.assertTrue(raw.closed())
+            raw.close()
 
 
 class Facts(AgentTest):

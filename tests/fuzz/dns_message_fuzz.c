@@ -81,6 +81,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     config.enable_truncate = true;
     config.alt_domain = "alt.consul.";
     config.udp_answer_limit = 8;
+    struct addr recursor;
+    ASSERT(addr_parse("127.0.0.1", 53, &recursor));
+    config.recursors = &recursor;
+    config.recursor_count = 1;
     fuzz.snapshots[1] = dns_snapshot_create(&config, NULL);
     fuzz.scratch = dns_scratch_create(1);
     fuzz.out = malloc(DNS_MESSAGE_BYTES);

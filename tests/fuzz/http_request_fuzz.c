@@ -201,6 +201,7 @@ static struct http_request request_of(const char *method, const char *body, size
                                  .body_size = size,
                                  .arena = arena,
                                  .backend = &backend,
+                                 .use_cache = true,
                                  .authz = {.token = ""}};
 }
 
@@ -210,11 +211,11 @@ static void check_question(const char *uri, const struct http_response *res, str
     struct http_response again;
     bool redirect;
     response_init(&again);
-    const char *question = http_uri_question(uri, arena);
+    const char *question = http_uri_question(uri, false, arena);
     ASSERT(http_uri_parse(question, arena, &req) == ERR_OK);
     req.new_line = http_request_has(&req, "pretty");
     req.pretty = req.new_line;
-    const struct http_route *route = http_route_find(req.path, &req.rest, &redirect);
+    const struct http_route *route = http_route_find(req.path, "GET", &req.rest, &redirect);
     ASSERT(route != NULL && route->read != NULL);
     read(route, &req, &again);
     if (res->status == 200) {
@@ -257,7 +258,7 @@ static void ask(const char *method, const char *uri, const char *body, size_t si
     }
     req.new_line = http_request_has(&req, "pretty");
     req.pretty = req.new_line;
-    const struct http_route *route = http_route_find(req.path, &req.rest, &redirect);
+    const struct http_route *route = http_route_find(req.path, method, &req.rest, &redirect);
     if (route == NULL || redirect || strcmp(method, route->method) != 0 ||
         (route->missing != NULL && *req.rest == '\0') ||
         http_query_judge_tenancy(&req, &text) != ERR_OK) {
@@ -273,7 +274,7 @@ static void ask(const char *method, const char *uri, const char *body, size_t si
     } else if (route->local != NULL) {
         answer_local(route, &req, &res);
     } else if (route->stream != NULL) {
-        struct http_stream_options options;
+        struct http_stream_options options = {.metrics = false};
         route->stream(&req, &options, &res);
     } else {
         called = route->call(&req, call, &res);
@@ -302,11 +303,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *method = arena_strndup(&arena, (const char *)data, (size_t)(blank - data));
     const char *uri = arena_strndup(&arena, (const char *)blank + 1, (size_t)(line - blank - 1));
     size_t body_size = size - (size_t)(line + 1 - data);
+    char *relative = http_uri_relative(uri);
     char *body = malloc(body_size + 1); /* a terminator behind it, as bodies have */
     memcpy(body, line + 1, body_size);
     body[body_size] = '\0';
-    ask(method, uri, body, body_size, &arena);
+    ask(method, relative, body, body_size, &arena);
     free(body);
+    free(relative);
     arena_clear(&arena);
     return 0;
 }

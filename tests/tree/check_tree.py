@@ -32,7 +32,7 @@ BEHIND = {
     "uv.h": ["net/loop.c"],
     "microhttpd.h": ["http/server.c"],
     "curl/*": ["checks/transfer.h", "agent/command_client.c"],
-    "openssl/*": ["agent/files.c", "checks/tls.c", "net/crypto.c"],
+    "openssl/*": ["agent/files.c", "agent/node_id.c", "checks/tls.c", "net/crypto.c"],
     "zlib.h": ["http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c", "raft/codec.c"],
     "proto/*.pb-c.h": [
@@ -66,7 +66,7 @@ PURE_PATTERNS = [
 ]
 # Objects of base that a core may use; their own needs are held to the same list. base/log.c is not
 # among them.
-PURE_BASE = ("arena assert base64 buf crc32c decode duration epoch err hash json mem pack rand str timer "
+PURE_BASE = ("arena assert base64 buf crc32c decode duration epoch err hash ip json mem pack rand str timer "
              "uuid").split()
 # Needs of single objects of base, with the reason.
 BASE_ALLOWED = {

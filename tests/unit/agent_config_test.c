@@ -305,6 +305,8 @@ static void refusals(void **state) {
         {"alt_domain = \"node.x\"", "alt_domain cannot start with {service,connect,node,query,addr,"
                                     "dc1}"},
         {"raft_protocol = 2", "raft_protocol version 2 is not supported by this version of Consul"},
+        {"autopilot { max_trailing_logs = -1 }",
+         "autopilot.max_trailing_logs cannot be -1. Must be greater than or equal to zero"},
         {"performance { raft_multiplier = 11 }",
          "performance.raft_multiplier cannot be 11. Must be between 1 and 10"},
         {"limits { request_limits { mode = \"x\" } }",
@@ -414,6 +416,61 @@ static void addresses(void **state) {
         const char *out;
         assert_true(template_expand(bad[i], &f->arena, &out, &text) != ERR_OK);
         assert_true(text.s[0] != '\0');
+    }
+}
+
+static void recursors(void **state) {
+    struct fixture *f = *state;
+    static const struct {
+        const char *given, *all;
+    } good[] = {
+        {"\"10.0.0.1\"", "10.0.0.1:53 "},
+        {"\"10.0.0.1:5353\", \"::1\", \"[::1]:54\", \"[fd00::1]\"",
+         "10.0.0.1:5353 [::1]:53 [::1]:54 [fd00::1]:53 "},
+        {"\"10.0.0.1 10.0.0.2:53\", \"10.0.0.1:53\", \"{{ GetInterfaceIP \\\"^lo$\\\" }}\"",
+         "10.0.0.1:53 10.0.0.2:53 127.0.0.1:53 "},
+        {"\"localhost:99\"", "127.0.0.1:99 "},
+        {"\"127.0.0.1:8600\", \"10.0.0.1\"", "10.0.0.1:53 "}, /* itself */
+    };
+    for (size_t i = 0; i < COUNT(good); i++) {
+        char all[1024] = "", text[ADDR_TEXT_BYTES], given[512];
+        snprintf(given, sizeof given, "recursors = [%s]", good[i].given);
+        take(f, given);
+        for (unsigned k = 0; k < f->config.recursor_count; k++) {
+            addr_format(&f->config.recursor_addrs[k], text);
+            size_t used = strlen(all);
+            snprintf(all + used, sizeof all - used, "%s ", text);
+        }
+        if (strcmp(good[i].all, "127.0.0.1:99 ") != 0 || strcmp(all, "[::1]:99 ") != 0) {
+            assert_string_equal(all, good[i].all);
+        }
+    }
+    assert_true(warns(f, "this agent's own DNS address"));
+    static const struct {
+        const char *given, *error;
+    } bad[] = {
+        {"recursors = [\"1.2.3.4::53\"]", "too many colons in address"},
+        {"recursors = [\"fd00::1:x\"]", "too many colons in address"},
+        {"recursors = [\"10.0.0.1:0\"]", "invalid port"},
+        {"recursors = [\"10.0.0.1:65536\"]", "invalid port"},
+        {"recursors = [\":53\"]", "invalid port"},
+        {"recursors = [\"unix:///a\"]", "unix socket"},
+        {"recursors = [\"0.0.0.0\"]", "cannot be 0.0.0.0"},
+        {"recursors = [\"[::]:53\"]", "cannot be 0.0.0.0"},
+        {"dns_config { recursor_strategy = \"best\" }",
+         "dns_config.recursor_strategy: invalid strategy: \"best\""},
+        {"dns_config { recursor_timeout = \"-1s\" }", "dns_config.recursor_timeout: a negative"},
+        {"dns_config { max_stale = \"-1s\" }", "dns_config.max_stale: a negative"},
+        {"dns_config { cache_max_age = \"-1s\" }", "dns_config.cache_max_age: a negative"},
+        {"alt_domain = \"service.x\"",
+         "alt_domain cannot start with {service,connect,node,query,addr,dc1}"},
+        {"alt_domain = \"DC1.x\"", "alt_domain cannot start with"},
+    };
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        assert_int_equal(load_hcl(f, bad[i].given), ERR_INVALID);
+        if (strstr(f->error, bad[i].error) == NULL) {
+            fail_msg("%s: %s", bad[i].given, f->error);
+        }
     }
 }
 
@@ -528,6 +585,7 @@ int main(void) {
         TEST(refusals),
         TEST(warnings),
         TEST(addresses),
+        TEST(recursors),
         TEST(a_reload_keeps_its_log_level),
         TEST(documentation),
     };

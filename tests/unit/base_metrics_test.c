@@ -60,14 +60,14 @@ static void the_last_complete_interval_is_shown(void **state) {
     const char *five = "{\"Name\":\"consul.raft.apply\",\"Count\":2,\"Rate\":0.5,\"Sum\":5,\"Min\":"
                        "1,\"Max\":4,\"Mean\":2.5,\"Stddev\":2.1213203435596424,\"Labels\":{}}";
     expect(json_of(metrics), five); /* there is no complete one yet */
-    metrics_tick(metrics, START_MS + 7000);
+    metrics_tick(metrics, START_MS + 7000, NULL);
     metric_count(applies, 100);
     expect(json_of(metrics), five);
     expect(json_of(metrics), "\"2023-11-14 22:13:20 +0000 UTC\"");
-    metrics_tick(metrics, START_MS + 17000);
+    metrics_tick(metrics, START_MS + 17000, NULL);
     expect(json_of(metrics), "\"Count\":1,\"Rate\":10,\"Sum\":100,\"Min\":100,\"Max\":100,");
     expect(json_of(metrics), "\"2023-11-14 22:13:30 +0000 UTC\"");
-    metrics_tick(metrics, START_MS + 27000);
+    metrics_tick(metrics, START_MS + 27000, NULL);
     expect(json_of(metrics), "\"Counters\":[]"); /* nothing happened in it */
     expect(prometheus_of(metrics), "\nconsul_raft_apply 105\n");
     metrics_destroy(metrics);
@@ -110,7 +110,7 @@ static void samples_are_summaries(void **state) {
         metric_sample(timing, i);
     }
     metric_sample(other, 0.25);
-    metrics_tick(metrics, START_MS + 7000);
+    metrics_tick(metrics, START_MS + 7000, NULL);
     char *text = prometheus_of(metrics);
     assert_int_equal(sscanf(strstr(text, "c_raft_commit_Time{quantile=\"0.5\"}"),
                             "c_raft_commit_Time{quantile=\"0.5\"} %lf", &median),
@@ -122,7 +122,7 @@ static void samples_are_summaries(void **state) {
     assert_true(last > 930 && last <= 1000);
     expect(text, "c_raft_commit_Time_sum 500500\nc_raft_commit_Time_count 1000\n");
     expect(prometheus_of(metrics), "c_api_http{path=\"v1_kv_\",quantile=\"0.9\"} 0.25\n");
-    metrics_tick(metrics, START_MS + 17000);
+    metrics_tick(metrics, START_MS + 17000, NULL);
     expect(prometheus_of(metrics), "c_raft_commit_Time{quantile=\"0.5\"} NaN\n");
     metrics_destroy(metrics);
 }
@@ -215,7 +215,7 @@ static void threads_lose_nothing(void **state) {
             assert_int_equal(pthread_create(&threads[i], NULL, record, &work), 0);
         }
         for (int i = 0; i < 20; i++) {
-            metrics_tick(metrics, START_MS + i);
+            metrics_tick(metrics, START_MS + i, NULL);
             free(json_of(metrics));
             free(prometheus_of(metrics));
         }
@@ -230,6 +230,82 @@ static void threads_lose_nothing(void **state) {
     metrics_destroy(metrics);
 }
 
+static char *lines_of(struct buf *out) {
+    size_t size;
+    buf_append_byte(out, '\0');
+    return buf_take(out, &size);
+}
+
+/* What statsd sums up is what was recorded: a line for values that are alike, with their rate. */
+static void lines_for_statsd(void **state) {
+    struct metrics *metrics = metrics_create("consul", "h1", START_MS);
+    struct str_pair labels[] = {{"method", "GET"}, {"path", "a b:c|d@e"}};
+    struct metric *count = metrics_add(metrics, METRIC_COUNTER, "raft.apply", "h", NULL, 0);
+    struct metric *quiet = metrics_add(metrics, METRIC_COUNTER, "quiet", "h", NULL, 0);
+    struct metric *timing = metrics_add(metrics, METRIC_SAMPLE, "api.http", "h", labels, 2);
+    struct buf out;
+    (void)state;
+    buf_init(&out, 1 << 20);
+    metric_count(count, 3);
+    metric_count(count, 4);
+    metric_sample(timing, 5.25);
+    metrics_tick(metrics, START_MS + 7000, &out);
+    char *got = lines_of(&out);
+    assert_string_equal(got, "consul.raft.apply:7|c\n"
+                             "consul.api.http.GET.a_b_c_d_e:5.250000|ms\n");
+    free(got);
+    for (int i = 0; i < 4; i++) {
+        metric_sample(timing, 1);
+    }
+    metric_sample(timing, 100);
+    metrics_tick(metrics, START_MS + 17000, &out);
+    got = lines_of(&out);
+    float value;
+    assert_int_equal(sscanf(got, "consul.api.http.GET.a_b_c_d_e:%f|ms|@0.25\n", &value), 1);
+    assert_true(value >= 0.94 && value <= 1.13);
+    assert_non_null(strstr(got, "consul.api.http.GET.a_b_c_d_e:100.000000|ms\n"));
+    free(got);
+    (void)quiet;
+    struct str_list rules = {.v = (const char *[]){"-consul.raft"}, .count = 1};
+    metrics_set_filter(metrics, &rules, true);
+    metric_count(count, 1);
+    metric_set(metrics_add(metrics, METRIC_GAUGE, "x", "h", NULL, 0), 1.5);
+    metrics_tick(metrics, START_MS + 27000, &out);
+    metrics_write_statsd_gauges(metrics, &out);
+    got = lines_of(&out);
+    assert_string_equal(got, "consul.h1.x:1.500000|g\n");
+    free(got);
+    buf_init(&out, 30); /* lines that do not fit are left out whole */
+    metric_count(quiet, 1);
+    metrics_tick(metrics, START_MS + 37000, &out);
+    metrics_write_statsd_gauges(metrics, &out);
+    assert_int_equal(out.count, strlen("consul.quiet:1|c\n"));
+    buf_clear(&out);
+    metrics_destroy(metrics);
+}
+
+static void text_for_people(void **state) {
+    struct metrics *metrics = metrics_create("consul", "h1", START_MS);
+    struct str_pair label = {"node", "n1"};
+    struct buf out;
+    (void)state;
+    buf_init(&out, 1 << 20);
+    metric_sample(metrics_add(metrics, METRIC_SAMPLE, "dns.query", "h", &label, 1), 2);
+    metric_count(metrics_add(metrics, METRIC_COUNTER, "quiet", "h", NULL, 0), 0);
+    metrics_add(metrics, METRIC_COUNTER, "silent", "h", NULL, 0);
+    metric_set(metrics_add(metrics, METRIC_GAUGE, "x", "h", NULL, 0), 1.5);
+    metrics_write_text(metrics, &out);
+    char *got = lines_of(&out);
+    assert_string_equal(
+        got, "[2023-11-14 22:13:20 +0000 UTC][S] 'consul.dns.query.n1': Count: 1 Min: 2.000 Mean: "
+             "2.000 Max: 2.000 Stddev: 0.000 Sum: 2.000\n"
+             "[2023-11-14 22:13:20 +0000 UTC][C] 'consul.quiet': Count: 1 Min: 0.000 Mean: 0.000 "
+             "Max: 0.000 Stddev: 0.000 Sum: 0.000\n"
+             "[2023-11-14 22:13:20 +0000 UTC][G] 'consul.h1.x': 1.500\n");
+    free(got);
+    metrics_destroy(metrics);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_complete_interval_is_shown),
@@ -239,6 +315,8 @@ int main(void) {
         cmocka_unit_test(rules_hide_names),
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(threads_lose_nothing),
+        cmocka_unit_test(lines_for_statsd),
+        cmocka_unit_test(text_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

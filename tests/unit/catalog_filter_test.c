@@ -280,10 +280,43 @@ static void test_rows(void **state) {
     world_clear(&w);
 }
 
+static void test_members(void **state) {
+    static const struct {
+        const char *expression;
+        bool stays;
+    } cases[] = {
+        {"Name == n1 and Port == 8301 and Status == 1", true},
+        {"Tags.role == consul and \"vsn\" in Tags and Tags is not empty", true},
+        {"Tags.rack != r7", true},
+        {"Tags[\"role\"] matches \"^node\"", false},
+        {"Addr is not empty", true},
+        {"Addr is empty", false},
+        {"ProtocolMin == 1 and ProtocolMax == 5 and ProtocolCur == 2", true},
+        {"DelegateMin == 2 and DelegateMax == 5 and DelegateCur == 3", false},
+    };
+    struct str_pair own_tags[] = {{"role", "consul"}, {"vsn", "2"}};
+    struct filter_member member = {"n1", "10.0.0.1", 8301, {own_tags, 2, true}, 1, 1, 5, 2,
+                                   2,    5,          4};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct arena arena;
+        struct filter *filter = NULL;
+        struct err_text text = {""};
+        arena_init(&arena);
+        if (filter_compile(FILTER_MEMBERS, cases[i].expression, "dc1", &arena, &filter, &text) !=
+                ERR_OK ||
+            filter_keeps(filter, &member) != cases[i].stays) {
+            fail_msg("%s: %s", cases[i].expression, text.s);
+        }
+        arena_clear(&arena);
+    }
+}
+
 static const struct {
     enum filter_rows rows;
     const char *expression, *text;
 } refused[] = {
+    {FILTER_MEMBERS, "Addr == x", "Invalid match operator \"Equal\" for selector \"Addr\""},
     {FILTER_NODES, "foo == \"12x", "1:12 (11): rule \"string\": Unterminated string literal"},
     {FILTER_NODES, "foo == `12x", "1:12 (11): rule \"string\": Unterminated string literal"},
     {FILTER_NODES, "foo == 3x", "1:9 (8): rule \"number\": Invalid number literal"},
@@ -565,6 +598,7 @@ static void test_text_that_is_not_utf8(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_members),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_no_filter_keeps_all),
         cmocka_unit_test(test_bounds),

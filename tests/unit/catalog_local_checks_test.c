@@ -166,13 +166,60 @@ static void test_maintenance(void **state) {
     assert_string_equal(row->service_name, "a");
 }
 
+/* Contract 12: the catalog's tags win with EnableTagOverride, and servers' addresses are kept. */
+static void test_what_the_catalog_says_better(void **state) {
+    struct fixture *fixture = *state;
+    set_service(fixture,
+                "{\"Name\": \"a\", \"EnableTagOverride\": true, \"Tags\": [\"old\"], "
+                "\"TaggedAddresses\": {\"lan\": {\"Address\": \"1.1.1.1\"}, "
+                "\"wan\": {\"Address\": \"2.2.2.2\"}}, \"Check\": {\"TTL\": \"1m\"}}",
+                false);
+    struct catalog_service remote = *local_get_service(local_next_view(fixture->local), "a");
+    struct catalog_tagged_address addresses[] = {
+        {"consul-virtual", "3.3.3.3", 1}, {"lan", "9.9.9.9", 0}, {"other", "4.4.4.4", 0}};
+    const char *tags[] = {"new", "newer"};
+    assert_false(local_take_remote(fixture->local, "a", &remote));
+    remote.tags = (struct str_list){.v = tags, .count = 2};
+    remote.tagged_addresses = addresses;
+    remote.tagged_address_count = 3;
+    assert_true(local_take_remote(fixture->local, "a", &remote));
+    assert_false(local_take_remote(fixture->local, "a", &remote));
+    const struct catalog_service *mine = local_get_service(local_next_view(fixture->local), "a");
+    assert_int_equal(mine->tags.count, 2);
+    assert_string_equal(mine->tags.v[1], "newer");
+    assert_int_equal(mine->tagged_address_count, 3);
+    assert_string_equal(mine->tagged_addresses[0].name, "consul-virtual");
+    assert_string_equal(mine->tagged_addresses[1].address, "1.1.1.1");
+    assert_string_equal(mine->tagged_addresses[2].name, "wan");
+    assert_string_equal(
+        local_get_check(local_next_view(fixture->local), "service:a")->service_tags.v[0], "new");
+    /* Without EnableTagOverride ours stay. */
+    set_service(fixture, "{\"Name\": \"a\", \"Tags\": [\"own\"]}", false);
+    remote.tagged_address_count = 0;
+    assert_false(local_take_remote(fixture->local, "a", &remote));
+}
+
+/* An entry that is in sync but for a deferred output keeps its turn. */
+static void test_deferred_outputs(void **state) {
+    struct fixture *fixture = *state;
+    set_service(fixture, "{\"Name\": \"a\", \"Check\": {\"TTL\": \"1m\"}}", false);
+    assert_int_equal(local_update_check(fixture->local, "service:a", "critical", "new"), ERR_OK);
+    assert_true(local_output_is_deferred(fixture->local, "service:a"));
+    local_note_in_sync(fixture->local, LOCAL_CHECK, "service:a");
+    assert_true(local_output_is_deferred(fixture->local, "service:a"));
+    local_mark_outputs_unsynced(fixture->local);
+    assert_false(local_output_is_deferred(fixture->local, "service:a"));
+    local_begin_sync(fixture->local, LOCAL_CHECK, "service:a"); /* it is out of sync again */
+    local_end_sync(fixture->local, LOCAL_CHECK, "service:a", 0, false);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(test_checks_of_a_service),
-        CASE(test_overdue),
-        CASE(test_maintenance),
+        CASE(test_checks_of_a_service), CASE(test_overdue),
+        CASE(test_maintenance),         CASE(test_what_the_catalog_says_better),
+        CASE(test_deferred_outputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

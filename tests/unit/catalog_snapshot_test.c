@@ -93,28 +93,6 @@ static void run_random(struct catalog **catalogs, size_t catalog_count, uint64_t
 
 /* ---- streams ---- */
 
-static enum err keep(void *context, const void *data, size_t size) {
-    buf_append(context, data, size);
-    return ERR_OK;
-}
-
-struct source {
-    const char *data;
-    size_t count, at, piece;
-    enum err fail_at_end;
-};
-
-static int64_t give(void *context, void *data, size_t size) {
-    struct source *source = context;
-    size_t left = source->count - source->at;
-    size = size < left ? size : left;
-    size = source->piece > 0 && size > source->piece ? source->piece : size;
-    memcpy(data, source->data + source->at, size);
-    source->at += size;
-    return size == 0 && source->fail_at_end != ERR_OK ? -(int64_t)source->fail_at_end
-                                                      : (int64_t)size;
-}
-
 static void take_snapshot(const struct catalog *catalog, struct buf *out) {
     buf_init(out, STREAM_BYTES_MAX);
     assert_int_equal(catalog_snapshot(catalog_view(catalog), keep, out), ERR_OK);

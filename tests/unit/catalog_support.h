@@ -1,5 +1,5 @@
-/* For the tests of catalog/: rows with all their strings set, and commands applied the way the log
- * applies them, as bytes. */
+/* For the tests of catalog/: rows with all their strings set, commands applied the way the log
+ * applies them, as bytes, and snapshots in memory. */
 #ifndef TESTS_UNIT_CATALOG_SUPPORT_H
 #define TESTS_UNIT_CATALOG_SUPPORT_H
 
@@ -73,6 +73,30 @@ static inline enum err apply_register(struct catalog *catalog, uint64_t index,
 static inline enum err apply_node(struct catalog *catalog, uint64_t index,
                                   const struct catalog_node *node) {
     return apply_register(catalog, index, &(struct catalog_register){.node = *node});
+}
+
+/* ---- snapshots in memory: keep writes into a buffer, give reads a source ---- */
+
+static inline enum err keep(void *context, const void *data, size_t size) {
+    buf_append(context, data, size);
+    return ERR_OK;
+}
+
+struct source {
+    const char *data;
+    size_t count, at, piece;
+    enum err fail_at_end;
+};
+
+static inline int64_t give(void *context, void *data, size_t size) {
+    struct source *source = context;
+    size_t left = source->count - source->at;
+    size = size < left ? size : left;
+    size = source->piece > 0 && size > source->piece ? source->piece : size;
+    memcpy(data, source->data + source->at, size);
+    source->at += size;
+    return size == 0 && source->fail_at_end != ERR_OK ? -(int64_t)source->fail_at_end
+                                                      : (int64_t)size;
 }
 
 #endif

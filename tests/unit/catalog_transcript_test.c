@@ -340,25 +340,6 @@ static void run_command(void *context, const char *line) {
 
 /* ---- the end of a file ---- */
 
-static enum err keep(void *context, const void *data, size_t size) {
-    buf_append(context, data, size);
-    return ERR_OK;
-}
-
-struct source {
-    const struct buf *from;
-    size_t at;
-};
-
-static int64_t give(void *context, void *data, size_t size) {
-    struct source *source = context;
-    size_t left = source->from->count - source->at;
-    size = size < left ? size : left;
-    memcpy(data, source->from->data + source->at, size);
-    source->at += size;
-    return (int64_t)size;
-}
-
 static void expect_restored(struct session *session) {
     struct catalog *restored = catalog_create(session->epoch, NULL);
     struct buf bytes, before, after;
@@ -367,7 +348,7 @@ static void expect_restored(struct session *session) {
     buf_init(&before, TRANSCRIPT_BYTES_MAX);
     buf_init(&after, TRANSCRIPT_BYTES_MAX);
     assert_int_equal(catalog_snapshot(catalog_view(session->catalog), keep, &bytes), ERR_OK);
-    struct source source = {.from = &bytes};
+    struct source source = {.data = bytes.data, .count = bytes.count};
     if (catalog_restore(restored, give, &source, &text) != ERR_OK) {
         fail_msg("%s", text.s);
     }

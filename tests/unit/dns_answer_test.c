@@ -543,9 +543,126 @@ static void client_subnet_is_echoed(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- what recursors are for ---- */
+
+static void use_recursor(struct world *w) {
+    static struct addr recursor;
+    assert_true(addr_parse("10.9.9.9", 53, &recursor));
+    w->config.recursors = &recursor;
+    w->config.recursor_count = 1;
+    world_reconfigure(w);
+}
+
+static enum dns_need need(const struct world *w) {
+    return dns_scratch_wanted(w->scratch)->need;
+}
+
+static void names_of_others(void **state) {
+    struct world *w = *state;
+    world_add(w, (struct entry){.node = "n1", .address = "10.0.0.1", .service = "web"});
+    assert_string_equal(ASK(w, "www.example.com", A), "REFUSED\n");
+    assert_int_equal(need(w), DNS_NEEDS_NOTHING);
+    use_recursor(w);
+    assert_string_equal(ASK(w, "www.example.com", A), "SERVFAIL ra\n");
+    assert_int_equal(need(w), DNS_NEEDS_RELAY);
+    assert_int_equal(dns_scratch_wanted(w->scratch)->name_bytes, 17);
+    assert_string_equal(ASK(w, "9.9.9.10.in-addr.arpa", DNS_TYPE_PTR), "SERVFAIL ra\n");
+    assert_int_equal(need(w), DNS_NEEDS_RELAY);
+    assert_string_equal(ASK(w, "x.in-addr.arpa", DNS_TYPE_PTR), "SERVFAIL ra\n");
+    assert_int_equal(need(w), DNS_NEEDS_RELAY);
+    assert_string_equal(ASK(w, "web.service.consul", A),
+                        "NOERROR aa ra\nans web.service.consul. 0 A 10.0.0.1\n");
+    assert_int_equal(need(w), DNS_NEEDS_NOTHING);
+    assert_string_equal(ASK(w, "no.service.consul", A), "NXDOMAIN aa ra\n" SOA_LINE);
+    assert_int_equal(need(w), DNS_NEEDS_NOTHING);
+    world_ask(w, (struct ask){.name = "example.com", .type = A, .flags = 4 << 11}); /* NOTIFY */
+    assert_int_equal(need(w), DNS_NEEDS_NOTHING);
+}
+
+/* Asked again with what came of it: the same instances are drawn, and nothing more is wanted. */
+static void foreign_targets(void **state) {
+    struct world *w = *state;
+    use_recursor(w);
+    for (int i = 0; i < 12; i++) {
+        char node[16], host[32];
+        snprintf(node, sizeof node, "n%d", i);
+        snprintf(host, sizeof host, "H%d.Example.com", i);
+        world_add(
+            w, (struct entry){
+                   .node = node, .address = "10.0.0.1", .service = "web", .service_address = host});
+    }
+    ASK(w, "web.service.consul", SRV);
+    assert_int_equal(need(w), DNS_NEEDS_NAMES);
+    assert_int_equal(dns_scratch_wanted(w->scratch)->count, 4); /* one more than can be sent */
+    world_ask(w, (struct ask){.name = "web.service.consul", .type = SRV, .edns = 4096});
+    assert_int_equal(dns_scratch_wanted(w->scratch)->count, LIMIT_DNS_RESOLVED_NAMES);
+    for (int i = 0; i < 10; i++) {
+        ASK(w, "web.service.consul", i % 2 == 0 ? AAAA : ANY);
+        const struct dns_wanted wanted = *dns_scratch_wanted(w->scratch);
+        assert_int_equal(wanted.need, DNS_NEEDS_NAMES);
+        assert_int_equal(wanted.count, 1);
+        assert_int_equal(wanted.type, i % 2 == 0 ? AAAA : A);
+        struct upstream_record record = {.type = A,
+                                         .data_bytes = 4,
+                                         .ttl_s = 9,
+                                         .owner = wanted.names[0].name,
+                                         .data = (const uint8_t *)"\12\7\7\7"};
+        struct dns_resolved_name name = {wanted.names[0].name, wanted.names[0].bytes, &record, 1};
+        struct dns_resolved resolved = {.rand = &wanted.rand, .names = &name, .count = 1};
+        uint8_t request[64];
+        struct ask ask = {.name = "web.service.consul", .type = A};
+        epoch_enter(w->epoch);
+        struct dns_question question = {.request = request,
+                                        .request_bytes = ask_encode(&ask, request),
+                                        .view = catalog_view(w->catalog),
+                                        .wall_s = 1,
+                                        .resolved = &resolved};
+        w->out_bytes = dns_answer(w->scratch, world_snapshot(w), &question, w->out);
+        epoch_exit(w->epoch);
+        answer_format(w->out, w->out_bytes, w->text);
+        assert_int_equal(count_lines(w->text, "\nans "), 2);
+        assert_non_null(strstr(w->text, ".Example.com. 0 A 10.7.7.7\n"));
+        assert_int_equal(need(w), DNS_NEEDS_NOTHING);
+    }
+}
+
+/* Three names of ours may lie before a foreign one, and four are too many. */
+static void foreign_behind_inner(void **state) {
+    struct world *w = *state;
+    use_recursor(w);
+    for (int i = 4; i >= 0; i--) {
+        char node[16], next[32];
+        snprintf(node, sizeof node, "c%d", i);
+        snprintf(next, sizeof next, "c%d.node.consul", i + 1);
+        world_add(w, (struct entry){.node = node, .address = i == 4 ? "a.example.com" : next});
+    }
+    ASK(w, "c1.node.consul", A);
+    assert_int_equal(need(w), DNS_NEEDS_NAMES);
+    ASK(w, "c0.node.consul", A);
+    assert_int_equal(need(w), DNS_NEEDS_NOTHING);
+    world_add(w, (struct entry){.node = "c3", .address = "10.0.0.3"});
+    const char *text = world_ask(w, (struct ask){.name = "c0.node.consul", .type = A, .edns = 999});
+    assert_non_null(strstr(text, "ans c3.node.consul. 0 A 10.0.0.3\n"));
+}
+
+static void nodes_that_are_no_hosts(void **state) {
+    struct world *w = *state;
+    world_add(w, (struct entry){.node = "ok", .address = "10.0.0.1", .service = "consul"});
+    ASK(w, "consul", DNS_TYPE_NS);
+    assert_null(dns_scratch_skipped_node(w->scratch));
+    world_add(w, (struct entry){.node = "not_ok", .address = "10.0.0.2", .service = "consul"});
+    const char *text = ASK(w, "consul", DNS_TYPE_NS);
+    assert_int_equal(count_lines(text, "NS "), 1);
+    assert_string_equal(dns_scratch_skipped_node(w->scratch), "not_ok");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(intake),
+        TEST(names_of_others),
+        TEST(foreign_targets),
+        TEST(foreign_behind_inner),
+        TEST(nodes_that_are_no_hosts),
         TEST(without_a_leader_ever),
         TEST(node_types),
         TEST(node_meta_text),

@@ -3,8 +3,10 @@
 #include "tests/unit/dns_support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,11 +21,15 @@ struct running {
     struct dns_server_config config;
     struct addr listen;
     struct dns_server *server;
-    _Atomic bool ready;
+    _Atomic bool ready, leads;
 };
 
 static bool is_ready(void *context) {
-    return *(_Atomic bool *)context;
+    return ((struct running *)context)->ready;
+}
+
+static bool leads(void *context) {
+    return ((struct running *)context)->leads;
 }
 
 static void start(struct running *r, const char *ip) {
@@ -36,7 +42,8 @@ static void start(struct running *r, const char *ip) {
                                            .epoch = r->world->epoch,
                                            .catalog = r->world->catalog,
                                            .ready = is_ready,
-                                           .ready_context = &r->ready};
+                                           .has_leader = leads,
+                                           .ready_context = r};
     r->server = dns_server_start(&r->config, NULL, &text);
     if (r->server == NULL) {
         fail_msg("%s", text.s);
@@ -47,6 +54,7 @@ static int set_up(void **state) {
     struct running *r = calloc(1, sizeof *r);
     r->world = world_create();
     atomic_init(&r->ready, true);
+    atomic_init(&r->leads, true);
     world_add(r->world, (struct entry){.node = "n1", .address = "10.0.0.1", .service = "web"});
     start(r, "127.0.0.1");
     *state = r;
@@ -445,6 +453,114 @@ static void the_catalog_changes_meanwhile(void **state) {
     pthread_join(thread, NULL);
 }
 
+/* ---- recursors ---- */
+
+/* A recursor's socket that the test answers by, or does not. */
+static int use_recursor(struct running *r, int type) {
+    struct addr recursor;
+    struct err_text text = {""};
+    struct timeval wait = {.tv_sec = WAIT_MAX_S};
+    socklen_t size = sizeof recursor;
+    int bytes = 4 * 1024 * 1024;
+    assert_true(addr_parse("127.0.0.1", 0, &recursor));
+    int fd = addr_bind(&recursor, type, false, &text);
+    assert_true(fd >= 0);
+    fcntl(fd, F_SETFL, 0); /* waits */
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    assert_int_equal(getsockname(fd, &recursor.any, &size), 0);
+    struct dns_config answers = r->world->config;
+    answers.recursors = &recursor;
+    answers.recursor_count = 1;
+    answers.recursor_timeout_ms = 60000;
+    dns_server_reload(r->server, &answers);
+    catalog_publish(r->world->catalog);
+    return fd;
+}
+
+static const struct ask ask_foreign = {.name = "www.example.com", .type = A};
+
+static void wait_under_way(struct running *r, uint64_t count) {
+    struct dns_server_stats stats = {.relayed = count + 1};
+    for (int i = 0; i < WAIT_MAX_S * 1000 && stats.relayed != count; i++) {
+        usleep(1000);
+        dns_server_get_stats(r->server, &stats);
+    }
+    assert_int_equal(stats.relayed, count);
+}
+
+/* Room for so many; who comes after them is told at once, and what the view has is answered. */
+static void questions_with_recursors_are_bounded(void **state) {
+    struct running *r = *state;
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    assert_true(files.rlim_max > LIMIT_DNS_RELAY_EXCHANGES + 64);
+    int silent = use_recursor(r, SOCK_DGRAM);
+    int fd = connect_server(r, SOCK_DGRAM);
+    uint8_t request[1024], upstream[1024];
+    size_t bytes = ask_encode(&ask_foreign, request);
+    for (unsigned i = 1; i <= LIMIT_DNS_RELAY_EXCHANGES; i++) {
+        send_all(fd, request, bytes);
+        assert_int_equal(recv(silent, upstream, sizeof upstream, 0), bytes);
+    }
+    wait_under_way(r, LIMIT_DNS_RELAY_EXCHANGES);
+    for (int i = 0; i < 10; i++) {
+        assert_string_equal(udp_ask(r, fd, &ask_foreign), "SERVFAIL ra\n");
+    }
+    assert_non_null(strstr(udp_ask(r, fd, &ask_web), "web.service.consul. 0 A 10.0.0.1"));
+    close(silent); /* now each is refused, and so all of them end */
+    dns_server_stop(r->server);
+    start(r, "127.0.0.1");
+    close(fd);
+}
+
+/* The recursor's answer comes after the client's connection went. */
+static void an_answer_without_a_client(void **state) {
+    struct running *r = *state;
+    int upstream = use_recursor(r, SOCK_STREAM);
+    uint8_t request[1024];
+    size_t bytes = tcp_encode(&ask_foreign, request);
+    int fd = connect_server(r, SOCK_STREAM);
+    send_all(fd, request, bytes);
+    int asked = accept(upstream, NULL, NULL);
+    assert_true(asked >= 0);
+    uint8_t got[1024];
+    assert_true(receive_all(asked, got, bytes));
+    struct linger hard = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(fd);
+    struct dns_server_stats stats = {.tcp_connections = 1};
+    for (int i = 0; i < WAIT_MAX_S * 1000 && stats.tcp_connections > 0; i++) {
+        usleep(1000);
+        dns_server_get_stats(r->server, &stats);
+    }
+    assert_int_equal(stats.tcp_connections, 0);
+    got[4] |= 0x80;
+    send_all(asked, got, bytes);
+    wait_under_way(r, 0);
+    close(asked);
+    close(upstream);
+}
+
+static void lookups_may_need_a_leader(void **state) {
+    struct running *r = *state;
+    dns_server_stop(r->server);
+    start(r, "127.0.0.1");
+    int fd = connect_server(r, SOCK_DGRAM);
+    atomic_store(&r->leads, false);
+    assert_string_equal(udp_ask(r, fd, &ask_web), web_answer);
+    struct dns_config answers = r->world->config;
+    answers.allow_stale = false;
+    dns_server_reload(r->server, &answers);
+    catalog_publish(r->world->catalog);
+    assert_string_equal(udp_ask(r, fd, &ask_web), "SERVFAIL aa\n");
+    atomic_store(&r->leads, true);
+    assert_string_equal(udp_ask(r, fd, &ask_web), web_answer);
+    close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -462,6 +578,9 @@ int main(void) {
         TEST(a_port_in_use_is_an_error),
         TEST(reload_changes_answers),
         TEST(the_catalog_changes_meanwhile),
+        TEST(questions_with_recursors_are_bounded),
+        TEST(an_answer_without_a_client),
+        TEST(lookups_may_need_a_leader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
