@@ -247,6 +247,7 @@ static struct disk_op *take_op(struct server *server) {
 static void report(struct server *server, struct raft_event event) {
     struct world *world = server->world;
     uint64_t delay = world_between(world, 10, world_one_in(world, 10) ? 30 * MS : 500);
+    delay += world_one_in(world, 40) ? world_between(world, 0, 300 * MS) : 0;
     world_post(world, delay, EVENT_REPORT, server)->report = event;
 }
 
@@ -363,7 +364,7 @@ static void install(struct server *server, const struct disk_op *op) {
     }
     server->received_bytes = 0;
     server_step(server, &event);
-    if (err == ERR_OK && !MUTANT(install_wakes_nobody)) {
+    if (err == ERR_OK) {
         watch_wake(server);
     }
 }
