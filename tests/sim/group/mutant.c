@@ -14,7 +14,6 @@ const struct mutant mutants[] = {
     {"vote_right_after_restart", "no vote before a lease that may run is over", 1},
     {"ack_before_persisted", "a follower acknowledges what is on its disk", 1},
     {"commit_unpersisted", "the leader counts itself once its disk has it (10.2.1)", 1},
-    {"late_sync_believed", "a late report does not confirm what was overwritten", 788},
     {"frozen_disk_leader", "a leader whose disk hangs steps down", 30},
     {"commit_old_term", "no older term is committed by counting (3.6.2)", 1},
     {"minority_commits", "a commit needs a majority", 1},

@@ -191,6 +191,9 @@ bool storage_open(struct server *server, struct raft_event *start, struct store_
         server->mark_certain = found->last;
     }
     server->synced_to = server->mark_certain;
+    if (server->durable_snapshot < start->start.snapshot_index) {
+        server->durable_snapshot = start->start.snapshot_index; /* of an install cut short */
+    }
     start->start.sizes = opening.sizes;
     describe_log(server, found, start);
     list_configurations(server, &at, start);
