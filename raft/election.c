@@ -45,7 +45,7 @@ static void become_leader(struct raft *raft, uint64_t now_ms, struct raft_output
 bool raft_may_campaign(const struct raft *raft) {
     return raft_is_electable(raft) && !raft->disk_failed && raft->may_lead &&
            !raft->hard_state_pending && raft->persisted == raft->log.last &&
-           !raft->receiving.installing && (!raft->repairing || MUTANT(repair_ignored));
+           !raft->receiving.installing && !raft->repairing;
 }
 
 void raft_campaign(struct raft *raft, uint64_t now_ms, bool transfer, struct raft_output *output) {
@@ -155,7 +155,7 @@ void raft_election_timer(struct raft *raft, uint64_t now_ms, struct raft_output 
     if (!raft_may_campaign(raft)) {
         return;
     }
-    if (raft_is_sole_voter(raft) || MUTANT(no_pre_vote)) {
+    if (raft_is_sole_voter(raft)) {
         raft_campaign(raft, now_ms, false, output);
     } else {
         pre_vote(raft);

@@ -24,7 +24,7 @@ bool raft_follow(struct raft *raft, uint64_t now_ms, const struct raft_message *
 
 static struct raft_message *begin_answer(struct raft *raft, const struct raft_id *to) {
     struct raft_message *m = raft_add_message(raft, RAFT_MESSAGE_APPEND_ANSWER, to);
-    m->append_answer.repairing = raft->repairing && !MUTANT(repair_ignored);
+    m->append_answer.repairing = raft->repairing;
     m->append_answer.life = raft->life;
     m->append_answer.round = raft->round_seen;
     m->append_answer.sent_at_ms = raft->round_seen_at_ms;

@@ -105,11 +105,6 @@ void raft_replicate(struct raft *raft, uint64_t now_ms) {
 /* The peer has lost entries that it had acknowledged: what is known of it is void, and so are
  * answers that it gave before it heard from us after this. */
 static void begin_repair(struct raft *raft, struct raft_peer *peer, uint64_t life) {
-    if (MUTANT(repair_match_kept)) {
-        peer->repair_to = raft->log.last;
-        peer->repair_life = life;
-        return;
-    }
     peer->match = 0;
     peer->repair_to = raft->log.last;
     peer->repair_life = life;
@@ -172,9 +167,6 @@ void raft_receive_append_answer(struct raft *raft, uint64_t now_ms, const struct
         peer->round = m->append_answer.round;
         uint64_t sent_at_ms = m->append_answer.sent_at_ms;
         peer->round_sent_at_ms = sent_at_ms < now_ms ? sent_at_ms : now_ms;
-        if (MUTANT(lease_from_answer)) {
-            peer->round_sent_at_ms = now_ms;
-        }
     }
     if (!judge_life(raft, peer, m)) {
         return;
@@ -197,7 +189,7 @@ void raft_unreachable(struct raft *raft, const struct raft_id *id) {
 
 uint64_t raft_quorum_deadline(const struct raft *raft) {
     const struct raft_configuration *configuration = raft_configuration(raft);
-    if (raft->role != RAFT_LEADER || raft_is_sole_voter(raft) || MUTANT(no_check_quorum)) {
+    if (raft->role != RAFT_LEADER || raft_is_sole_voter(raft)) {
         return RAFT_NEVER;
     }
     uint64_t contact[LIMIT_RAFT_SERVERS];

@@ -35,7 +35,7 @@ static bool is_loyal(const struct raft *raft, uint64_t now_ms, bool transfer) {
     if (restarted) {
         return true; /* a lease that this server granted before it restarted may still run */
     }
-    if (transfer || MUTANT(vote_against_leader)) {
+    if (transfer) {
         return false;
     }
     return raft->role == RAFT_LEADER ||
@@ -44,7 +44,7 @@ static bool is_loyal(const struct raft *raft, uint64_t now_ms, bool transfer) {
 }
 
 static bool can_vote(const struct raft *raft) {
-    return !raft->disk_failed && (!raft->repairing || MUTANT(repair_ignored));
+    return !raft->disk_failed && !raft->repairing;
 }
 
 static void answer(struct raft *raft, const struct raft_id *to, uint64_t term, bool pre_vote,

@@ -74,7 +74,7 @@ static void shorten(struct store_log *log, struct segment *segment, uint64_t ind
 
 static enum err zero(const struct segment *segment, uint64_t from, uint64_t to,
                      struct err_text *text) {
-    if (from == to || MUTANT(truncated_not_zeroed)) {
+    if (from == to) {
         return ERR_OK;
     }
     enum err err = format_zero_fill(segment->file, from, to, text);
@@ -101,7 +101,7 @@ enum err store_log_truncate(struct store_log *log, uint64_t from, struct err_tex
     uint64_t synced_to = log->synced_to < from ? log->synced_to : from - 1;
     uint32_t end = log->active;
     enum err err = find_offset(log->segments[at], from, &offset, &points, text);
-    if (err == ERR_OK && log->synced_to >= from && !MUTANT(truncated_mark_kept)) {
+    if (err == ERR_OK && log->synced_to >= from) {
         err = log_lower_marks(log, at, synced_to, text);
     }
     for (uint32_t i = end; i > at && err == ERR_OK; i--) {

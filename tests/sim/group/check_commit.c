@@ -68,6 +68,18 @@ void check_change(struct server *server, const struct raft_output *output,
     }
 }
 
+/* What the core takes to be on the disk is there. */
+void check_persisted(struct server *server) {
+    struct raft_status status;
+    raft_get_status(server->raft, &status);
+    uint64_t index = status.persisted;
+    if (index > server->durable_snapshot &&
+        server->durable_term[index] != raft_get_term(server->raft, index)) {
+        world_fail(server->world, "%c takes entry %lu of term %lu to be on its disk",
+                   server->letter, index, raft_get_term(server->raft, index));
+    }
+}
+
 void check_committed(struct server *server, uint64_t before) {
     struct world *world = server->world;
     uint64_t commit = server->output.commit;

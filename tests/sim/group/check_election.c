@@ -23,6 +23,12 @@ void check_vote(struct server *server, const struct raft_message *m) {
                !m->vote_answer.granted) {
         return;
     }
+    uint64_t age_ms = server_now_ms(server) - server->started_at_ms;
+    if (m->kind == RAFT_MESSAGE_VOTE_ANSWER && !server->blank && age_ms < LIMIT_RAFT_ELECTION_MS &&
+        raft_get_configuration(server->raft)->count > 1) {
+        world_fail(server->world, "%c votes %lu ms after its start: a lease may still run",
+                   server->letter, age_ms);
+    }
     if (server->votes_any && m->term == server->votes_term &&
         !raft_id_equal(&to, &server->votes_for)) {
         world_fail(server->world, "%c votes twice in term %lu", server->letter, m->term);

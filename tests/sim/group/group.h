@@ -193,6 +193,8 @@ struct server {
     uint64_t *durable_term;
     uint64_t durable_snapshot;
     uint64_t synced_to, mark_certain; /* what the mark on the disk says at least */
+    uint64_t started_at_ms;           /* by its own clock */
+    bool blank;                       /* at its start */
     uint64_t votes_term;
     struct raft_id votes_for;
     bool votes_any;
@@ -330,7 +332,7 @@ void watch_register(struct world *world, const struct event *event);
 void watch_wake(struct server *server);
 
 /* nemesis.c */
-void nemesis_strike(struct world *world);
+void nemesis_strike(struct world *world, const struct event *event);
 void nemesis_calm(struct world *world);
 void nemesis_crash(struct server *server, bool power_lost);
 void nemesis_restart(struct server *server);
@@ -348,6 +350,7 @@ void check_complete(struct server *server); /* leader completeness */
 /* 4.1 and the fix of 2015; before output becomes the server's. */
 void check_change(struct server *server, const struct raft_output *output,
                   const struct raft_event *event);
+void check_persisted(struct server *server);
 void check_committed(struct server *server, uint64_t before);
 void check_applied(struct server *server, uint64_t index, uint64_t term, const struct held *held,
                    const struct command *command, bool changed); /* state-machine safety */

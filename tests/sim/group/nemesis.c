@@ -239,6 +239,7 @@ static void rot(struct world *world) {
     if (!may_damage(world, server)) {
         return;
     }
+    bool was_up = server->up;
     nemesis_crash(server, world_one_in(world, 2));
     disk_use(server->disk);
     uint64_t what = rand_below(&world->rand, 10);
@@ -249,7 +250,8 @@ static void rot(struct world *world) {
     } else if (disk_find_offset(DIRECTORY "/hard-state",
                                 (world_one_in(world, 2) ? 4096u : 8192u) +
                                     rand_below(&world->rand, 64),
-                                &place)) {
+                                &place) &&
+               was_up) { /* not both slots, one after the other */
         disk_flip(&place, (uint32_t)rand_below(&world->rand, 8)); /* the other slot has it */
     }
 }
@@ -294,12 +296,49 @@ static void crash_all(struct world *world) {
     }
 }
 
-void nemesis_strike(struct world *world) {
+/* A plot against leases: a server that has waited for long comes back to followers that have just
+ * restarted, while the leader is cut off. */
+static void begin_plot(struct world *world) {
+    struct server *leader = members_leader(world), *waiting = any(world);
+    if (leader == NULL || waiting == leader || world->voter_count < 3) {
+        return;
+    }
+    heal_net(world);
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        world->links[i][waiting->at].cut = world->links[waiting->at][i].cut = true;
+    }
+    world_post(world, world_between(world, 450 * MS, 900 * MS), EVENT_NEMESIS, waiting)->a = 1;
+}
+
+static void end_plot(struct world *world, struct server *waiting) {
+    struct server *leader = members_leader(world);
+    if (leader == NULL || !waiting->up || world->calm) {
+        return;
+    }
+    world_trace(world, "plot: %c against %c", waiting->letter, leader->letter);
+    heal_net(world);
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        struct server *server = &world->servers[i];
+        world->links[i][leader->at].cut = world->links[leader->at][i].cut = true;
+        if (server != leader && server != waiting && server->up) {
+            nemesis_crash(server, false);
+            world_post(world, 2 * MS, EVENT_RESTART, server);
+        }
+    }
+}
+
+void nemesis_strike(struct world *world, const struct event *event) {
+    if (event->a == 1) {
+        end_plot(world, &world->servers[event->server]);
+        return;
+    }
     if (world->calm) {
         return;
     }
     uint64_t what = rand_below(&world->rand, 100);
-    if (what < 12) {
+    if (what < 3) {
+        begin_plot(world);
+    } else if (what < 12) {
         partition(world);
     } else if (what < 20) {
         cut_one_way(world);

@@ -145,7 +145,7 @@ static void run_event(struct world *world, struct event *event) {
         watch_register(world, event);
         break;
     case EVENT_NEMESIS:
-        nemesis_strike(world);
+        nemesis_strike(world, event);
         break;
     case EVENT_MEMBERS:
         members_tend(world);

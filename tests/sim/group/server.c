@@ -273,6 +273,7 @@ static bool step(struct server *server, const struct raft_event *event,
     }
     follow(server, event, decoded, &output);
     check_disk_progress(server);
+    check_persisted(server);
     server_arm_timer(server);
     return true;
 }
@@ -398,6 +399,8 @@ bool server_start(struct server *server) {
                                    .trailing_bytes = (uint32_t)world_between(world, 1, 6000)};
     server->raft = raft_create(&options);
     server->output.commit = server->kv.applied;
+    server->started_at_ms = server_now_ms(server);
+    server->blank = event.start.hard_state.term == 0;
     check_restored(server);
     server_step(server, &event);
     free((void *)(uintptr_t)event.start.runs);

@@ -191,6 +191,9 @@ bool storage_open(struct server *server, struct raft_event *start, struct store_
         server->mark_certain = found->last;
     }
     server->synced_to = server->mark_certain;
+    if (server->durable_snapshot < start->start.snapshot_index) {
+        server->durable_snapshot = start->start.snapshot_index; /* of an install cut short */
+    }
     start->start.sizes = opening.sizes;
     describe_log(server, found, start);
     list_configurations(server, &at, start);
@@ -247,6 +250,7 @@ static struct disk_op *take_op(struct server *server) {
 static void report(struct server *server, struct raft_event event) {
     struct world *world = server->world;
     uint64_t delay = world_between(world, 10, world_one_in(world, 10) ? 30 * MS : 500);
+    delay += world_one_in(world, 40) ? world_between(world, 0, 300 * MS) : 0;
     world_post(world, delay, EVENT_REPORT, server)->report = event;
 }
 
@@ -363,7 +367,7 @@ static void install(struct server *server, const struct disk_op *op) {
     }
     server->received_bytes = 0;
     server_step(server, &event);
-    if (err == ERR_OK && !MUTANT(install_wakes_nobody)) {
+    if (err == ERR_OK) {
         watch_wake(server);
     }
 }
