@@ -3,7 +3,6 @@
  * takes the older one's place. Each goes out multiplier * ceil(log10(n + 1)) times; the least told
  * go first, of these the newest. */
 #include "base/assert.h"
-#include "base/mutant.h"
 #include "gossip/internal.h"
 
 static void link_at(struct gossip *gossip, struct activity *activity, uint32_t level) {
@@ -148,12 +147,8 @@ void write_rumours(struct gossip *gossip, struct buf *out, size_t start) {
         for (uint32_t at = gossip->level_first[level]; at != 0 && misses < 4;) {
             struct activity *activity = gossip->activities[at - 1];
             uint32_t next = activity->next;
-            const struct record *record = &gossip->records[activity->record];
-            if (MUTANT(dead_not_gossiped) && record->state == GOSSIP_DEAD) {
-                unlink_from(gossip, activity);
-                activity_drop_idle(gossip, activity->record);
-            } else if (activity->record == gossip->packet_subject ||
-                       write_rumour(gossip, out, activity->record, packet_room(gossip, start))) {
+            if (activity->record == gossip->packet_subject ||
+                write_rumour(gossip, out, activity->record, packet_room(gossip, start))) {
                 unlink_from(gossip, activity);
                 activity->next = picked;
                 picked = at;
