@@ -46,7 +46,7 @@ static void banner(const struct config *config, const struct agent *agent) {
         http, (long long)config->http_port, (long long)config->dns_port);
     printf("          Cluster Addr: %s (LAN: %lld, WAN: %lld)\n", cluster,
            (long long)config->serf_lan_port, (long long)config->serf_wan_port);
-    printf("     Gossip Encryption: false\n");
+    printf("     Gossip Encryption: %s\n", agent_is_encrypted(agent) ? "true" : "false");
     printf("           ACL Enabled: false\n\n");
     printf("==> Log data will now stream in as it occurs:\n\n");
     fflush(stdout);
@@ -88,11 +88,11 @@ static bool write_pid_file(const struct config *config, struct err_text *text) {
     return true;
 }
 
-static void log_start(struct log *log, const struct config *config) {
+static void log_start(struct log *log, const struct config *config, const struct agent *agent) {
     for (uint32_t i = 0; i < config->warnings.count; i++) {
         log_write(log, LOG_WARN, "agent", "%s", config->warnings.v[i]);
     }
-    if (!addr_is_loopback(&config->bind)) {
+    if (!addr_is_loopback(&config->bind) && !agent_is_encrypted(agent)) {
         log_write(log, LOG_WARN, "agent",
                   "bound to an address that others reach, without encryption");
     }
@@ -109,7 +109,7 @@ static int run(const struct config *config, const struct config_source *source) 
         if (!config->log.json) {
             banner(config, agent);
         }
-        log_start(log, config);
+        log_start(log, config, agent);
         log_write(log, LOG_INFO, "agent", "Consul agent running!");
         code = agent_run(agent);
         if (*config->pid_file != '\0') {
