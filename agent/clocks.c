@@ -118,7 +118,7 @@ static void session_end_done(struct group_proposal *proposal, enum err err,
     clock->ending = false;
     if (clock->gone) {
         free(clock);
-    } else if (err != ERR_OK) {
+    } else if (err != ERR_OK && err != ERR_CLOSED) {
         log_write(clocks->config.log, LOG_ERROR, MODULE,
                   "failed to end an expired session: session=%s error=\"%s\"", clock->id, text->s);
         loop_timer_start(clocks->config.loop, &clock->timer,

@@ -10,6 +10,8 @@ command_fn command_catalog_datacenters, command_catalog_nodes, command_catalog_s
 command_fn command_info, command_keygen, command_leave, command_maint, command_members,
     command_monitor, command_reload;
 command_fn command_force_leave, command_join, command_keyring;
+command_fn command_kv_delete, command_kv_export, command_kv_get, command_kv_import, command_kv_put;
+command_fn command_lock, command_watch;
 command_fn command_services_deregister, command_services_register;
 
 #endif

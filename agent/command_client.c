@@ -17,11 +17,13 @@
 
 struct client {
     struct arena arena;
+    struct arena scratch; /* of the present request */
     CURL *easy;
     struct curl_slist *headers, *connect_to;
     const struct command_options *options;
-    const char *base;      /* scheme and host, and a path prefix without its last slash */
-    const char *unix_path; /* "" = TCP */
+    const char *base;              /* scheme and host, and a path prefix without its last slash */
+    const char *unix_path;         /* "" = TCP */
+    const _Atomic bool *interrupt; /* NULL: requests run to their end */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -167,6 +169,7 @@ struct client *client_create(const struct command_options *options) {
     struct err_text text = {""};
     client->options = options;
     arena_init(&client->arena);
+    arena_init(&client->scratch);
     ASSERT(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
     client->easy = curl_easy_init();
     ASSERT(client->easy != NULL);
@@ -199,6 +202,7 @@ void client_destroy(struct client *client) {
         curl_slist_free_all(client->headers);
         curl_slist_free_all(client->connect_to);
         arena_clear(&client->arena);
+        arena_clear(&client->scratch);
         free(client);
     }
 }
@@ -217,9 +221,27 @@ const char *client_escape(const char *segment, struct arena *arena) {
     return escape(NULL, segment, arena);
 }
 
+const char *client_escape_path(const char *path, struct arena *arena) {
+    const char *all = "";
+    for (const char *at = path;; at++) {
+        size_t size = strcspn(at, "/");
+        all =
+            arena_format(arena, "%s%s", all, client_escape(arena_strndup(arena, at, size), arena));
+        at += size;
+        if (*at == '\0') {
+            return all;
+        }
+        /* A slash before another or before a dot would be taken for one to clean up. */
+        bool plain = at > path && at[1] != '/' && at[1] != '.';
+        all = arena_format(arena, "%s%s", all, plain ? "/" : "%2F");
+    }
+}
+
 static const char *make_url(struct client *client, const char *path,
                             const struct client_query *queries, size_t count, bool read) {
     struct buf url;
+    arena_clear(&client->scratch);
+    arena_init(&client->scratch);
     buf_init(&url, 65536);
     buf_append_format(&url, "%s%s", client->base, path);
     struct client_query more[] = {{"dc", client->options->datacenter}, {"stale", NULL}};
@@ -232,12 +254,12 @@ static const char *make_url(struct client *client, const char *path,
         }
         buf_append_format(&url, "%c%s", mark, query->name);
         if (query->value != NULL) {
-            buf_append_format(&url, "=%s", escape(client->easy, query->value, &client->arena));
+            buf_append_format(&url, "=%s", escape(client->easy, query->value, &client->scratch));
         }
         mark = '&';
     }
     ASSERT(!url.failed);
-    const char *text = arena_strndup(&client->arena, url.data, url.count);
+    const char *text = arena_strndup(&client->scratch, url.data, url.count);
     buf_clear(&url);
     return text;
 }
@@ -256,9 +278,9 @@ static enum err no_answer(struct client *client, const char *method, const char 
     if (code == CURLE_COULDNT_CONNECT && number == ECONNREFUSED) {
         const char *host = strstr(client->base, "://") + 3;
         reason = *client->unix_path != '\0'
-                     ? arena_format(&client->arena, "dial unix %s: connect: connection refused",
+                     ? arena_format(&client->scratch, "dial unix %s: connect: connection refused",
                                     client->unix_path)
-                     : arena_format(&client->arena, "dial tcp %.*s: connect: connection refused",
+                     : arena_format(&client->scratch, "dial tcp %.*s: connect: connection refused",
                                     (int)strcspn(host, "/"), host);
     }
     return err_set(text, ERR_IO, "%s \"%.300s\": %.128s", name, url, reason);
@@ -270,39 +292,79 @@ static size_t gather(char *data, size_t size, size_t count, void *context) {
     return out->failed ? 0 : size * count;
 }
 
-enum err client_request(struct client *client, const char *method, const char *path,
-                        const struct client_query *queries, size_t query_count, const char *body,
-                        struct buf *ret_body, struct err_text *text) {
-    struct buf answer;
-    long status = 0;
+static size_t take_header(char *data, size_t size, size_t count, void *context) {
+    static const char name[] = "X-Consul-Index:";
+    struct client_answer *answer = context;
+    if (size * count > sizeof name && strncasecmp(data, name, sizeof name - 1) == 0) {
+        answer->index = strtoull(data + sizeof name - 1, NULL, 10);
+    }
+    return size * count;
+}
+
+static int interrupted(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
+    const struct client *client = context;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    return *client->interrupt;
+}
+
+void client_interruptible(struct client *client, const _Atomic bool *flag) {
+    client->interrupt = flag;
+    curl_easy_setopt(client->easy, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(client->easy, CURLOPT_XFERINFOFUNCTION, interrupted);
+    curl_easy_setopt(client->easy, CURLOPT_XFERINFODATA, client);
+}
+
+enum err client_exchange(struct client *client, const char *method, const char *path,
+                         const struct client_query *queries, size_t query_count, const void *body,
+                         size_t size, struct client_answer *ret_answer, struct err_text *text) {
     bool read = strcmp(method, "GET") == 0;
     const char *url = make_url(client, path, queries, query_count, read);
-    const char *sent = body != NULL ? body : "";
-    buf_init(&answer, ANSWER_BYTES_MAX);
+    *ret_answer = (struct client_answer){0};
+    buf_init(&ret_answer->body, ANSWER_BYTES_MAX);
     curl_easy_setopt(client->easy, CURLOPT_URL, url);
     curl_easy_setopt(client->easy, CURLOPT_HTTPHEADER, client->headers);
     if (read) {
         curl_easy_setopt(client->easy, CURLOPT_HTTPGET, 1L);
     } else {
-        curl_easy_setopt(client->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(sent));
-        curl_easy_setopt(client->easy, CURLOPT_COPYPOSTFIELDS, sent);
+        curl_easy_setopt(client->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
+        curl_easy_setopt(client->easy, CURLOPT_COPYPOSTFIELDS, body != NULL ? body : "");
     }
     curl_easy_setopt(client->easy, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(client->easy, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(client->easy, CURLOPT_HEADERDATA, ret_answer);
     curl_easy_setopt(client->easy, CURLOPT_WRITEFUNCTION, gather);
-    curl_easy_setopt(client->easy, CURLOPT_WRITEDATA, &answer);
+    curl_easy_setopt(client->easy, CURLOPT_WRITEDATA, &ret_answer->body);
     CURLcode code = curl_easy_perform(client->easy);
-    curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &status);
-    enum err err = ERR_OK;
-    if (code != CURLE_OK) {
-        err = no_answer(client, method, url, code, text);
-    } else if (status != 200) {
-        err = err_set(text, ERR_REFUSED, "Unexpected response code: %ld (%.*s)", status,
-                      (int)answer.count, answer.data != NULL ? answer.data : "");
+    curl_easy_setopt(client->easy, CURLOPT_HEADERFUNCTION, NULL);
+    curl_easy_setopt(client->easy, CURLOPT_HEADERDATA, NULL);
+    curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &ret_answer->status);
+    if (code == CURLE_ABORTED_BY_CALLBACK) {
+        return err_set(text, ERR_CLOSED, "interrupted");
+    }
+    return code != CURLE_OK ? no_answer(client, method, url, code, text) : ERR_OK;
+}
+
+enum err client_refusal(const struct client_answer *answer, struct err_text *text) {
+    return err_set(text, ERR_REFUSED, "Unexpected response code: %ld (%.*s)", answer->status,
+                   (int)answer->body.count, answer->body.data != NULL ? answer->body.data : "");
+}
+
+enum err client_request(struct client *client, const char *method, const char *path,
+                        const struct client_query *queries, size_t query_count, const char *body,
+                        struct buf *ret_body, struct err_text *text) {
+    struct client_answer answer;
+    enum err err = client_exchange(client, method, path, queries, query_count, body,
+                                   body != NULL ? strlen(body) : 0, &answer, text);
+    if (err == ERR_OK && answer.status != 200) {
+        err = client_refusal(&answer, text);
     }
     if (ret_body != NULL) {
-        *ret_body = answer;
+        *ret_body = answer.body;
     } else {
-        buf_clear(&answer);
+        buf_clear(&answer.body);
     }
     return err;
 }

@@ -21,7 +21,14 @@ static const struct command {
     {"join", command_join, "Makes an agent join a pool"},
     {"keygen", command_keygen, "Generates a key for the encryption of gossip"},
     {"keyring", command_keyring, "Manages the keys of gossip"},
+    {"kv", NULL, "Reads and writes keys"},
+    {"kv delete", command_kv_delete, "Deletes a key or all keys with a prefix"},
+    {"kv export", command_kv_export, "Prints keys and values as JSON"},
+    {"kv get", command_kv_get, "Reads a key or lists keys"},
+    {"kv import", command_kv_import, "Writes keys from the JSON of an export"},
+    {"kv put", command_kv_put, "Writes a key, or takes or gives back a lock on it"},
     {"leave", command_leave, "Makes an agent leave its datacenter and stop"},
+    {"lock", command_lock, "Runs a program while it holds a lock or a semaphore"},
     {"maint", command_maint, "Controls maintenance mode of a node or service"},
     {"members", command_members, "Lists the members of an agent's pool"},
     {"monitor", command_monitor, "Shows the log of a running agent"},
@@ -31,6 +38,7 @@ static const struct command {
     {"services register", command_services_register, "Registers services with an agent"},
     {"validate", command_validate, "Judges configuration files and folders"},
     {"version", command_version, "Prints the version"},
+    {"watch", command_watch, "Runs a program whenever an answer changes"},
 };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])

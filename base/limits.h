@@ -13,7 +13,8 @@
 #define LIMIT_HTTP_PENDING 100000                  /* requests parked at one agent: above 429 */
 #define LIMIT_HTTP_CACHE_BYTES (2 * 1024 * 1024)   /* answers kept by one HTTP thread */
 #define LIMIT_HTTP_CACHE_ANSWER_BYTES (256 * 1024) /* larger answers are not kept */
-#define LIMIT_HTTP_GZIP_BYTES_MIN 1400             /* smaller bodies are not compressed */
+#define LIMIT_HTTP_GZIP_BYTES_MIN 1400             /* smaller bodies are not compressed, */
+#define LIMIT_HTTP_GZIP_BYTES_MAX (1024 * 1024)    /* nor larger: it would hold up the thread */
 #define LIMIT_HTTP_QUERY_PARAMS 64
 
 /* Queries, milliseconds. */

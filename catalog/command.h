@@ -68,7 +68,8 @@ struct catalog_lock_delay_end {
 
 /* What a command answers beside its error; the owner clears it. */
 struct catalog_result {
-    bool unchanged; /* of a key: the condition did not hold */
+    bool unchanged;       /* of a key: the condition did not hold */
+    uint64_t fence_index; /* of a lock that was granted: grows from grant to grant */
     struct catalog_answer {
         enum catalog_row_kind kind;
         bool with_value; /* of a key */

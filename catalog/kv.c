@@ -303,6 +303,9 @@ enum err catalog_apply_kv(struct catalog *catalog, const struct catalog_kv_opera
         err_prefix(text, "raft apply failed");
     } else if (result != NULL) {
         result->unchanged = !held;
+        if (held && op->verb == KV_LOCK) {
+            result->fence_index = view_index_kv(&catalog->next, op->key);
+        }
     }
     return err;
 }

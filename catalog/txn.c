@@ -214,12 +214,17 @@ void view_run_transaction(const struct catalog_view *view, const struct catalog_
 
 /* ---- writes ---- */
 
-static const char *stale_kv(enum catalog_kv_verb verb) {
-    return verb == KV_CAS      ? "failed to set key \"%.300s\", index is stale"
-           : verb == KV_LOCK   ? "failed to lock key \"%.300s\", lock is already held"
-           : verb == KV_UNLOCK ? "failed to unlock key \"%.300s\", lock isn't held, or is held by "
-                                 "another session"
-                               : "failed to delete key \"%.300s\", index is stale";
+/* Why a condition did not hold, and what could not be done. */
+static void fail_kv(struct catalog_result *result, const struct catalog_kv_operation *op,
+                    uint32_t at) {
+    const char *verb = op->verb == KV_CAS      ? "set"
+                       : op->verb == KV_LOCK   ? "lock"
+                       : op->verb == KV_UNLOCK ? "unlock"
+                                               : "delete";
+    const char *reason = op->verb == KV_LOCK     ? "lock is already held"
+                         : op->verb == KV_UNLOCK ? "lock isn't held, or is held by another session"
+                                                 : "index is stale";
+    catalog_result_fail(result, at, "failed to %s key \"%.300s\", %s", verb, op->key, reason);
 }
 
 static void write_kv(struct catalog *catalog, const struct catalog_kv_operation *op, uint32_t at,
@@ -229,12 +234,7 @@ static void write_kv(struct catalog *catalog, const struct catalog_kv_operation 
     if (catalog_change_kv(catalog, op, &held, &text) != ERR_OK) {
         catalog_result_fail(result, at, "%s", text.s);
     } else if (!held) {
-        char sentence[512];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(sentence, sizeof sentence, stale_kv(op->verb), op->key);
-#pragma GCC diagnostic pop
-        catalog_result_fail(result, at, "%s", sentence);
+        fail_kv(result, op, at);
     } else if (op->verb <= KV_UNLOCK) {
         answer_kv(result, view_get_kv(&catalog->next, op->key), false);
     }

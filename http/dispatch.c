@@ -432,9 +432,10 @@ static struct http_answer *find_repeated(struct http_exchange *exchange, const c
     return answer;
 }
 
-/* Escaped slashes and dots are part of a key. */
-static const char *raw_path(struct http_exchange *exchange) {
-    return arena_strndup(&exchange->arena, exchange->uri, strcspn(exchange->uri, "?"));
+/* Escaped slashes and dots are part of a key: only what came as it is would be cleaned up. */
+static bool is_clean_key(struct http_exchange *exchange) {
+    const char *path = arena_strndup(&exchange->arena, exchange->uri, strcspn(exchange->uri, "?"));
+    return str_starts_with(path, "/v1/kv/") && http_path_clean(path, &exchange->arena) == NULL;
 }
 
 static void refuse_body(struct http_exchange *exchange, struct http_response *res) {
@@ -474,7 +475,7 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     } else if (request_parse(exchange->uri, &req, &res)) {
         if (!http_path_printable(req.path)) {
             http_response_text(&res, 400, "%s", "");
-        } else if (http_path_clean(raw_path(exchange), req.arena) != NULL &&
+        } else if (!is_clean_key(exchange) &&
                    (clean = http_path_clean(req.path, req.arena)) != NULL) {
             redirect_to(&req, exchange->uri, clean, &res);
         } else if (is_blocked(exchange->server, req.path)) {

@@ -233,4 +233,9 @@ void finish_kv(const struct http_request *req, struct backend_call *call,
     http_response_json(res, req, &json);
     json_bool(&json, !call->result.unchanged);
     http_response_json_end(res, req);
+    if (call->result.fence_index > 0) {
+        http_response_header(
+            res, HTTP_FENCING_INDEX,
+            arena_format(req->arena, "%llu", (unsigned long long)call->result.fence_index));
+    }
 }

@@ -40,6 +40,9 @@ struct http_request {
 
 #define HTTP_HEADERS_MAX 8
 
+/* Beside the `true` of an acquired lock: the key's ModifyIndex (docs/LOCKS.md). */
+#define HTTP_FENCING_INDEX "X-Cairn-Fencing-Index"
+
 /* A format: bytes, most bytes, configuration key. */
 #define HTTP_BODY_TOO_LARGE                                                                        \
     "Request body(%zu bytes) too large, max size: %llu bytes. See "                                \

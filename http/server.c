@@ -234,7 +234,8 @@ static enum MHD_Result send_answer(struct http_exchange *exchange) {
         MHD_add_response_header(library_response(exchange->answer), "Connection", "close");
     }
     struct MHD_Response *response = library_response(exchange->answer);
-    if (exchange->answer->body_size >= LIMIT_HTTP_GZIP_BYTES_MIN) {
+    if (exchange->answer->body_size >= LIMIT_HTTP_GZIP_BYTES_MIN &&
+        exchange->answer->body_size <= LIMIT_HTTP_GZIP_BYTES_MAX) {
         const char *accepted = http_exchange_header(exchange, "Accept-Encoding");
         if (accepted != NULL && http_gzip_accepted(accepted)) {
             response = compressed_response(exchange->answer);

@@ -12,4 +12,5 @@ ctest --preset dev -j2
 if compgen -G 'tests/e2e/test_*.py' >/dev/null; then
     CAIRN_BINARY=$PWD/build/dev/cairn /usr/bin/python3 -m unittest discover -v -s tests/e2e
 fi
+CAIRN_BINARY=$PWD/build/dev/cairn /usr/bin/python3 -m unittest discover -v -s tests/recipes
 echo "All tests passed."

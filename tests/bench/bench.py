@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.parse
 
+import kv
 from agent import Agent, Writer, free_port, instance, wrk
 
 
@@ -326,7 +327,7 @@ def checks(args):
 
 
 BENCHES = {"lookup": lookup, "watchers": watchers, "idle": idle, "instances": instances,
-           "filter": filters, "checks": checks}
+           "filter": filters, "checks": checks, "kv": kv.run}
 
 
 def main():
@@ -339,6 +340,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--watchers", type=int, default=10000)
     parser.add_argument("--idle-seconds", type=int, default=20)
+    parser.add_argument("--keys", type=int, default=1000000)
     parser.add_argument("only", nargs="*", choices=[*BENCHES, []])
     args = parser.parse_args()
     for name in args.only or BENCHES:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # All benchmarks. Each comparison starts both sides itself, in one run, and prints ratios.
 #
-#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|dns|pool]...
+#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool]...
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,7 +13,7 @@ gcc -O2 -D_GNU_SOURCE -o build/release/watch_client tests/bench/watch_client.c
 gcc -O2 -D_GNU_SOURCE -o build/release/check_target tests/bench/check_target.c
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks dns pool)
+[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool)
 for name in "${names[@]}"; do
     if [ "$name" = dns ]; then
         tests/bench/dns.sh --cairn build/release/cairn

@@ -1,5 +1,7 @@
 """The tour that both forks of python-consul take: their modules have one name and one interface."""
 
+import base64
+
 from clients import ClientTest, WAIT_S, eventually
 
 
@@ -25,6 +27,50 @@ class PythonTour(ClientTest):
         self.assertEqual((config["NodeName"], config["Datacenter"], config["Server"]),
                          ("n1", "dc1", True))
         self.assertEqual(client.catalog.datacenters(), ["dc1"])
+
+    def test_keys(self):
+        client = self.connect()
+        self.assertTrue(client.kv.put("py/a", "one", flags=1 << 62))
+        index, entry = client.kv.get("py/a")
+        self.assertEqual((entry["Value"], entry["Flags"]), (b"one", 1 << 62))
+        self.assertEqual(entry["ModifyIndex"], int(index))
+        self.assertIsNone(client.kv.get("py/none")[1])
+        self.assertFalse(client.kv.put("py/a", "two", cas=1))
+        self.assertTrue(client.kv.put("py/a", "two", cas=entry["ModifyIndex"]))
+        client.kv.put("py/b/c", "")
+        self.assertEqual(client.kv.get("py/", keys=True, separator="/")[1], ["py/a", "py/b/"])
+        index, entries = client.kv.get("py/", recurse=True)
+        self.assertEqual([entry["Key"] for entry in entries], ["py/a", "py/b/c"])
+        self.change_when_asked("/v1/kv/py/.*index=",
+                               lambda: self.agent.must_put("/v1/kv/py/d", "x"))
+        later, entries = client.kv.get("py/", recurse=True, index=index, wait="60s")
+        self.assertEqual(len(entries), 3)
+        self.assertGreater(int(later), int(index))
+        self.assertTrue(client.kv.delete("py/", recurse=True))
+        self.assertIsNone(client.kv.get("py/", recurse=True)[1])
+
+    def test_sessions_and_locks(self):
+        client = self.connect()
+        session = client.session.create(name="tour", lock_delay=0, ttl=10)
+        other = client.session.create(node="n1", behavior="delete", checks=[], lock_delay=1)
+        self.assertEqual(client.session.info(session)[1]["Name"], "tour")
+        self.assertEqual(len(client.session.node("n1")[1]), len(client.session.list()[1]))
+        self.assertEqual(client.session.renew(session)["ID"], session)
+        self.assertTrue(client.kv.put("py/lock", "", acquire=session))
+        self.assertFalse(client.kv.put("py/lock", "", acquire=other))
+        self.assertEqual(client.kv.get("py/lock")[1]["Session"], session)
+        self.assertTrue(client.session.destroy(session))
+        self.assertIsNone(client.session.info(session)[1])
+        self.assertTrue(client.kv.put("py/lock", "", acquire=other))
+        self.assertTrue(client.kv.put("py/lock", "", release=other))
+        self.assertTrue(client.session.destroy(other))
+
+    def test_transactions(self):
+        client = self.connect()
+        value = base64.b64encode(b"x").decode()
+        answer = client.txn.put([{"KV": {"Verb": "set", "Key": "py/txn", "Value": value}},
+                                 {"KV": {"Verb": "get", "Key": "py/txn"}}])
+        self.assertEqual(answer["Results"][1]["KV"]["Value"], value)
 
     def test_ttl_service(self):
         client = self.connect()

@@ -22,6 +22,16 @@ class GoApi(ClientTest):
                          "%s:%d" % (self.agent.ip, self.agent.server_port),
                          service.address[0], str(service.address[1]), service.url)
 
+    def test_keys_sessions_and_locks(self):
+        suite = program("go-testserver", INSTALLED)
+        done = subprocess.run([suite, "-test.v", "-test.run", "Tour$"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT_S * 2,
+                              check=False,
+                              env=dict(os.environ, CAIRN_ADDRESS="%s:%d" % self.agent.http_address))
+        output = done.stdout.decode(errors="replace")
+        self.assertEqual(done.returncode, 0, output)
+        self.assertNotIn("--- SKIP", output)
+
     def test_helper_of_test_suites(self):
         suite = program("go-testserver", INSTALLED)
         folder = self.folder()

@@ -113,11 +113,18 @@ class Locks(SessionTest):
         self.assertIs(self.put("lock", "1", "?acquire=" + b), False)
         entry = self.get("lock").json[0]
         self.assertEqual((entry["Session"], entry["LockIndex"]), (a, 1))
+        # Each grant tells an index that grows, whatever was done to the key in between.
+        again = self.agent.put("/v1/kv/lock?acquire=" + a, "2")
+        fence = int(again.headers["X-Cairn-Fencing-Index"])
+        self.assertEqual(fence, self.get("lock").json[0]["ModifyIndex"])
+        self.assertNotIn("X-Cairn-Fencing-Index", self.agent.put("/v1/kv/lock?acquire=" + b).headers)
         parked = self.park("lock")
         self.destroy(a)
         entry = parked.reply().json[0]
         self.assertNotIn("Session", entry)
-        self.assertIs(self.put("lock", "1", "?acquire=" + b), True)
+        granted = self.agent.put("/v1/kv/lock?acquire=" + b, "1")
+        self.assertEqual(granted.json, True)
+        self.assertGreater(int(granted.headers["X-Cairn-Fencing-Index"]), fence)
         self.assertIs(self.put("lock", "1", "?release=" + a), False)
         self.assertIs(self.put("lock", "1", "?release=" + b), True)
         self.assertEqual(self.get("lock").json[0]["LockIndex"], 2)

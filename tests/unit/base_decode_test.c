@@ -161,6 +161,39 @@ static void null_keeps_the_default(void **state) {
     assert_true(f->out.meta.present && f->out.meta.count == 0);
 }
 
+/* Numbers of 64 bits without sign, where strings and fractions look alike. */
+static void large_numbers(void **state) {
+    struct fixture *f = *state;
+    ACCEPT(f, DECODE_BODY,
+           "{\"Name\":\"18446744073709551615 \\\" 1\",\"Index\":18446744073709551615,"
+           "\"Tags\":[\"9223372036854775808\"],\"Any\":-9223372036854775808}");
+    assert_int_equal(f->out.index, UINT64_MAX);
+    assert_string_equal(f->out.name, "18446744073709551615 \" 1");
+    assert_string_equal(f->out.tags.v[0], "9223372036854775808");
+    ACCEPT(f, DECODE_BODY, "{\"Index\":9223372036854775808,\"Tags\":null}");
+    assert_int_equal(f->out.index, 1ull << 63);
+    assert_int_equal(decode(f, DECODE_BODY, "{\"Index\":18446744073709551616}"), ERR_INVALID);
+    assert_int_equal(decode(f, DECODE_BODY, "{\"Index\":-9223372036854775809}"), ERR_INVALID);
+    assert_int_equal(decode(f, DECODE_BODY, "{\"Port\":18446744073709551615}"), ERR_INVALID);
+}
+
+static void lists_at_the_top(void **state) {
+    struct fixture *f = *state;
+    struct decode_objects out;
+    const char *json = "[{\"Port\":1},null,{\"Port\":2}] more";
+    assert_int_equal(decode_json_list(&inner_spec, json, strlen(json), &f->arena, &out, &f->text),
+                     ERR_OK);
+    assert_int_equal(out.count, 2);
+    assert_int_equal(((struct inner *)out.v)[1].port, 2);
+    assert_int_equal(decode_json_list(&inner_spec, "null", 4, &f->arena, &out, &f->text), ERR_OK);
+    assert_int_equal(out.count, 0);
+    assert_int_equal(decode_json_list(&inner_spec, "{}", 2, &f->arena, &out, &f->text),
+                     ERR_INVALID);
+    assert_string_equal(f->text.s, "json: cannot unmarshal object into Go value of type Inners");
+    assert_int_equal(decode_json_list(&inner_spec, "[{", 2, &f->arena, &out, &f->text),
+                     ERR_INVALID);
+}
+
 static void names_in_any_case(void **state) {
     struct fixture *f = *state;
     ACCEPT(f, DECODE_BODY, "{\"nAME\":\"x\",\"pORT\":3,\"embedded\":{\"ADDRESS\":\"y\"}}");
@@ -348,6 +381,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(every_kind),
         TEST(null_keeps_the_default),
+        TEST(large_numbers),
+        TEST(lists_at_the_top),
         TEST(names_in_any_case),
         TEST(the_name_wins_over_its_alias),
         TEST(durations),

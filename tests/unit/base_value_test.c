@@ -9,6 +9,7 @@
 
 /* The source itself: both code paths are static, and a machine runs only one of them. */
 #include "base/crc32c.c"
+#include "base/base64.h"
 #include "base/hash.h"
 #include "base/rand.h"
 #include "base/str.h"
@@ -246,6 +247,40 @@ static void str_numbers(void **state) {
     assert_false(str_parse_bool("", &yes));
 }
 
+static void base64_as_rfc_4648(void **state) {
+    (void)state;
+    static const char *const vectors[][2] = {{"", ""},
+                                             {"f", "Zg=="},
+                                             {"fo", "Zm8="},
+                                             {"foo", "Zm9v"},
+                                             {"foob", "Zm9vYg=="},
+                                             {"fooba", "Zm9vYmE="},
+                                             {"foobar", "Zm9vYmFy"}};
+    struct arena arena;
+    const uint8_t *data;
+    size_t size;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+        struct buf out;
+        struct err_text text;
+        buf_init(&out, 100);
+        base64_encode(&out, vectors[i][0], strlen(vectors[i][0]));
+        buf_append_byte(&out, '\0');
+        assert_string_equal(out.data, vectors[i][1]);
+        assert_int_equal(base64_decode(vectors[i][1], &arena, &data, &size, &text), ERR_OK);
+        assert_int_equal(size, strlen(vectors[i][0]));
+        assert_memory_equal(data, vectors[i][0], size);
+        buf_clear(&out);
+    }
+    assert_int_equal(base64_decode("Zm9v\nYmFy\r\n", &arena, &data, &size, NULL), ERR_OK);
+    assert_int_equal(size, 6);
+    static const char *const wrong[] = {"Z", "Zg", "Zg=", "Zm8", "Zg==Zg==", "Zm9v=", "Z===", "%"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(base64_decode(wrong[i], &arena, &data, &size, NULL), ERR_INVALID);
+    }
+    arena_clear(&arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc_3720_b_4),
@@ -256,6 +291,7 @@ int main(void) {
         cmocka_unit_test(rand_below_is_in_bounds_and_even),
         cmocka_unit_test(rand_bytes_follow_the_seed),
         cmocka_unit_test(uuid_text),
+        cmocka_unit_test(base64_as_rfc_4648),
         cmocka_unit_test(str_cases),
         cmocka_unit_test(str_numbers),
     };

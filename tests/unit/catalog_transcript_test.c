@@ -243,7 +243,7 @@ static void watch(struct session *session, const char *what) {
     const char *name = strchr(what, ' ');
     size_t size = name != NULL ? (size_t)(name - what) : strlen(what);
     assert_true(session->waiter_count < GROUPS_MAX);
-    for (int kind = 0; kind < WATCH_KIND_COUNT; kind++) {
+    for (int kind = 0; kind < (int)(sizeof kinds / sizeof kinds[0]); kind++) {
         if (strlen(kinds[kind]) == size && memcmp(kinds[kind], what, size) == 0) {
             watches_join(session->watches, (enum watch_kind)kind, name != NULL ? name + 1 : "",
                          what, &session->waiters[session->waiter_count++]);

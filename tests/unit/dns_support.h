@@ -52,8 +52,7 @@ static inline void world_apply(struct world *w, const struct catalog_command *co
     struct err_text text = {""};
     buf_init(&buf, LIMIT_ENTRY_BYTES);
     codec_encode_command(command, &buf);
-    if (catalog_apply(w->catalog, ++w->index, (const uint8_t *)buf.data, buf.count, NULL,
-                      &text) !=
+    if (catalog_apply(w->catalog, ++w->index, (const uint8_t *)buf.data, buf.count, NULL, &text) !=
         ERR_OK) {
         fail_msg("%s", text.s);
     }

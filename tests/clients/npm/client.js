@@ -97,6 +97,42 @@ async function httpCheck() {
   await consul.agent.service.deregister("web");
 }
 
+async function keys() {
+  assert.equal(await consul.kv.set("npm/a", "one"), true);
+  const entry = await consul.kv.get("npm/a");
+  assert.equal(entry.Value, "one");
+  assert.equal(await consul.kv.get("npm/none"), undefined);
+  assert.ok(!(await consul.kv.set({ key: "npm/a", value: "two", cas: "1" })));
+  assert.equal(await consul.kv.set({ key: "npm/a", value: "two", cas: entry.ModifyIndex }), true);
+  assert.equal(await consul.kv.set("npm/b/c d", ""), true);
+  assert.deepEqual(await consul.kv.keys({ key: "npm/", separator: "/" }), ["npm/a", "npm/b/"]);
+  const all = await consul.kv.get({ key: "npm/", recurse: true });
+  assert.deepEqual(all.map((row) => row.Key), ["npm/a", "npm/b/c d"]);
+  setTimeout(() => consul.kv.set("npm/woken", "yes"), 100);
+  const seen = await watched(consul.kv.get, { key: "npm/woken" }, (row) => row !== undefined);
+  assert.equal(seen.Value, "yes");
+  const results = await consul.transaction.create([
+    { KV: { Verb: "set", Key: "npm/t", Value: Buffer.from("x").toString("base64") } },
+    { KV: { Verb: "get", Key: "npm/t" } },
+  ]);
+  assert.equal(results.Results[1].KV.Value, Buffer.from("x").toString("base64"));
+  await consul.kv.del({ key: "npm/", recurse: true });
+  assert.equal(await consul.kv.get({ key: "npm/", recurse: true }), undefined);
+}
+
+async function sessionsAndLocks() {
+  const { ID: id } = await consul.session.create({ name: "tour", ttl: "10s", lockdelay: "1ms" });
+  const { ID: other } = await consul.session.create({ behavior: "delete" });
+  assert.equal((await consul.session.get(id)).Name, "tour");
+  assert.equal((await consul.session.renew(id))[0].ID, id);
+  assert.equal((await consul.session.node("n1")).length, (await consul.session.list()).length);
+  assert.equal(await consul.kv.set({ key: "npm/lock", value: "", acquire: id }), true);
+  assert.ok(!(await consul.kv.set({ key: "npm/lock", value: "", acquire: other })));
+  setTimeout(() => consul.session.destroy(id), 100);
+  await watched(consul.kv.get, { key: "npm/lock" }, (row) => row.Session === undefined);
+  await consul.session.destroy(other);
+}
+
 async function woken() {
   await watched(consul.catalog.service.nodes, { service: "woken" }, (rows) => rows.length === 1);
   const rows = await watched(
@@ -127,6 +163,8 @@ async function main() {
   await ttlService();
   await httpCheck();
   await options();
+  await keys();
+  await sessionsAndLocks();
   await woken();
 }
 
