@@ -312,7 +312,7 @@ static void run_due(struct gossip *gossip) {
 static void note_stall(struct gossip *gossip) {
     uint64_t tolerated = gossip->config.probe_timeout_ms / 2;
     if (!gossip->config.lifeguard || gossip->deadline_at_ms == GOSSIP_NEVER ||
-        gossip->now_ms <= gossip->deadline_at_ms + tolerated || MUTANT(stall_unnoticed)) {
+        gossip->now_ms <= gossip->deadline_at_ms + tolerated) {
         return;
     }
     uint64_t slept = gossip->now_ms - gossip->deadline_at_ms;
@@ -323,8 +323,9 @@ static void note_stall(struct gossip *gossip) {
     }
     probes_note_stall(gossip);
     awareness_change(gossip, 1);
-    if (slept >= gossip->config.probe_interval_ms) {
-        restart_suspicions(gossip);
+    bool long_sleep = slept >= gossip->config.probe_interval_ms;
+    shift_suspicions(gossip, slept, long_sleep);
+    if (long_sleep) {
         sync_soon(gossip);
     }
 }

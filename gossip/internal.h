@@ -294,8 +294,9 @@ bool suspect(struct gossip *gossip, uint32_t record, const uint32_t *accusers, u
 void end_suspicion(struct gossip *gossip, uint32_t record);
 void run_suspicion(struct gossip *gossip, struct activity *activity);
 void declare_dead(struct gossip *gossip, uint32_t record);
-/* After a stall: nobody is judged by what was due while this process slept. */
-void restart_suspicions(struct gossip *gossip);
+/* After a stall: nobody is judged by what was due while this process slept. anew: all suspicions
+ * begin again, and their members are looked at. */
+void shift_suspicions(struct gossip *gossip, uint64_t slept_ms, bool anew);
 
 /* guard.c */
 bool guard_holds(struct gossip *gossip, uint32_t record);

@@ -85,16 +85,16 @@ static void account(struct gossip *gossip, const struct record *record, bool in)
     uint32_t one = in ? 1u : UINT32_MAX; /* -1 */
     gossip->counts[record->state] += one;
     gossip->frozen += (record->flags & RECORD_FROZEN) != 0 ? one : 0;
-    if (!is_live(record)) {
-        return;
+    if (is_live(record)) {
+        gossip->clients += record->descriptor->info.server ? 0 : one;
     }
-    gossip->clients += record->descriptor->info.server ? 0 : one;
     /* Sums, so that the order does not matter. Alive and suspect are the same here: the difference
      * passes by itself. */
-    uint64_t hash = hash_mix(
-        record->descriptor->id_hash ^
-        hash_mix((uint64_t)record->incarnation.boot_epoch << 32 ^ record->incarnation.counter ^
-                 ((record->flags & RECORD_OLD_DESCRIPTOR) != 0 ? UINT64_MAX : 0)));
+    uint64_t state = record->state == GOSSIP_SUSPECT ? GOSSIP_ALIVE : record->state;
+    uint64_t old = (record->flags & RECORD_OLD_DESCRIPTOR) != 0;
+    uint64_t hash = hash_mix(record->descriptor->id_hash ^ (state << 1) ^ old);
+    hash = hash_mix(hash ^ (uint64_t)record->incarnation.boot_epoch << 32 ^
+                    record->incarnation.counter);
     uint64_t *bucket = &gossip->digest[record->descriptor->id_hash % MESSAGE_BUCKETS];
     *bucket += in ? hash : -hash;
 }

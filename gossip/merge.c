@@ -282,7 +282,12 @@ static uint32_t accused(struct gossip *gossip, struct hearsay *hearsay, const st
     uint32_t record = find_record(gossip, id);
     if (record == SELF) {
         if (!gossip->leaving) {
+            bool old =
+                gossip_incarnation_compare(incarnation, gossip->records[SELF].incarnation) < 0;
             refute(gossip, incarnation);
+            if (old) { /* all but the accuser know it already */
+                correct(gossip, hearsay, SELF);
+            }
         }
         return NO_RECORD;
     }

@@ -7,7 +7,6 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "base/mutant.h"
 #include "gossip/internal.h"
 
 #define RELAYS_MAX 8
@@ -51,8 +50,7 @@ static void send_ping(struct gossip *gossip, const struct probe *probe, uint32_t
     write_ping(gossip, probe->sequence, &probe->target,
                gossip->config.coordinates && one_in(gossip, 4));
     /* [Lifeguard] 4.3, buddy: whoever is suspect hears it from the first who pings him. */
-    if (gossip->config.lifeguard && gossip->records[record].state == GOSSIP_SUSPECT &&
-        !MUTANT(buddy_missing)) {
+    if (gossip->config.lifeguard && gossip->records[record].state == GOSSIP_SUSPECT) {
         write_rumour(gossip, &gossip->output->bytes, record, packet_room(gossip, start));
     }
     packet_end(gossip, start, &probe->address);
@@ -225,7 +223,7 @@ void receive_ping(struct gossip *gossip, const struct gossip_address *from, stru
     /* Whoever pings and is thought suspect, dead or gone hears it in the answer. */
     uint32_t record = find_record(gossip, &source);
     if (gossip->config.lifeguard && record != NO_RECORD && record != SELF &&
-        gossip->records[record].state != GOSSIP_ALIVE && !MUTANT(buddy_missing)) {
+        gossip->records[record].state != GOSSIP_ALIVE) {
         write_rumour(gossip, out, record, packet_room(gossip, start));
     }
     packet_end(gossip, start, from);

@@ -14,8 +14,7 @@ uint32_t accuser_of(const struct uuid *id) {
 static bool add_accuser(struct activity *activity, uint32_t accuser, uint32_t most) {
     for (uint32_t i = 0; i < activity->accuser_count; i++) {
         uint32_t *known = &activity->accusers[i];
-        if ((*known & ~ACCUSER_CLOSED) == (accuser & ~ACCUSER_CLOSED) &&
-            !MUTANT(same_accuser_confirms)) {
+        if ((*known & ~ACCUSER_CLOSED) == (accuser & ~ACCUSER_CLOSED)) {
             bool news = (accuser & ACCUSER_CLOSED & ~*known) != 0;
             *known |= accuser & ACCUSER_CLOSED;
             return news;
@@ -124,16 +123,17 @@ void run_suspicion(struct gossip *gossip, struct activity *activity) {
     declare_dead(gossip, record);
 }
 
-void restart_suspicions(struct gossip *gossip) {
-    uint64_t least = suspicion_min_ms(&gossip->config, live_count(gossip));
+void shift_suspicions(struct gossip *gossip, uint64_t slept_ms, bool anew) {
     for (uint32_t i = 0; i < gossip->activity_count; i++) {
         struct activity *activity = gossip->activities[i];
         if (activity == NULL || !task_started(&activity->suspicion)) {
             continue;
         }
-        if (activity->suspicion.timer.deadline_ms < (int64_t)(gossip->now_ms + least)) {
-            task_start(gossip, &activity->suspicion, gossip->now_ms + least);
+        activity->suspect_at_ms += slept_ms; /* its timer has been moved like all others */
+        if (anew) {
+            activity->suspect_at_ms = gossip->now_ms;
+            task_start(gossip, &activity->suspicion, deadline_of(gossip, activity));
+            probe_now(gossip, activity->record);
         }
-        probe_now(gossip, activity->record);
     }
 }

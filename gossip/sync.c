@@ -187,6 +187,15 @@ static uint32_t read_members(struct gossip *gossip, struct hearsay *hearsay,
     return members;
 }
 
+/* Others that joined in the same moment were not yet known to whom we joined. */
+static void look_again(struct gossip *gossip) {
+    uint64_t second = 5 * (uint64_t)gossip->config.gossip_interval_ms;
+    uint64_t due = gossip->now_ms + second + random_below(gossip, second);
+    if (!gossip->leaving && gossip->sync_round.timer.deadline_ms > (int64_t)due) {
+        task_start(gossip, &gossip->sync_round, due);
+    }
+}
+
 static void receive_full(struct gossip *gossip, uint64_t stream, uint8_t flags,
                          const struct exchange *exchange, struct reader *reader) {
     bool reply = (flags & SYNC_REPLY) != 0;
@@ -205,6 +214,7 @@ static void receive_full(struct gossip *gossip, uint64_t stream, uint8_t flags,
             tell(gossip, GOSSIP_CHANGE_JOIN_DONE, NULL, (struct gossip_incarnation){0});
         change->address = exchange->address;
         change->members = members;
+        look_again(gossip);
     }
 }
 

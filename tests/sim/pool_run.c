@@ -222,7 +222,7 @@ static void mass_failure(struct pool_world *world) {
     }
     settle(world, 1);
     leave(world, leaver);
-    settle(world, 22);
+    settle(world, 52); /* a push/pull tells of the leave whom no rumour reached */
     check_pool_guard(world, died, world->count - 3);
     check_pool_counts(world);
     /* All come back: nobody stays frozen. */
@@ -262,6 +262,33 @@ static void paused(struct pool_world *world) {
     }
     pool_start_all(world);
     settle(world, 60);
+    check_pool_no_false_death(world);
+}
+
+static void hear_again(struct pool_world *world, uint32_t member) {
+    world->members[member].deaf = false;
+}
+
+/* One member is suspect for a moment; others are suspended before they hear the refutation, lose
+ * what is sent to them, and wake when the suspicion should long have ended. */
+static void sleepy(struct pool_world *world) {
+    pool_start_all(world);
+    settle(world, 2);
+    uint32_t accused = world->count - 1;
+    world->members[accused].deaf = true;
+    for (uint32_t i = 0; i < 60 && world->false_suspicions < world->count / 2; i++) {
+        pool_run(world, world->now_us + SECOND / 20);
+    }
+    for (uint32_t i = 0; i < 5; i++) {
+        if (world->views[i][accused].state == GOSSIP_SUSPECT + 1) {
+            uint64_t ms = 8000 + pool_random(world, 8000);
+            world->members[i].deaf = true;
+            pool_pause(world, i, ms);
+            pool_at(world, world->now_us + ms * 1000 - 1, hear_again, i);
+        }
+    }
+    world->members[accused].deaf = false;
+    settle(world, 30);
     check_pool_no_false_death(world);
 }
 
@@ -328,7 +355,7 @@ static void clash(struct pool_world *world) {
 
 bool pool_run_seed(uint64_t seed, char message[256], uint64_t *ret_steps, uint64_t *ret_changes) {
     static void (*const kinds[])(struct pool_world *) = {chaos,  chaos,    one_death, mass_failure,
-                                                         paused, old_news, clash,     chaos};
+                                                         paused, old_news, clash,     sleepy};
     struct pool_world world;
     struct gossip_config config = gossip_config_lan();
     struct rand rand;
@@ -337,7 +364,7 @@ bool pool_run_seed(uint64_t seed, char message[256], uint64_t *ret_steps, uint64
     uint32_t count = 5 + (uint32_t)rand_below(&rand, 30);
     if (kind == mass_failure) {
         count = 20 + (uint32_t)rand_below(&rand, 20);
-    } else if (kind == paused) {
+    } else if (kind == paused || kind == sleepy) {
         count = 30 + (uint32_t)rand_below(&rand, 30);
     } else if (kind == one_death) {
         count = 10 + (uint32_t)rand_below(&rand, 21);
