@@ -489,6 +489,10 @@ const char *agent_node_id(const struct agent *agent) {
     return agent->node_id;
 }
 
+bool agent_is_encrypted(const struct agent *agent) {
+    return agent->backend.lan->encrypted && agent->config->gossip.verify_outgoing;
+}
+
 /* ---- stop ---- */
 
 int agent_run(struct agent *agent) {

@@ -3,6 +3,8 @@
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H
 
+#include <stdbool.h>
+
 #include "agent/config.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -19,5 +21,7 @@ int agent_run(struct agent *agent);
 void agent_destroy(struct agent *agent);
 
 const char *agent_node_id(const struct agent *agent);
+/* Whether the traffic between agents is, as of its start. */
+bool agent_is_encrypted(const struct agent *agent);
 
 #endif

@@ -66,7 +66,7 @@ static void banner(struct buf *out, const struct config *config, const struct ag
          http, (long long)config->http_port, (long long)config->dns_port);
     fact(out, "Cluster Addr", "%s (LAN: %lld, WAN: %lld)", cluster,
          (long long)config->serf_lan_port, (long long)config->serf_wan_port);
-    fact(out, "Gossip Encryption", "false");
+    fact(out, "Gossip Encryption", "%s", truth(agent_is_encrypted(agent)));
     fact(out, "Auto-Encrypt-TLS", "false");
     fact(out, "ACL Enabled", "false");
     fact(out, "ACL Default Policy", "allow");
@@ -115,11 +115,11 @@ static bool write_pid_file(const struct config *config, struct err_text *text) {
     return true;
 }
 
-static void log_start(struct log *log, const struct config *config) {
+static void log_start(struct log *log, const struct config *config, const struct agent *agent) {
     for (uint32_t i = 0; i < config->warnings.count; i++) {
         log_write(log, LOG_WARN, "agent", "%s", config->warnings.v[i]);
     }
-    if (!addr_is_loopback(&config->bind)) {
+    if (!addr_is_loopback(&config->bind) && !agent_is_encrypted(agent)) {
         log_write(log, LOG_WARN, "agent",
                   "bound to an address that others reach, without encryption");
     }
@@ -140,7 +140,7 @@ static int run(const struct config *config, const struct config_source *source) 
         }
         log_release(log, out.data, out.count);
         buf_clear(&out);
-        log_start(log, config);
+        log_start(log, config, agent);
         log_write(log, LOG_INFO, "agent", "Consul agent running!");
         code = agent_run(agent);
         if (*config->pid_file != '\0') {

@@ -291,7 +291,8 @@ void tcp_write(struct tcp *tcp, uint8_t *data, size_t size) {
     struct chunk *chunk = mem_calloc(1, sizeof *chunk);
     chunk->data = data;
     chunk->size = size;
-    bool idle = tcp->first == NULL && !tcp->connecting;
+    /* Within an event what is written gathers and goes out at its end, in as few packets as can be. */
+    bool idle = tcp->first == NULL && !tcp->connecting && tcp->busy == 0;
     *tcp->last = chunk;
     tcp->last = &chunk->next;
     tcp->queued_bytes += size;
