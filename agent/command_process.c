@@ -48,6 +48,10 @@ static void run_child(char **args, int input, const char *env, int report) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    /* A shell that starts this in the background ignores SIGINT, and its heirs would too: what is
+     * forwarded should be heard. */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     if (input < 0) {
         input = open("/dev/null", O_RDONLY);
     }
