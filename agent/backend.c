@@ -21,6 +21,8 @@ struct pending {
     struct group_proposal proposal; /* of a command */
     struct sync_wait wait;          /* of a registration */
     struct reload_wait reload;
+    struct group_read read;
+    struct group_request request; /* to the leader */
 };
 
 static void finish(struct pending *pending) {
@@ -160,6 +162,7 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_SET_MAINTENANCE:
         return set_maintenance(pending);
     case BACKEND_COMMAND:
+    case BACKEND_READ:
     case BACKEND_RENEW_SESSION:
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
@@ -229,15 +232,47 @@ static void run_call(struct loop_task *task) {
     sync_release(&pending->wait);
 }
 
-static void renew_session(struct loop_task *task) {
+static void read_done(struct group_read *read, enum err err) {
+    struct pending *pending = CONTAINER_OF(read, struct pending, read);
+    pending->call->err = err;
+    finish(pending);
+}
+
+static void run_read(struct loop_task *task) {
     struct pending *pending = (struct pending *)task;
+    pending->read.done = read_done;
+    group_read(pending->agent->group, &pending->read, pending->call->consistent);
+}
+
+static void end_renewal(struct pending *pending, enum err err, const char *sentence) {
     struct backend_call *call = pending->call;
-    call->err = clocks_renew(pending->agent->clocks, call->id);
-    if (call->err == ERR_NOT_FOUND) {
+    call->err = err;
+    if (err == ERR_NOT_FOUND) {
         err_set(&call->text, ERR_NOT_FOUND, "Session id '%.128s' not found", call->id);
+    } else if (err != ERR_OK) {
+        err_set(&call->text, err, "%s", sentence);
     }
     metric_sample(pending->agent->telemetry.session_renew, 0);
     finish(pending);
+}
+
+static void renewal_answered(struct group_request *request, enum err err,
+                             const struct err_text *text) {
+    end_renewal(CONTAINER_OF(request, struct pending, request), err, text != NULL ? text->s : "");
+}
+
+/* The clocks are the leader's. */
+static void renew_session(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    struct agent *agent = pending->agent;
+    const char *id = pending->call->id;
+    pending->request.done = renewal_answered;
+    if (group_leads(agent->group)) {
+        end_renewal(pending, clocks_renew(agent->clocks, id), "No cluster leader");
+    } else if (!group_ask_leader(agent->group, &pending->request, RPC_METHOD_RENEW_SESSION, id,
+                                 strlen(id))) {
+        end_renewal(pending, ERR_NO_LEADER, "No cluster leader");
+    }
 }
 
 static void run_command(struct loop_task *task) {
@@ -295,6 +330,8 @@ static void submit(void *context, struct backend_call *call) {
         pending->task.run = run_command;
     } else if (call->kind == BACKEND_RENEW_SESSION) {
         pending->task.run = renew_session;
+    } else if (call->kind == BACKEND_READ) {
+        pending->task.run = run_read;
     }
     loop_post(agent->loop, &pending->task);
 }
@@ -303,6 +340,14 @@ static void submit(void *context, struct backend_call *call) {
 
 static bool has_leader(void *context) {
     return group_has_leader(((struct agent *)context)->group);
+}
+
+static bool may_read(void *context, bool consistent) {
+    return group_may_read(((struct agent *)context)->group, consistent);
+}
+
+static int64_t contact_ms(void *context) {
+    return group_contact_ms(((struct agent *)context)->group);
 }
 
 static bool had_leader(void *context) {
@@ -341,6 +386,8 @@ void backend_init(struct agent *agent) {
         .live = agent->backend.live,
         .has_leader = has_leader,
         .had_leader = had_leader,
+        .may_read = may_read,
+        .contact_ms = contact_ms,
         .submit = submit,
         .get_stats = get_stats,
         .get_pool_stats = get_pool_stats,

@@ -26,9 +26,10 @@ bool group_leads(const struct group *group) {
     return atomic_load_explicit(&group->leads, memory_order_acquire);
 }
 
-bool group_may_read(const struct group *group) {
+bool group_may_read(const struct group *group, bool consistent) {
     int64_t until_ms = atomic_load_explicit(&group->lease_at_ms, memory_order_acquire);
-    return until_ms == INT64_MAX || (until_ms > 0 && clock_monotonic_ms() < until_ms);
+    return until_ms == INT64_MAX ||
+           (!consistent && until_ms > 0 && clock_monotonic_ms() < until_ms);
 }
 
 int64_t group_contact_ms(const struct group *group) {

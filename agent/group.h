@@ -105,8 +105,9 @@ struct group_read {
  * 6.4). */
 void group_read(struct group *group, struct group_read *read, bool consistent);
 
-/* Any thread: this server's view is current by its lease, as seen from now. */
-bool group_may_read(const struct group *group);
+/* Any thread: this server's view is current by its lease, as seen from now; consistent: whatever
+ * the clocks, which only a sole voter can say. */
+bool group_may_read(const struct group *group, bool consistent);
 /* Any thread: whether a leader is known, and whether one ever was. */
 bool group_has_leader(const struct group *group);
 bool group_had_leader(const struct group *group);
@@ -114,6 +115,18 @@ bool group_had_leader(const struct group *group);
 bool group_leads(const struct group *group);
 /* Any thread: milliseconds since the leader was last heard; 0 on the leader, -1: never. */
 int64_t group_contact_ms(const struct group *group);
+
+/* ---- other questions ---- */
+
+/* Owned by the caller until done ran. */
+struct group_request {
+    struct rpc_request rpc; /* private */
+    void (*done)(struct group_request *request, enum err err, const struct err_text *text);
+};
+
+/* False: no other server is known to lead, or it cannot be asked; done does not run. */
+bool group_ask_leader(struct group *group, struct group_request *request, unsigned method,
+                      const void *body, size_t size);
 
 /* ---- servers ---- */
 
@@ -153,7 +166,8 @@ void group_leave(struct group *group, void (*done)(void *context), void *context
 void group_turn_end(struct group *group);
 
 struct group_status {
-    uint64_t term, last_index, last_term, commit_index, applied_index, snapshot_index, snapshot_term;
+    uint64_t term, last_index, last_term, commit_index, applied_index, snapshot_index,
+        snapshot_term;
     uint64_t configuration_index;
     int64_t contact_ms; /* since the leader was last heard; 0: leads; -1: never */
     enum raft_role role;

@@ -426,6 +426,24 @@ void group_read(struct group *group, struct group_read *read, bool consistent) {
     put_read(group, read, consistent);
 }
 
+/* ---- other questions to the leader ---- */
+
+static void leader_answered(struct rpc_request *rpc, enum err err, const struct err_text *text,
+                            const uint8_t *body, size_t size) {
+    struct group_request *request = CONTAINER_OF(rpc, struct group_request, rpc);
+    (void)body;
+    (void)size;
+    request->done(request, err, text);
+}
+
+bool group_ask_leader(struct group *group, struct group_request *request, unsigned method,
+                      const void *body, size_t size) {
+    struct rpc_connection *leader = to_leader(group);
+    request->rpc = (struct rpc_request){.done = leader_answered};
+    return leader != NULL &&
+           rpc_request(leader, &request->rpc, method, body, size, LIMIT_FORWARD_MS) == ERR_OK;
+}
+
 /* ---- the group's life ---- */
 
 void group_forward_init(struct group *group) {

@@ -56,9 +56,10 @@ struct pool_metrics *pool_metrics_create(struct metrics *metrics, bool wan) {
         labels[1] = (struct str_pair){
             "reason", packet ? seal_refusal_name((enum seal_refusal)i)
                              : rpc_refusal_name((enum rpc_refusal)(i - SEAL_REFUSAL_COUNT))};
-        to->refused[i] = metrics_add(
-            metrics, METRIC_COUNTER, packet ? "memberlist.refused.packet" : "memberlist.refused.stream",
-            packet ? "Packets refused." : "Streams refused.", labels, 2);
+        to->refused[i] =
+            metrics_add(metrics, METRIC_COUNTER,
+                        packet ? "memberlist.refused.packet" : "memberlist.refused.stream",
+                        packet ? "Packets refused." : "Streams refused.", labels, 2);
     }
     for (size_t i = 0; i < STATES; i++) {
         labels[1] = (struct str_pair){"node_state", states[i]};

@@ -112,6 +112,23 @@ void servers_note_cluster(struct agent *agent) {
     }
 }
 
+/* ---- sessions ---- */
+
+static void renew(void *context, struct rpc_connection *from, struct rpc_ticket ticket,
+                  const uint8_t *body, size_t size) {
+    struct servers *servers = context;
+    struct agent *agent = servers->agent;
+    struct err_text text = {"No cluster leader"};
+    char id[UUID_TEXT_BYTES] = "";
+    enum err err = ERR_NO_LEADER;
+    (void)from;
+    memcpy(id, body, size < sizeof id ? size : sizeof id - 1);
+    if (group_leads(agent->group)) {
+        err = clocks_renew(agent->clocks, id);
+    }
+    rpc_answer(servers->rpc, ticket, err, &text, NULL, 0);
+}
+
 /* ---- life ---- */
 
 bool servers_create(struct agent *agent, struct err_text *text) {
@@ -133,7 +150,9 @@ bool servers_create(struct agent *agent, struct err_text *text) {
                              .verify_outgoing = config->gossip.verify_outgoing};
     snprintf(rpc.self.name, sizeof rpc.self.name, "%s", config->node_name);
     snprintf(rpc.self.datacenter, sizeof rpc.self.datacenter, "%s", config->datacenter);
+    static const struct rpc_service renewals = {.request = renew};
     servers->rpc = rpc_create(&rpc);
+    rpc_serve(servers->rpc, RPC_METHOD_RENEW_SESSION, &renewals, servers);
     group_attach(agent->group, servers->rpc);
     struct addr bind = config->bind;
     addr_set_port(&bind, (uint16_t)config->server_port);

@@ -12,7 +12,8 @@
 #include "catalog/local.h"
 
 enum backend_call_kind {
-    BACKEND_COMMAND,     /* a catalog command through the Raft log */
+    BACKEND_COMMAND, /* a catalog command through the Raft log */
+    BACKEND_READ,    /* once done, a view holds all that was acknowledged before. ERR_NO_LEADER */
     BACKEND_SET_SERVICE, /* this agent's own registrations */
     BACKEND_REMOVE_SERVICE,
     BACKEND_SET_CHECK,
@@ -39,6 +40,7 @@ struct backend_call {
     enum backend_call_kind kind;
     union {
         struct catalog_command command;
+        bool consistent; /* READ: whatever the clocks */
         struct {
             struct service_definition definition;
             bool replace_checks;
@@ -143,6 +145,10 @@ struct backend {
     /* Any thread. Whether a leader is known, and since the start has ever been. */
     bool (*has_leader)(void *context);
     bool (*had_leader)(void *context);
+    /* Any thread. A view taken now is current, without BACKEND_READ. */
+    bool (*may_read)(void *context, bool consistent);
+    /* Any thread. Milliseconds since the leader was last heard; 0 on the leader, -1: never. */
+    int64_t (*contact_ms)(void *context);
     /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
     void (*submit)(void *context, struct backend_call *call);
     void (*get_stats)(void *context, struct backend_stats *ret_stats);

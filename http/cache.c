@@ -16,7 +16,7 @@ struct entry {
     uint64_t view_version; /* last view the entry was right for */
     uint64_t watch_index;
     enum watch_kind kind;
-    bool known_leader;
+    uint64_t leadership;
     struct http_answer *answer; /* NULL: free slot */
     char *question;             /* and, behind it, the watched name */
     const char *name;
@@ -55,10 +55,10 @@ void http_cache_destroy(void *pointer) {
 }
 
 struct http_answer *http_cache_find(struct http_cache *cache, const char *question,
-                                    const struct catalog_view *view, bool known_leader) {
+                                    const struct catalog_view *view, uint64_t leadership) {
     uint64_t hash = hash_bytes(0, question, strlen(question));
     struct entry *entry = &cache->slots[hash % SLOTS];
-    if (entry->answer == NULL || entry->hash != hash || entry->known_leader != known_leader ||
+    if (entry->answer == NULL || entry->hash != hash || entry->leadership != leadership ||
         strcmp(entry->question, question) != 0) {
         return NULL;
     }
@@ -73,7 +73,7 @@ struct http_answer *http_cache_find(struct http_cache *cache, const char *questi
 }
 
 void http_cache_put(struct http_cache *cache, const char *question, enum watch_kind kind,
-                    const char *name, const struct catalog_view *view, bool known_leader,
+                    const char *name, const struct catalog_view *view, uint64_t leadership,
                     struct http_answer *answer) {
     if (answer->body_size > LIMIT_HTTP_CACHE_ANSWER_BYTES) {
         return;
@@ -92,7 +92,7 @@ void http_cache_put(struct http_cache *cache, const char *question, enum watch_k
         .view_version = view_version(view),
         .watch_index = http_watch_index(view, kind, name),
         .kind = kind,
-        .known_leader = known_leader,
+        .leadership = leadership,
         .answer = http_answer_share(answer),
         .question = text,
         .name = memcpy(text + question_size, name, name_size),

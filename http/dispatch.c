@@ -38,7 +38,36 @@ static bool request_parse(const char *uri, struct http_request *req, struct http
 /* Default reads need a leader now; stale ones that there has been one (contract 4.4). */
 static bool may_read(const struct http_server *server, const struct http_query *query) {
     const struct backend *backend = server->backend;
-    return query->stale ? backend->had_leader(backend->context) : has_leader(server);
+    return query->stale ? backend->had_leader(backend->context)
+                        : !query->refused && has_leader(server);
+}
+
+/* The leader's silence as answers tell it: in steps, so that an answer can be kept. */
+#define CONTACT_STEP_MS 100
+
+static int64_t contact_ms(const struct http_server *server) {
+    int64_t ms = server->backend->contact_ms(server->backend->context);
+    return ms > 0 ? ms / CONTACT_STEP_MS * CONTACT_STEP_MS : 0;
+}
+
+/* What a kept answer says of the leader, as one number. */
+static uint64_t leadership(const struct http_server *server) {
+    return (uint64_t)contact_ms(server) << 1 | has_leader(server);
+}
+
+/* Whether the leader must be asked before the view is read. A stale read that is older than it
+ * bears becomes a default one. */
+static bool must_ask(const struct http_exchange *exchange, struct http_query *query) {
+    const struct backend *backend = exchange->server->backend;
+    int64_t age_ms = backend->contact_ms(backend->context);
+    if (query->stale && query->stale_max_ms != INT64_MAX &&
+        (age_ms < 0 || age_ms > query->stale_max_ms)) {
+        query->stale = false;
+    }
+    query->refused = exchange->unled;
+    return !query->stale && !exchange->current && !exchange->unled &&
+           exchange->state != EXCHANGE_TIMED_OUT &&
+           !backend->may_read(backend->context, query->consistent);
 }
 
 /* Parses the filter, has the answer written, and sees that no row was too much for the filter. */
@@ -71,6 +100,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
     struct http_response res;
     struct http_read read = {.view = view, .index = 1};
     struct http_meta meta = {.known_leader = has_leader(server),
+                             .contact_ms = query->stale ? contact_ms(server) : 0,
                              .consistency = query->stale        ? "stale"
                                             : query->consistent ? "consistent"
                                                                 : "leader"};
@@ -164,16 +194,16 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     struct http_cache *cache = http_cache_get(server);
     epoch_enter(server->backend->epoch);
     const struct catalog_view *view = catalog_view(server->backend->catalog);
-    bool known_leader = has_leader(server);
+    uint64_t led = leadership(server);
     struct watched watched = find_watched(route, req, view);
-    struct http_answer *answer = http_cache_find(cache, question, view, known_leader);
+    struct http_answer *answer = http_cache_find(cache, question, view, led);
     if (answer != NULL) {
         answer = http_answer_share(answer);
     } else {
         answer = read_answer(server, route, req, query, view);
         answer->route = route;
         if (answer->status == 200 && may_cache(route, req)) {
-            http_cache_put(cache, question, watched.kind, watched.name, view, known_leader, answer);
+            http_cache_put(cache, question, watched.kind, watched.name, view, led, answer);
         }
     }
     uint64_t watch_index = http_watch_index(view, watched.kind, watched.name);
@@ -206,6 +236,12 @@ static enum http_verdict dispatch_read(struct http_exchange *exchange, struct ht
             exchange->answer = http_answer_create(exchange->server, res, &meta);
         }
         return HTTP_ANSWERED;
+    }
+    if (must_ask(exchange, &query)) {
+        exchange->call = arena_alloc(&exchange->arena, sizeof *exchange->call);
+        *exchange->call =
+            (struct backend_call){.kind = BACKEND_READ, .consistent = query.consistent};
+        return HTTP_PARK_CALL;
     }
     if (!read_or_wait(exchange, req, &query)) {
         return HTTP_ANSWERED;
@@ -436,18 +472,29 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     return HTTP_PARK_CALL;
 }
 
+/* Whether the view that there is may answer, as far as a text tells that nobody has parsed. */
+static bool may_repeat(const struct http_exchange *exchange) {
+    const struct backend *backend = exchange->server->backend;
+    const char *query = str_or_empty(strchr(exchange->uri, '?'));
+    if (exchange->current) {
+        return true;
+    }
+    return strstr(query, "stale") == NULL &&
+           backend->may_read(backend->context, strstr(query, "consistent") != NULL);
+}
+
 /* A repeated lookup is answered before anything is parsed: its text alone is the key. */
 static struct http_answer *find_repeated(struct http_exchange *exchange, const char *method) {
     struct http_server *server = exchange->server;
     if (strcmp(method, "GET") != 0 || strstr(exchange->uri, "index=") != NULL ||
         strstr(exchange->uri, "wait=") != NULL || find_tenancy(exchange) != NULL ||
-        http_exchange_header(exchange, "Cache-Control") != NULL) {
+        http_exchange_header(exchange, "Cache-Control") != NULL || !may_repeat(exchange)) {
         return NULL;
     }
     epoch_enter(server->backend->epoch);
     struct http_answer *answer =
         http_cache_find(http_cache_get(server), exchange->uri,
-                        catalog_view(server->backend->catalog), has_leader(server));
+                        catalog_view(server->backend->catalog), leadership(server));
     epoch_exit(server->backend->epoch);
     if (answer != NULL) {
         exchange->route = answer->route;

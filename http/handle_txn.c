@@ -96,6 +96,7 @@ static void read_now(const struct http_request *req, const struct catalog_transa
     catalog_result_clear(&result);
 }
 
+/* Reads alone need no entry of the log, unless this server would have to ask the leader anyway. */
 bool handle_txn(const struct http_request *req, struct backend_call *call,
                 struct http_response *res) {
     const struct backend_facts *facts = req->backend->facts;
@@ -118,7 +119,8 @@ bool handle_txn(const struct http_request *req, struct backend_call *call,
         http_response_error(res, err, &call->text);
     } else if (failures.failure_count > 0) {
         put_result(req, &failures, false, res);
-    } else if (transaction_is_read(txn)) {
+    } else if (transaction_is_read(txn) && (http_request_has(req, "stale") ||
+                                            req->backend->may_read(req->backend->context, false))) {
         read_now(req, txn, res);
     } else {
         call->kind = BACKEND_COMMAND;

@@ -36,12 +36,14 @@ static enum err parse_consistency(const struct http_request *req, struct http_qu
     int64_t ns;
     const char *max_stale = http_request_param(req, "max_stale");
     query->stale = http_request_has(req, "stale");
+    query->stale_max_ms = INT64_MAX;
     query->consistent = http_request_has(req, "consistent");
     if (max_stale != NULL && *max_stale != '\0') {
         if (duration_parse(max_stale, &ns, NULL) != ERR_OK) {
             return err_set(text, ERR_INVALID, "Invalid max_stale value \"%.64s\"", max_stale);
         }
         query->stale = true;
+        query->stale_max_ms = ns / DURATION_MS;
     }
     if (query->stale && query->consistent) {
         return err_set(text, ERR_INVALID,

@@ -164,7 +164,9 @@ struct http_query {
     uint64_t index; /* 0 = answer at once */
     int64_t wait_ms;
     bool stale, consistent;
-    bool revalidate; /* of ?cached: as if nothing were kept */
+    int64_t stale_max_ms; /* of stale ones: the age that is borne; INT64_MAX: any */
+    bool refused;         /* no leader could be asked */
+    bool revalidate;      /* of ?cached: as if nothing were kept */
 };
 
 /* ERR_INVALID (400) or ERR_REFUSED (500) and the contract's sentence. */

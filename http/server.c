@@ -104,11 +104,12 @@ static void add_configured(struct MHD_Response *response, const struct str_map *
 }
 
 static void add_meta(struct MHD_Response *response, const struct http_meta *meta) {
-    char index[24];
+    char index[24], contact[24];
     snprintf(index, sizeof index, "%llu", (unsigned long long)(meta->index ? meta->index : 1));
     add(response, "X-Consul-Index", index);
     add(response, "X-Consul-KnownLeader", meta->known_leader ? "true" : "false");
-    add(response, "X-Consul-LastContact", "0");
+    snprintf(contact, sizeof contact, "%lld", (long long)meta->contact_ms);
+    add(response, "X-Consul-LastContact", contact);
     if (meta->consistency != NULL) {
         add(response, "X-Consul-Effective-Consistency", meta->consistency);
     }
@@ -373,6 +374,13 @@ static enum MHD_Result go_on(struct http_exchange *exchange, const char *method)
     case EXCHANGE_ANSWERED:
         return send_answer(exchange);
     case EXCHANGE_CALL_DONE:
+        if (exchange->call->kind == BACKEND_READ) {
+            exchange->current = exchange->call->err == ERR_OK;
+            exchange->unled = !exchange->current;
+            exchange->call = NULL;
+            exchange->state = EXCHANGE_READING;
+            return go_on(exchange, method);
+        }
         exchange->answer = http_call_answer(exchange);
         return send_answer(exchange);
     case EXCHANGE_ABORTED:

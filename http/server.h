@@ -29,6 +29,7 @@ struct http_answer {
 struct http_meta {
     bool present;
     bool known_leader;
+    int64_t contact_ms; /* since the leader was last heard */
     uint64_t index;
     const char *consistency; /* NULL: of an error, which has none */
 };
@@ -89,6 +90,8 @@ struct http_exchange {
     bool started;
     bool refused;    /* over the connection limit */
     bool too_large;  /* its body */
+    bool current;    /* a leader was asked: the view is as new as a read must be */
+    bool unled;      /* none could be asked */
     bool overloaded; /* bodies hold all the memory that they may */
     uint64_t uploaded_bytes;
     int fd;
@@ -181,10 +184,10 @@ struct http_cache *http_cache_get(struct http_server *server);
 void http_cache_destroy(void *cache);
 /* A borrowed answer that is still right for the view; NULL. */
 struct http_answer *http_cache_find(struct http_cache *cache, const char *question,
-                                    const struct catalog_view *view, bool known_leader);
+                                    const struct catalog_view *view, uint64_t leadership);
 /* Shares the answer. */
 void http_cache_put(struct http_cache *cache, const char *question, enum watch_kind kind,
-                    const char *name, const struct catalog_view *view, bool known_leader,
+                    const char *name, const struct catalog_view *view, uint64_t leadership,
                     struct http_answer *answer);
 
 /* ---- timing.c ---- */
