@@ -1,6 +1,7 @@
 #!/bin/bash
 # All tests: installs what is missing, builds with the address and undefined-behaviour sanitizers,
-# runs the unit tests, each fuzz target for 20 seconds, then the end-to-end tests.
+# runs the unit tests, then the simulators in a fast build, each fuzz target for 20 seconds, and at
+# last the end-to-end tests and the recipes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,6 +9,10 @@ sh deploy/install.sh deploy/packages.txt deploy/packages-test.txt
 cmake --preset dev >/dev/null
 cmake --build --preset dev
 ctest --preset dev -j2
+
+cmake --preset sim >/dev/null
+cmake --build --preset sim
+ctest --preset sim -j2
 
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz --target fuzz

@@ -24,7 +24,8 @@ Lines that begin with '@' are orders. Before the first case:
 Within a case:
     @ any KEY...       values of these keys are shown by their type
     @ shape N          below depth N of the JSON every value is shown by its type
-    @ stream           the answer does not end: its head alone is judged"""
+    @ stream           the answer does not end: its head alone is judged
+    @ keep KEY NAME    the answer's value of KEY is <NAME> in it and in all that follows"""
 
 import difflib
 import glob
@@ -58,6 +59,7 @@ class Case:
         self.any = []
         self.shape = None
         self.stream = False
+        self.keep = None
         self.answer = []  # as written
         self.after = []  # blanks and comments up to the next case
 
@@ -92,6 +94,8 @@ class Case:
             self.shape = int(line.split()[2])
         elif line == "@ stream":
             self.stream = True
+        elif line.startswith("@ keep "):
+            self.keep = line.split()[2:]
         elif line.startswith(">"):
             self.body.append(line[2:])
         elif self.request is None:
@@ -194,6 +198,15 @@ def with_any(value, keys):
     return value
 
 
+def value_of(value, key):
+    """Of the first member with this key, however deep; None: there is none."""
+    if isinstance(value, dict) and key in value:
+        return value[key]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    found = (value_of(item, key) for item in inner)
+    return next((item for item in found if item is not None), None)
+
+
 # ---- answers as text ----
 
 class Names:
@@ -210,6 +223,11 @@ class Names:
         for value, name in self.texts + self.ports:
             text = text.replace(name, value)
         return text
+
+    def keep(self, case, reply):
+        if case.keep is not None:
+            key, name = case.keep
+            self.texts.append((value_of(reply.json, key), "<%s>" % name))
 
     def hide(self, text):
         for value, name in self.texts:
@@ -236,6 +254,7 @@ def show_body(case, reply, names):
 
 
 def show(case, reply, names):
+    names.keep(case, reply)
     out = ["    %s %s" % (reply.status, reply.reason)]
     for key, value in reply.headers.items():
         if key == "Date":

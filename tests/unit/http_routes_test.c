@@ -81,7 +81,11 @@ static const char *index_of(const struct http_route *route) {
                                                         [WATCH_SERVICES] = "services",
                                                         [WATCH_CHECKS] = "checks",
                                                         [WATCH_SERVICE] = "the service",
-                                                        [WATCH_NODE] = "the node"};
+                                                        [WATCH_NODE] = "the node",
+                                                        [WATCH_KEY] = "the keys",
+                                                        [WATCH_SESSION] = "sessions",
+                                                        [WATCH_NODE_SESSIONS] = "sessions",
+                                                        [WATCH_SESSIONS] = "sessions"};
     const char *name = route->read != NULL ? names[route->watch] : NULL;
     return name != NULL ? name : route->read != NULL ? "other" : "";
 }
