@@ -117,7 +117,7 @@ struct gossip_config {
     uint32_t gossip_interval_ms;    /* between rounds of rumours, while there are any */
     uint32_t gossip_fanout;         /* members told a round */
     uint32_t gossip_to_dead_ms;     /* a dead member is still told for so long */
-    uint32_t retransmit_multiplier; /* a rumour goes out multiplier * ceil(log10(n + 1)) times */
+    uint32_t retransmit_multiplier; /* a rumour goes out so often, * max(2, ceil(log10(n + 1))) */
 
     /* A suspicion lasts at least multiplier * max(1, log10(n)) * probe_interval_ms, and
      * max_multiplier times as long without any confirmation ([Lifeguard] 4.2). */

@@ -129,6 +129,7 @@ struct gossip {
     uint32_t level_first[RUMOUR_LEVELS];
     uint32_t rumour_count;
     uint64_t gossip_round_at_ms; /* the last one's */
+    uint32_t packet_subject;     /* whose rumour the packet being made has already; or NO_RECORD */
     uint64_t death_at_ms;        /* the last one's; 0: none */
 
     struct timers timers;
@@ -237,6 +238,8 @@ void queue_rumour(struct gossip *gossip, uint32_t record);
 void unqueue_rumour(struct gossip *gossip, uint32_t record);
 /* What is said of a record at present, as a section; false if it does not fit into room bytes. */
 bool write_rumour(struct gossip *gossip, struct buf *out, uint32_t record, size_t room);
+/* The same for the packet being made, whose receiver it is for; it is not repeated there. */
+void write_subject(struct gossip *gossip, size_t start, uint32_t record);
 /* Fills what is left of the packet that began at `start`. */
 void write_rumours(struct gossip *gossip, struct buf *out, size_t start);
 void run_gossip_round(struct gossip *gossip);

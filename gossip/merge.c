@@ -38,7 +38,7 @@ static void correct(struct gossip *gossip, struct hearsay *hearsay, uint32_t rec
     hearsay->corrections++;
     gossip->counters[GOSSIP_CORRECTED]++;
     size_t start = packet_begin(gossip);
-    write_rumour(gossip, &gossip->output->bytes, record, packet_room(gossip, start));
+    write_subject(gossip, start, record);
     packet_end(gossip, start, hearsay->from);
 }
 

@@ -54,6 +54,7 @@ static void *grow(void *array, uint32_t count, uint32_t *capacity, size_t size) 
 
 size_t packet_begin(struct gossip *gossip) {
     size_t start = gossip->output->bytes.count;
+    gossip->packet_subject = NO_RECORD;
     write_head(&gossip->output->bytes, gossip->pool_hash);
     return start;
 }

@@ -51,7 +51,7 @@ static void send_ping(struct gossip *gossip, const struct probe *probe, uint32_t
                gossip->config.coordinates && one_in(gossip, 4));
     /* [Lifeguard] 4.3, buddy: whoever is suspect hears it from the first who pings him. */
     if (gossip->config.lifeguard && gossip->records[record].state == GOSSIP_SUSPECT) {
-        write_rumour(gossip, &gossip->output->bytes, record, packet_room(gossip, start));
+        write_subject(gossip, start, record);
     }
     packet_end(gossip, start, &probe->address);
 }
@@ -224,7 +224,7 @@ void receive_ping(struct gossip *gossip, const struct gossip_address *from, stru
     uint32_t record = find_record(gossip, &source);
     if (gossip->config.lifeguard && record != NO_RECORD && record != SELF &&
         gossip->records[record].state != GOSSIP_ALIVE) {
-        write_rumour(gossip, out, record, packet_room(gossip, start));
+        write_subject(gossip, start, record);
     }
     packet_end(gossip, start, from);
 }

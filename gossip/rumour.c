@@ -3,7 +3,6 @@
  * takes the older one's place. Each goes out multiplier * ceil(log10(n + 1)) times; the least told
  * go first, of these the newest. */
 #include "base/assert.h"
-#include "base/mutant.h"
 #include "gossip/internal.h"
 
 static void link_at(struct gossip *gossip, struct activity *activity, uint32_t level) {
@@ -106,6 +105,12 @@ bool write_rumour(struct gossip *gossip, struct buf *out, uint32_t record, size_
     return write_accusation(out, r, activity_find(gossip, record), room);
 }
 
+void write_subject(struct gossip *gossip, size_t start, uint32_t record) {
+    if (write_rumour(gossip, &gossip->output->bytes, record, packet_room(gossip, start))) {
+        gossip->packet_subject = record;
+    }
+}
+
 /* Forgets a rumour that has been told often enough. */
 static void retire(struct gossip *gossip, uint32_t record) {
     activity_drop_idle(gossip, record);
@@ -133,7 +138,8 @@ void write_rumours(struct gossip *gossip, struct buf *out, size_t start) {
     if (gossip->rumour_count == 0) {
         return;
     }
-    uint32_t limit = gossip->config.retransmit_multiplier * digits10(live_count(gossip));
+    uint32_t digits = digits10(live_count(gossip));
+    uint32_t limit = gossip->config.retransmit_multiplier * (digits < 2 ? 2 : digits);
     limit = limit > RUMOUR_LEVELS ? RUMOUR_LEVELS : limit;
     uint32_t picked = 0;
     uint32_t misses = 0; /* too long for the room that is left */
@@ -141,11 +147,8 @@ void write_rumours(struct gossip *gossip, struct buf *out, size_t start) {
         for (uint32_t at = gossip->level_first[level]; at != 0 && misses < 4;) {
             struct activity *activity = gossip->activities[at - 1];
             uint32_t next = activity->next;
-            const struct record *record = &gossip->records[activity->record];
-            if (MUTANT(dead_not_gossiped) && record->state == GOSSIP_DEAD) {
-                unlink_from(gossip, activity);
-                activity_drop_idle(gossip, activity->record);
-            } else if (write_rumour(gossip, out, activity->record, packet_room(gossip, start))) {
+            if (activity->record == gossip->packet_subject ||
+                write_rumour(gossip, out, activity->record, packet_room(gossip, start))) {
                 unlink_from(gossip, activity);
                 activity->next = picked;
                 picked = at;
@@ -213,7 +216,7 @@ void run_reconnect_round(struct gossip *gossip) {
     }
     size_t start = packet_begin(gossip);
     struct gossip_address to = gossip->records[record].descriptor->info.address;
-    write_rumour(gossip, &gossip->output->bytes, record, packet_room(gossip, start));
+    write_subject(gossip, start, record);
     write_rumour(gossip, &gossip->output->bytes, SELF, packet_room(gossip, start));
     packet_end(gossip, start, &to);
 }

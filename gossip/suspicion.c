@@ -1,7 +1,6 @@
 /* Suspicion ([SWIM] 4.2): an accused member has time to refute. The time starts long and shrinks as
  * others accuse it independently ([Lifeguard] 4.2): a single accuser may itself be the sick one. */
 #include "base/assert.h"
-#include "base/mutant.h"
 #include "gossip/internal.h"
 
 #define RESPITES_MAX 2
@@ -96,7 +95,7 @@ void declare_dead(struct gossip *gossip, uint32_t record) {
 static bool deserves_respite(const struct gossip *gossip, const struct activity *activity) {
     return gossip->config.lifeguard && activity->accuser_count == 1 &&
            live_count(gossip) >= gossip->config.suspicion_confirmations + 2 &&
-           activity->respites < RESPITES_MAX && !MUTANT(sole_accuser_believed);
+           activity->respites < RESPITES_MAX;
 }
 
 void run_suspicion(struct gossip *gossip, struct activity *activity) {
