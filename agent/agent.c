@@ -97,11 +97,19 @@ void agent_stop(struct agent *agent, int exit_code) {
     }
 }
 
-static void pools_left(struct agent *agent) {
+/* The pools' and the group's part of a leave are done. */
+static void part_left(struct agent *agent) {
+    if (--agent->leave_parts > 0) {
+        return;
+    }
     agent->left = true;
     if (agent->left_done != NULL) {
         agent->left_done(agent->left_context);
     }
+}
+
+static void group_left(void *context) {
+    part_left(context);
 }
 
 void agent_leave(struct agent *agent, void (*done)(void *context), void *context) {
@@ -115,7 +123,9 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     agent->left_done = done;
     agent->left_context = context;
     log_write(agent->log, LOG_INFO, MODULE, "server starting leave");
-    pools_leave(agent, pools_left);
+    agent->leave_parts = 2;
+    group_leave(agent->group, group_left, agent);
+    pools_leave(agent, part_left);
 }
 
 static void turn_end(void *context) {

@@ -76,6 +76,7 @@ struct agent {
     bool runners_started;             /* what was loaded from files runs */
     bool adopted;                     /* check states kept in the catalog were taken over */
     bool leaving;                     /* others are told; then it ends with exit code 0 */
+    unsigned leave_parts;             /* that are not done */
     bool left;                        /* they know */
     void (*left_done)(void *context); /* of whom has asked by the API; NULL */
     void *left_context;

@@ -251,6 +251,12 @@ static size_t continue_piece(struct rpc_connection *c, const uint8_t *data, size
     size_t used = wanted < size ? wanted : size;
     buf_append(&c->in, data, used);
     ASSERT(!c->in.failed);
+    if (bytes == 0) { /* the length may be whole now: it is judged at once */
+        bytes = piece_bytes(c, (const uint8_t *)c->in.data, c->in.count);
+        if (c->tcp == NULL) {
+            return size;
+        }
+    }
     if (bytes > 0 && c->in.count == bytes) {
         struct buf whole = c->in;
         buf_init(&c->in, whole.max);

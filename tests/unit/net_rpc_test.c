@@ -5,6 +5,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <netinet/tcp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -549,10 +551,13 @@ static void test_strangers(void **state) {
         end_init(&b, &support, 2);
         end_start(&b, "127.0.0.1");
         int fd = dial(&b.addr);
-        /* A byte at a time: pieces come in any size. */
+        /* A byte at a time, and sent so: pieces come in any size. */
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         for (size_t k = 0; k < strangers[i].size; k++) {
             ssize_t n = send(fd, strangers[i].bytes + k, 1, MSG_NOSIGNAL);
             assert_true(n == 1 || errno == EPIPE || errno == ECONNRESET);
+            sched_yield();
         }
         void *both[] = {&b, (void *)(uintptr_t)&strangers[i]};
         support_wait(&support, b_refused, both);
