@@ -15,6 +15,7 @@
 #define TICK_MS 100   /* while the leader has changes to make */
 #define REST_MS 1000  /* for people who look */
 #define SAFE_VOTERS 3 /* failures do not shrink the group below */
+#define LEAVE_SILENCE_MS 500
 #define LEAVE_MS 3000 /* a graceful end waits for its removal so long */
 
 /* ---- what is so ---- */
@@ -248,9 +249,10 @@ uint32_t group_get_peers(const struct group *group,
 
 /* ---- the clock ---- */
 
+/* Who is removed is told no more: that the next leader is silent says so too. */
 static bool leave_is_over(const struct group *group) {
-    return (!is_member(group) && group->role != RAFT_LEADER) ||
-           now_ms(group) >= group->leave_until_ms;
+    bool out = !is_member(group) || group_contact_ms(group) > LEAVE_SILENCE_MS;
+    return (out && group->role != RAFT_LEADER) || now_ms(group) >= group->leave_until_ms;
 }
 
 static void tick(struct loop_timer *timer) {
