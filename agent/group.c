@@ -90,8 +90,11 @@ static void log_leader(struct group *group) {
     const struct peer *peer = group_find_peer(group, &group->leader);
     char id[UUID_TEXT_BYTES];
     uuid_format(&group->leader.node, id);
+    bool self = raft_id_equal(&group->leader, &group->self);
     log_write(group->config.log, LOG_INFO, "agent.server", "New leader elected: payload=%s",
-              peer != NULL ? peer->server.name : id);
+              self           ? group->config.name
+              : peer != NULL ? peer->server.name
+                             : id);
 }
 
 /* This server's leadership counts for others once all is applied here that was committed when it
@@ -202,6 +205,39 @@ static void note_role(struct group *group, const struct raft_output *output) {
     }
 }
 
+/* ---- rot ---- */
+
+static void clear_repair(struct storage_job *job) {
+    struct repair *repair = CONTAINER_OF(job, struct repair, job);
+    repair->err = storage_clear_repair(repair->group->storage, &repair->text);
+}
+
+static void repair_back(struct storage_job *job) {
+    struct repair *repair = CONTAINER_OF(job, struct repair, job);
+    struct group *group = repair->group;
+    repair->busy = false;
+    if (group->closing) {
+        return;
+    }
+    if (repair->err != ERR_OK) {
+        group_fail_disk(group, repair->text.s);
+        return;
+    }
+    log_write(group->config.log, LOG_INFO, MODULE, "peers have given back what was lost");
+    struct raft_event event = {.kind = RAFT_EVENT_REPAIR_NOTED};
+    group_step(group, &event);
+}
+
+static void note_repaired(struct group *group) {
+    if (!group->repair.busy && group->storage != NULL) {
+        group->repair.busy = true;
+        group->repair.group = group;
+        group->repair.job.run = clear_repair;
+        group->repair.job.done = repair_back;
+        storage_run(group->storage, &group->repair.job);
+    }
+}
+
 /* The order of raft.h. */
 void group_follow(struct group *group, const struct raft_output *output,
                   struct group_proposal *proposals) {
@@ -212,6 +248,8 @@ void group_follow(struct group *group, const struct raft_output *output,
     if (output->append.count > 0) {
         group_append(group, &output->append, proposals);
     }
+    group->lease_until_ms = output->lease_until_ms;
+    publish_lease(group); /* a shorter one before the messages that end it */
     group_send(group, output);
     if (output->apply_first <= output->apply_last && output->apply_last > group->apply_to) {
         group->apply_to = output->apply_last;
@@ -227,11 +265,13 @@ void group_follow(struct group *group, const struct raft_output *output,
     if (output->install) {
         group_install(group, output);
     }
+    if (output->repaired) {
+        note_repaired(group);
+    }
     if (output->leader_ready && !group->leader_ready) {
         group->lead_from = output->commit;
     }
     group->leader_ready = output->leader_ready;
-    group->lease_until_ms = output->lease_until_ms;
     if (output->role_changed) {
         note_role(group, output);
     }
@@ -282,7 +322,8 @@ static enum err start_core(struct group *group, const struct storage_start *star
         event.start.run_count = start->run_count;
         event.start.configurations = start->configurations;
         event.start.configuration_count = start->configuration_count;
-        event.start.sizes = &start->sizes;
+        event.start.sizes = start->needs_repair ? NULL : &start->sizes;
+        event.start.needs_repair = start->needs_repair;
         group->applied = group->apply_to = start->snapshot_index;
         group->snapshot_bytes = start->snapshot_bytes;
     } else {
@@ -441,11 +482,16 @@ struct group *group_create(const struct group_config *config, struct err_text *t
     if (err == ERR_OK && config->bootstrap && raft_get_configuration(group->raft)->count == 0) {
         err = bootstrap_alone(group, text);
     }
-    bool cut = start.cut;
+    bool cut = start.cut, needs_repair = start.needs_repair;
     storage_start_clear(&start);
     if (err != ERR_OK) {
         group_destroy(group);
         return NULL;
+    }
+    if (needs_repair) {
+        log_write(config->log, LOG_ERROR, MODULE,
+                  "entries of the log have rotted: this server neither votes nor leads until its "
+                  "peers have given them back; look at the disk");
     }
     if (cut) {
         log_write(config->log, LOG_WARN, MODULE,

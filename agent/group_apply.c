@@ -25,6 +25,8 @@ static void end_entry(struct group *group, uint64_t index, struct group_proposal
         group->applying_failed = true;
         log_write(group->config.log, LOG_ERROR, MODULE,
                   "cannot apply the log further; run a newer version: error=\"%s\"", text->s);
+        struct raft_event event = {.kind = RAFT_EVENT_MAY_LEAD, .may_lead = {.may = false}};
+        group_step(group, &event);
     }
     if (proposal != NULL) {
         group_queue_answer(group, proposal, err, text);

@@ -65,6 +65,15 @@ struct install {
     uint64_t bytes; /* of the file */
 };
 
+/* The note that the log has lost entries is taken away. */
+struct repair {
+    struct storage_job job;
+    struct group *group;
+    bool busy;
+    enum err err;
+    struct err_text text;
+};
+
 struct group {
     struct group_config config;
     struct group_metrics metrics;
@@ -111,6 +120,7 @@ struct group {
     uint32_t peer_count;
     const struct raft_decoded *received; /* the message that is being stepped */
     struct install install;
+    struct repair repair;
     uint64_t messages_dropped;
 
     /* Requests to the leader: group_forward.c. */

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "store/file.h"
 #include "store/identity.h"
+#include "store/repair.h"
 #include "store/snapshot.h"
 
 #define PATH_BYTES 4096
@@ -98,11 +99,61 @@ static void visit_entry(void *context, const struct store_entry *entry) {
     }
 }
 
+/* What visit_entry has seen above the log's end does not count. */
+static void drop_beyond(struct storage_start *start, uint64_t last) {
+    while (start->configuration_count > 0 &&
+           start->configurations[start->configuration_count - 1].index > last &&
+           start->configurations[start->configuration_count - 1].index > start->snapshot_index) {
+        start->configuration_count--;
+    }
+    raft_sizes_clear(&start->sizes); /* unknown is allowed */
+}
+
+/* Others hold what this server has lost: only then may it go on without. */
+static bool has_peers(const struct storage_start *start) {
+    uint32_t voters = 0;
+    if (start->configuration_count > 0) {
+        const struct raft_configuration *newest =
+            &start->configurations[start->configuration_count - 1].configuration;
+        for (uint32_t i = 0; i < newest->count; i++) {
+            voters += newest->servers[i].voter;
+        }
+    }
+    return voters > 1;
+}
+
+/* Opens it, cut before its first bad entry if it has rotted and peers can give that back (raft.h,
+ * "Rot"); that this server has lost entries is noted first. */
+static enum err open_or_cut(struct storage *storage, struct store_log_options *options,
+                            struct storage_start *start, struct store_log_found *found,
+                            struct err_text *text) {
+    enum err err = store_repair_is_noted(storage->raft_dir, &start->needs_repair, text);
+    if (err != ERR_OK) {
+        return err;
+    }
+    options->cut_rot = start->needs_repair;
+    err = store_log_open(options, visit_entry, start, &storage->log, found, text);
+    if (err != ERR_CORRUPT || found->bad_index == 0 || !has_peers(start)) {
+        return err;
+    }
+    free(found->runs);
+    *found = (struct store_log_found){0};
+    err = store_repair_note(storage->raft_dir, text);
+    if (err == ERR_OK) {
+        start->needs_repair = options->cut_rot = true;
+        err = store_log_open(options, NULL, NULL, &storage->log, found, text);
+    }
+    return err;
+}
+
 static enum err open_log(struct storage *storage, const struct uuid *cluster,
                          struct storage_start *start, struct err_text *text) {
     struct store_log_options options = {.directory = storage->raft_dir, .cluster = *cluster};
     struct store_log_found found = {0};
-    enum err err = store_log_open(&options, visit_entry, start, &storage->log, &found, text);
+    enum err err = open_or_cut(storage, &options, start, &found, text);
+    if (err == ERR_OK && start->needs_repair) {
+        drop_beyond(start, found.last);
+    }
     if (err == ERR_OK) {
         start->log_first = found.first;
         start->log_last = found.last;
@@ -251,6 +302,10 @@ uint64_t storage_log_bytes(const struct storage *storage) {
 }
 
 /* ---- the reading thread ---- */
+
+enum err storage_clear_repair(struct storage *storage, struct err_text *text) {
+    return store_repair_clear(storage->raft_dir, text);
+}
 
 static void job_back(struct loop_task *task) {
     struct storage_job *job = CONTAINER_OF(task, struct storage_job, task);

@@ -26,7 +26,8 @@ struct storage_start {
     struct raft_configuration_at *configurations; /* the snapshot's and those in the log */
     uint32_t configuration_count;
     struct raft_sizes sizes;
-    bool cut; /* a torn tail was removed */
+    bool cut;          /* a torn tail was removed */
+    bool needs_repair; /* rot was, which peers must give back: see raft.h */
 };
 
 void storage_start_clear(struct storage_start *start);
@@ -83,6 +84,9 @@ enum err storage_create_snapshot(struct storage *storage, const struct store_sna
 /* For jobs: what the newest snapshot, which must be that of the index, holds. */
 enum err storage_read_image(struct storage *storage, uint64_t index,
                             struct catalog_image **ret_image, struct err_text *text);
+
+/* For jobs: peers have given back what was lost. */
+enum err storage_clear_repair(struct storage *storage, struct err_text *text);
 
 /* All entries first .. last, in order. */
 enum err storage_read(struct storage *storage, uint64_t first, uint64_t last, store_entry_fn visit,

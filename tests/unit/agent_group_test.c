@@ -213,6 +213,46 @@ static void test_disk_lost(void **state) {
     world_clear(&world);
 }
 
+/* Flips a bit in the first place of the log's first segment where the text stands. */
+static void rot(const struct server *server, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/raft/log-%016x", server->dir, 1);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    size_t size = strlen(text), at = 0;
+    for (int c; at < size && (c = fgetc(file)) != EOF;) {
+        at = c == text[at] ? at + 1 : c == text[0];
+    }
+    assert_int_equal(at, size);
+    assert_int_equal(fseek(file, -1, SEEK_CUR), 0);
+    assert_true(fputc(text[size - 1] ^ 1, file) != EOF);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* What has rotted away comes back from the others; until then the server does not vote. */
+static void test_rot_repaired(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *away = follower_of(&world);
+    assert_int_equal(write_node(world_leader(&world), "rotten-node", 0), ERR_OK);
+    assert_int_equal(write_node(world_leader(&world), "later", 0), ERR_OK);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "later"));
+    server_stop(away);
+    rot(away, "rotten-node");
+    server_start(away);
+    assert_false(has_node(away, "rotten-node"));
+    world_tell(&world);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "rotten-node"));
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "later"));
+    /* Nothing is left of it at the next start. */
+    server_stop(away);
+    server_start(away);
+    world_tell(&world);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "later"));
+    world_clear(&world);
+}
+
 static void on_left(void *context) {
     *(bool *)context = true;
 }
@@ -246,6 +286,7 @@ int main(void) {
         cmocka_unit_test(test_minority_refuses),    cmocka_unit_test(test_fed_from_disk),
         cmocka_unit_test(test_snapshot_sent),       cmocka_unit_test(test_servers_join),
         cmocka_unit_test(test_disk_lost),           cmocka_unit_test(test_leader_leaves),
+        cmocka_unit_test(test_rot_repaired),
     };
     cmocka_set_test_filter(getenv("CAIRN_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
