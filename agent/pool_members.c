@@ -53,17 +53,19 @@ static int compare_pairs(const void *left, const void *right) {
 static struct str_map show_tags(const struct gossip_info *info, struct str_pair *v,
                                 char id[UUID_TEXT_BYTES]) {
     const struct str_pair constant[] = {
-        {"acls", "0"},    {"id", id},       {"role", info->server ? "consul" : "node"},
-        {"segment", ""},  {"vsn", "2"},     {"vsn_max", "3"},
-        {"vsn_min", "2"}, {"raft_vsn", "3"}};
+        {"acls", "0"},    {"id", id},     {"role", info->server ? "consul" : "node"},
+        {"segment", ""},  {"vsn", "2"},   {"vsn_max", "3"},
+        {"vsn_min", "2"}, {"ft_fs", "1"}, {"ft_si", "1"},
+        {"raft_vsn", "3"}};
+    const size_t server_constants = 3; /* the last ones */
+    const size_t constants = sizeof constant / sizeof constant[0];
     uint32_t count = 0;
     uuid_format(&info->id, id);
     for (; count < info->tags.count; count++) {
         v[count] = info->tags.v[count];
     }
-    for (size_t i = 0; i < sizeof constant / sizeof constant[0]; i++) {
-        bool fits = info->server || strcmp(constant[i].key, "raft_vsn") != 0;
-        if (fits && str_map_get(&info->tags, constant[i].key) == NULL) {
+    for (size_t i = 0; i < (info->server ? constants : constants - server_constants); i++) {
+        if (str_map_get(&info->tags, constant[i].key) == NULL) {
             v[count++] = constant[i];
         }
     }

@@ -213,8 +213,11 @@ class Names:
     """What differs from run to run, by its name."""
 
     def __init__(self, agent):
-        node_id = agent.get("/v1/agent/self").json["Config"]["NodeID"]
-        self.texts = [(agent.ip, "<ip>"), (node_id, "<node id>"), (agent.folder, "<folder>")]
+        shown = agent.get("/v1/agent/self").json
+        tags = shown["Member"]["Tags"]
+        self.texts = [(agent.ip, "<ip>"), (shown["Config"]["NodeID"], "<node id>"),
+                      (agent.folder, "<folder>"), (tags["cluster"], "<cluster>"),
+                      (tags["disk"], "<disk>")]
         self.ports = [(str(agent.http_address[1]), "<http port>"),
                       (str(agent.dns_address[1]), "<dns port>"),
                       (str(agent.server_port), "<server port>")]

@@ -355,7 +355,9 @@ static void warnings(void **state) {
         const char *hcl, *warning; /* NULL: nothing about the key */
     } rows[] = {
         {"retry_join = [\"1.2.3.4\"]", NULL},
-        {"recursors = [\"1.2.3.4\"]", "The 'recursors' field has no effect in this version."},
+        {"enable_agent_tls_for_checks = true",
+         "The 'enable_agent_tls_for_checks' field has no effect in this version."},
+        {"recursors = [\"1.2.3.4\"]", NULL},
         {"start_join = [\"1.2.3.4\"]",
          "The 'start_join' field is deprecated. Use the 'retry_join' field instead."},
         {"ui_config { enabled = true }", "The 'ui_config.enabled' field is ignored."},
