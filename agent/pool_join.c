@@ -208,6 +208,18 @@ struct join *join_start(struct member_pool *pool, const char *const *targets, ui
 
 static void retry_now(struct loop_timer *timer);
 
+#define FIRST_RETRY_MS 500
+
+/* Agents that start together find each other at once: unless the tries are counted, the first ones
+ * come faster, twice as far apart each time, up to the interval. */
+static int64_t retry_after_ms(int64_t every_ms, int64_t max, int64_t tries) {
+    int64_t ms = FIRST_RETRY_MS;
+    for (int64_t i = 1; i < tries && ms < every_ms; i++) {
+        ms *= 2;
+    }
+    return max > 0 || ms > every_ms ? every_ms : ms;
+}
+
 static void retry_done(void *context, unsigned contacted, const char *text) {
     struct member_pool *pool = context;
     struct agent *agent = pool->agent;
@@ -231,11 +243,11 @@ static void retry_done(void *context, unsigned contacted, const char *text) {
         agent_stop(agent, 1);
         return;
     }
+    int64_t after_ms = retry_after_ms(every_ns / DURATION_MS, max, pool->tries);
     log_write(agent->log, LOG_WARN, "agent",
-              "Join cluster failed, will retry: cluster=%s retry_interval=%llds error=\"%s\"",
-              pool->wan ? "WAN" : "LAN", (long long)(every_ns / DURATION_S), text);
-    loop_timer_start(agent->loop, &pool->retry_timer,
-                     loop_now_ms(agent->loop) + every_ns / DURATION_MS);
+              "Join cluster failed, will retry: cluster=%s retry_interval=%lldms error=\"%s\"",
+              pool->wan ? "WAN" : "LAN", (long long)after_ms, text);
+    loop_timer_start(agent->loop, &pool->retry_timer, loop_now_ms(agent->loop) + after_ms);
 }
 
 static void retry_now(struct loop_timer *timer) {
