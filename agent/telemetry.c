@@ -228,6 +228,11 @@ static void on_tick(struct loop_timer *timer) {
     struct agent *agent = CONTAINER_OF(timer, struct agent, telemetry.tick_timer);
     struct telemetry_sinks *sinks = agent->telemetry.sinks;
     struct buf lines;
+    /* Timers count from the time of a turn, so this may come early: not two ticks an interval. */
+    if (METRICS_INTERVAL_MS - clock_wall_ms() % METRICS_INTERVAL_MS < METRICS_INTERVAL_MS / 10) {
+        loop_timer_start(agent->loop, timer, next_tick_ms(agent));
+        return;
+    }
     if (sinks != NULL && telemetry_sinks_wanted(sinks)) {
         buf_init(&lines, LIMIT_METRIC_LINES_BYTES);
         metrics_tick(agent->telemetry.metrics, clock_wall_ms(), &lines);

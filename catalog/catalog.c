@@ -190,56 +190,6 @@ static void settle_service(struct catalog *catalog, const char *service) {
     mark(catalog, WATCH_SERVICE, service);
 }
 
-/* ---- addresses ---- */
-
-static bool node_address_key(struct key *key, const struct catalog_node *row) {
-    bool found = key_init_address(key, row->address);
-    if (found) {
-        key_add(key, row->name);
-    }
-    return found;
-}
-
-static bool service_address_key(struct key *key, const struct catalog_service *row) {
-    bool found = key_init_address(key, row->address);
-    if (found) {
-        key_add(key, row->name);
-        key_add(key, row->node);
-        key_add(key, row->id);
-    }
-    return found;
-}
-
-void catalog_add_node_address(struct catalog *catalog, const struct catalog_node *row) {
-    struct key key;
-    if (node_address_key(&key, row)) {
-        tree_set(&catalog->next.node_addresses, &catalog->batch, key.bytes, key.size,
-                 (void *)(uintptr_t)row);
-    }
-}
-
-void catalog_add_service_address(struct catalog *catalog, const struct catalog_service *row) {
-    struct key key;
-    if (service_address_key(&key, row)) {
-        tree_set(&catalog->next.service_addresses, &catalog->batch, key.bytes, key.size,
-                 (void *)(uintptr_t)row);
-    }
-}
-
-static void remove_node_address(struct catalog *catalog, const struct catalog_node *row) {
-    struct key key;
-    if (node_address_key(&key, row)) {
-        tree_remove(&catalog->next.node_addresses, &catalog->batch, key.bytes, key.size);
-    }
-}
-
-static void remove_service_address(struct catalog *catalog, const struct catalog_service *row) {
-    struct key key;
-    if (service_address_key(&key, row)) {
-        tree_remove(&catalog->next.service_addresses, &catalog->batch, key.bytes, key.size);
-    }
-}
-
 /* ---- instances ---- */
 
 struct gather {
@@ -463,7 +413,7 @@ static void drop_service_row(struct catalog *catalog, const struct catalog_servi
     key_init(&key, row->node);
     key_add(&key, row->id);
     tree_remove(&catalog->next.services, &catalog->batch, key.bytes, key.size);
-    remove_service_address(catalog, row);
+    catalog_remove_service_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_service(row);
     catalog->touched++;
     catalog_retire(catalog, row);
@@ -524,7 +474,7 @@ static void drop_node_row(struct catalog *catalog, const struct catalog_node *ro
             tree_remove(&catalog->next.node_ids, &catalog->batch, key.bytes, key.size);
         }
     }
-    remove_node_address(catalog, row);
+    catalog_remove_node_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_node(row);
     catalog_retire(catalog, row);
 }

@@ -88,6 +88,8 @@ void catalog_free_trees(struct catalog_view *view, bool rows);
 /* Into and out of the indexes by address, where the row has one. */
 void catalog_add_node_address(struct catalog *catalog, const struct catalog_node *row);
 void catalog_add_service_address(struct catalog *catalog, const struct catalog_service *row);
+void catalog_remove_node_address(struct catalog *catalog, const struct catalog_node *row);
+void catalog_remove_service_address(struct catalog *catalog, const struct catalog_service *row);
 /* Makes the instance of a service row anew from the rows of the next view. */
 void catalog_build_instance(struct catalog *catalog, const struct catalog_service *service);
 void catalog_set_index(struct catalog *catalog, struct tree *tree, const char *name,
