@@ -93,7 +93,7 @@ struct group {
     uint64_t applied, apply_to;
     uint64_t slice_end; /* catalog_touched() at which the slice is full */
     bool entry_begun;   /* the next entry is half applied */
-    bool apply_posted, leader_ready, transferring, disk_failed, applying_failed, closing;
+    bool apply_posted, leader_ready, disk_failed, applying_failed, closing;
     enum raft_role role;
     uint64_t lease_until_ms; /* as in raft_output */
     uint64_t lead_from;      /* applied, this leader's catalog is current */

@@ -40,9 +40,7 @@
 /* As in proto/rpc.proto, where each is told. */
 enum rpc_method {
     RPC_METHOD_RAFT = 1,
-    RPC_METHOD_RAFT_SNAPSHOT = 2,
     RPC_METHOD_PROPOSE = 3,
-    RPC_METHOD_READ = 4,
     RPC_METHOD_KEYRING = 5,
     RPC_METHOD_READ_INDEX = 6,
     RPC_METHOD_RENEW_SESSION = 7,
