@@ -69,7 +69,9 @@ static void taken_from_catalog(void *context, const char *service_id) {
 }
 
 static void leader_changed(void *context, bool leader) {
-    clocks_lead(((struct agent *)context)->clocks, leader);
+    struct agent *agent = context;
+    clocks_lead(agent->clocks, leader);
+    reconcile_lead(agent->reconcile, leader);
 }
 
 static void leader_known(void *context, bool known) {
@@ -137,6 +139,7 @@ static void turn_end(void *context) {
     }
     group_turn_end(agent->group);
     pools_turn_end(agent);
+    reconcile_turn_end(agent->reconcile);
     if (agent->left) {
         agent->left = false;
         agent_stop(agent, 0);
@@ -223,6 +226,9 @@ static bool start_group(struct agent *agent, struct err_text *text) {
                                    .group = agent->group,
                                    .expiry = agent->telemetry.session_expiry};
     agent->clocks = clocks_create(&clocks);
+    struct reconcile_config reconcile = {
+        .loop = agent->loop, .log = agent->log, .group = agent->group, .backend = &agent->backend};
+    agent->reconcile = reconcile_create(&reconcile);
     return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
 }
 
@@ -549,6 +555,7 @@ void agent_destroy(struct agent *agent) {
         end_now(agent, agent->exit_code);
     }
     clocks_destroy(agent->clocks);
+    reconcile_destroy(agent->reconcile);
     if (agent->group != NULL) {
         log_write(agent->log, LOG_INFO, "agent.server", "consul server down");
     }

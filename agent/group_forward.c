@@ -45,7 +45,8 @@ static int64_t now_ms(const struct group *group) {
 }
 
 static bool may_hold(const struct group *group) {
-    return raft_get_configuration(group->raft)->count > 0 && !group->closing;
+    return (raft_get_configuration(group->raft)->count > 0 || group->leader_known) &&
+           !group->closing;
 }
 
 static bool lease_holds(const struct group *group) {

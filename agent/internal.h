@@ -6,6 +6,7 @@
 #include "agent/clocks.h"
 #include "agent/files.h"
 #include "agent/group.h"
+#include "agent/reconcile.h"
 #include "agent/sync.h"
 #include "catalog/backend.h"
 #include "catalog/local.h"
@@ -60,6 +61,7 @@ struct agent {
     struct pools *pools;
     struct servers *servers; /* NULL on a client */
     struct clocks *clocks;
+    struct reconcile *reconcile;
     struct sync *sync;
     struct files *files; /* NULL in -dev */
     struct checks *checks;

@@ -81,6 +81,7 @@ static void telling_done(struct group_proposal *proposal, enum err err,
         free(told->id);
     }
     if (err != ERR_OK && err != ERR_CLOSED) {
+        sync->full_wanted = sync->full_wanted || telling->count == 0; /* the node itself */
         log_write(sync->config.log, LOG_WARN, MODULE, "Syncing failed, will retry: error=\"%s\"",
                   text->s);
         loop_timer_start(sync->config.loop, &sync->retry_timer, after(sync, RETRY_MS, RETRY_MS));
