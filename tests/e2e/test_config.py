@@ -449,7 +449,8 @@ class Validate(ConfigTest):
                 return path
 
             good = write("good.hcl", 'server = true bind_addr = "127.0.0.1" bootstrap = true\n'
-                                     'data_dir = "/nonexistent/x" enable_agent_tls_for_checks = true\n' + WEB)
+                                     'data_dir = "/nonexistent/x"\n'
+                                     'enable_agent_tls_for_checks = true\n' + WEB)
             code, out, err = run("validate", good)
             self.assertEqual((code, out), (0, "Configuration is valid!\n"))
             self.assertIn("The 'enable_agent_tls_for_checks' field has no effect in this "
