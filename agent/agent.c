@@ -140,6 +140,9 @@ static void turn_end(void *context) {
     group_turn_end(agent->group);
     pools_turn_end(agent);
     reconcile_turn_end(agent->reconcile);
+    if (agent->backend.lan != NULL) {
+        sync_set_members(agent->sync, agent->backend.lan->count);
+    }
     if (agent->left) {
         agent->left = false;
         agent_stop(agent, 0);

@@ -49,9 +49,9 @@ static bool may_hold(const struct group *group) {
            !group->closing;
 }
 
+/* By the clock itself: the process may have been stopped since the turn began. */
 static bool lease_holds(const struct group *group) {
-    return group_leads(group) && group->lease_until_ms != 0 &&
-           (group->lease_until_ms == RAFT_NEVER || (uint64_t)now_ms(group) < group->lease_until_ms);
+    return group_may_read(group, false);
 }
 
 /* NULL: no other server is known to lead, there is no connection to it, or it has just said that it
