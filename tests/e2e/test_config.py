@@ -449,10 +449,12 @@ class Validate(ConfigTest):
                 return path
 
             good = write("good.hcl", 'server = true bind_addr = "127.0.0.1" bootstrap = true\n'
-                                     'data_dir = "/nonexistent/x" recursors = ["10.0.0.1"]\n' + WEB)
+                                     'data_dir = "/nonexistent/x"\n'
+                                     'enable_agent_tls_for_checks = true\n' + WEB)
             code, out, err = run("validate", good)
             self.assertEqual((code, out), (0, "Configuration is valid!\n"))
-            self.assertIn("The 'recursors' field has no effect in this version.\n", err)
+            self.assertIn("The 'enable_agent_tls_for_checks' field has no effect in this "
+                          "version.\n", err)
             self.assertEqual(run("validate", "-quiet", good), (0, "", ""))
             self.assertEqual(run("validate", "-quiet", folder), (0, "", ""))
             bad = write("zbad.json", '{"bogus": 1}')

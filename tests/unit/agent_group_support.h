@@ -324,6 +324,15 @@ static enum err write_node(struct server *server, const char *node, size_t bytes
     return write.err;
 }
 
+/* Many writes of a megabyte: on a busy machine one may time out, and is made again. */
+static inline void write_surely(struct server *server, const char *node, size_t bytes) {
+    enum err err = ERR_TIMEOUT;
+    for (int tries = 0; tries < 10 && err == ERR_TIMEOUT; tries++) {
+        err = write_node(server, node, bytes);
+    }
+    assert_int_equal(err, ERR_OK);
+}
+
 /* ---- reads ---- */
 
 static void read_done(struct group_read *read, enum err err) {

@@ -113,7 +113,7 @@ static void test_fed_from_disk(void **state) {
     for (int i = 0; i < 24; i++) {
         char node[16];
         snprintf(node, sizeof node, "n%d", i);
-        assert_int_equal(write_node(leader, node, 1000 * 1000), ERR_OK);
+        write_surely(leader, node, 1000 * 1000);
     }
     server_start(away);
     world_tell(&world);
@@ -139,7 +139,7 @@ static void test_snapshot_sent(void **state) {
     for (int i = 0; i < 100; i++) {
         char node[16];
         snprintf(node, sizeof node, "n%d", i % 10);
-        assert_int_equal(write_node(leader, node, (size_t)1000 * 1000 + (size_t)i), ERR_OK);
+        write_surely(leader, node, (size_t)1000 * 1000 + (size_t)i);
     }
     assert_true(world_wait(&world, has_snapshot, leader));
     assert_int_equal(write_node(leader, "last", 0), ERR_OK);
