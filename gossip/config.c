@@ -9,8 +9,8 @@
 struct gossip_config gossip_config_lan(void) {
     return (struct gossip_config){
         .pool = "lan",
-        .probe_interval_ms = 400,
-        .probe_timeout_ms = 150,
+        .probe_interval_ms = 500,
+        .probe_timeout_ms = 180,
         .indirect_probes = 3,
         .stream_ping = true,
         .gossip_interval_ms = 200,
