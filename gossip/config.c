@@ -4,7 +4,7 @@
 #include "base/assert.h"
 #include "gossip/internal.h"
 
-/* A failed member is known dead to all of 30 within 4.5 s; see docs/TESTING.md for what these
+/* A member that is cut off is known dead to all of 30 within 3.5 s; see docs/TESTING.md for what these
  * timers do. */
 struct gossip_config gossip_config_lan(void) {
     return (struct gossip_config){
