@@ -4,13 +4,13 @@
 #include "base/assert.h"
 #include "gossip/internal.h"
 
-/* A failed member is known dead to all of 30 within 4.5 s; see docs/TESTING.md for what these
+/* A member that is cut off is known dead to all of 30 within 3.5 s; see docs/TESTING.md for what these
  * timers do. */
 struct gossip_config gossip_config_lan(void) {
     return (struct gossip_config){
         .pool = "lan",
-        .probe_interval_ms = 400,
-        .probe_timeout_ms = 150,
+        .probe_interval_ms = 500,
+        .probe_timeout_ms = 180,
         .indirect_probes = 3,
         .stream_ping = true,
         .gossip_interval_ms = 200,

@@ -122,6 +122,7 @@ enum err gossip_create(const struct gossip_config *config, const struct gossip_i
     gossip->created_boot_epoch = boot_epoch;
     gossip->now_ms = now_ms;
     gossip->now_us = now_ms * 1000;
+    gossip->clock_origin_us = (int64_t)gossip->now_us;
     gossip->deadline_at_ms = GOSSIP_NEVER;
     gossip->heard_at_ms = now_ms;
     gossip->self_accuser = accuser_of(&self->id);
@@ -156,6 +157,7 @@ void gossip_destroy(struct gossip *gossip) {
     timers_clear(&gossip->timers);
     free(gossip->records);
     free(gossip->index);
+    free(gossip->order);
     free(gossip->activities);
     free(gossip->activity_free_places);
     free(gossip->relays);

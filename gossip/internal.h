@@ -21,9 +21,7 @@ struct record {
     struct gossip_incarnation incarnation;
     uint32_t changed_at_ds; /* of the state: tenths of a second since gossip->origin_ms */
     uint32_t activity;      /* place in gossip->activities + 1; 0: it rests */
-    /* Not of this record: records[i].order is the record in place i of the probe order. */
-    uint32_t order;
-    uint8_t state; /* enum gossip_state */
+    uint8_t state;          /* enum gossip_state */
     uint8_t flags;
     uint16_t unused;
 };
@@ -119,7 +117,11 @@ struct gossip {
     uint32_t record_capacity;
     uint32_t *index; /* open addressing by id: record + 1; 0: free */
     uint32_t index_capacity;
-    uint32_t probe_at; /* next place of the probe order */
+    uint32_t *order; /* live records by id_hash; made at the first use (order_valid) */
+    uint32_t order_count;
+    uint32_t order_capacity;
+    bool order_valid;
+    int64_t clock_origin_us; /* of the clock of rounds, <= now_us (gossip/schedule.c) */
 
     struct activity **activities; /* NULL: a free place */
     uint32_t activity_count;      /* places ever used */
@@ -221,8 +223,8 @@ bool is_live(const struct record *record); /* alive or suspect */
 uint32_t live_count(const struct gossip *gossip);
 uint64_t changed_at_ms(const struct gossip *gossip, const struct record *record);
 void set_age_s(struct gossip *gossip, uint32_t record, uint32_t age_s);
-/* The next live member but this one in the probe order; NO_RECORD: there is none. */
-uint32_t next_to_probe(struct gossip *gossip);
+/* By the first 32 bits of the hash of its id, as they are in pings; or NO_RECORD. */
+uint32_t find_record_short(const struct gossip *gossip, uint32_t short_id);
 /* Up to count different random members but this one and `except`, of which `wanted` is true. */
 uint32_t random_members(struct gossip *gossip, uint32_t count, uint32_t except,
                         bool (*wanted)(const struct gossip *, const struct record *),
@@ -232,6 +234,16 @@ bool wanted_alive(const struct gossip *gossip, const struct record *record);
 struct activity *activity_of(struct gossip *gossip, uint32_t record);         /* made if needed */
 struct activity *activity_find(const struct gossip *gossip, uint32_t record); /* or NULL */
 void activity_drop_idle(struct gossip *gossip, uint32_t record);              /* if it rests now */
+
+/* schedule.c */
+void schedule_add(struct gossip *gossip, uint32_t record); /* it is live now */
+void schedule_remove(struct gossip *gossip, uint32_t record);
+void schedule_renumber(struct gossip *gossip, uint32_t from, uint32_t to); /* both hold it */
+uint32_t probe_clock(const struct gossip *gossip);
+void probe_clock_heard(struct gossip *gossip, uint32_t clock);
+/* Whom this member probes in the present round, NO_RECORD: nobody; and when its next one is due,
+ * `skip` rounds left out. */
+uint32_t next_to_probe(struct gossip *gossip, uint32_t skip, uint64_t *ret_next_at_ms);
 
 /* rumour.c */
 void queue_rumour(struct gossip *gossip, uint32_t record);

@@ -1,4 +1,4 @@
-/* The table of members: records, their index by id, the probe order, what is counted over them, and
+/* The table of members: records, their index by id, what is counted over them, and
  * the working state of those that something is said about. */
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,19 @@ uint32_t find_record(const struct gossip *gossip, const struct uuid *id) {
             return NO_RECORD;
         }
         if (memcmp(&gossip->records[entry - 1].descriptor->info.id, id, sizeof *id) == 0) {
+            return entry - 1;
+        }
+    }
+}
+
+uint32_t find_record_short(const struct gossip *gossip, uint32_t short_id) {
+    size_t mask = gossip->index_capacity - 1;
+    for (size_t slot = home_of(gossip, short_id);; slot = (slot + 1) & mask) {
+        uint32_t entry = gossip->index[slot];
+        if (entry == 0) {
+            return NO_RECORD;
+        }
+        if ((uint32_t)gossip->records[entry - 1].descriptor->id_hash == short_id) {
             return entry - 1;
         }
     }
@@ -131,27 +144,16 @@ uint32_t add_record(struct gossip *gossip, const struct gossip_descriptor *descr
     gossip->records[record] = (struct record){.descriptor = descriptor,
                                               .incarnation = incarnation,
                                               .changed_at_ds = now_ds(gossip),
-                                              .order = record,
                                               .state = (uint8_t)state};
     index_put(gossip, record);
     account(gossip, &gossip->records[record], true);
-    /* [SWIM] 4.3: a new member gets a random place in the order. */
-    uint32_t place = (uint32_t)random_below(gossip, record + 1);
-    gossip->records[record].order = gossip->records[place].order;
-    gossip->records[place].order = record;
+    if (is_live(&gossip->records[record])) {
+        schedule_add(gossip, record);
+    }
     if (record < gossip->coordinate_capacity) {
         gossip->coordinates[record] = (struct gossip_coordinate){.error = -1};
     }
     return record;
-}
-
-static uint32_t place_of(const struct gossip *gossip, uint32_t record, uint32_t places) {
-    uint32_t place = 0;
-    while (gossip->records[place].order != record) {
-        place++;
-        ASSERT(place < places);
-    }
-    return place;
 }
 
 void remove_record(struct gossip *gossip, uint32_t record) {
@@ -161,18 +163,19 @@ void remove_record(struct gossip *gossip, uint32_t record) {
     activity_drop_idle(gossip, record);
     set_frozen(gossip, record, false);
     account(gossip, &gossip->records[record], false);
+    if (is_live(&gossip->records[record])) {
+        schedule_remove(gossip, record);
+    }
     index_take(gossip, record);
     descriptor_release(gossip->descriptors, gossip->records[record].descriptor);
 
     uint32_t last = gossip->record_count - 1;
-    uint32_t place = place_of(gossip, record, gossip->record_count);
-    gossip->records[place].order = gossip->records[last].order;
     if (record != last) {
-        gossip->records[place_of(gossip, last, gossip->record_count)].order = record;
         size_t slot = index_slot(gossip, last);
-        uint32_t order = gossip->records[record].order;
+        if (is_live(&gossip->records[last])) {
+            schedule_renumber(gossip, last, record);
+        }
         gossip->records[record] = gossip->records[last];
-        gossip->records[record].order = order;
         gossip->index[slot] = record + 1;
         if (gossip->records[record].activity != 0) {
             gossip->activities[gossip->records[record].activity - 1]->record = record;
@@ -190,8 +193,14 @@ void set_state(struct gossip *gossip, uint32_t record, enum gossip_state state) 
     if (r->state != state) {
         r->changed_at_ds = now_ds(gossip);
     }
+    bool was_live = is_live(r);
     r->state = (uint8_t)state;
     account(gossip, r, true);
+    if (was_live && !is_live(r)) {
+        schedule_remove(gossip, record);
+    } else if (!was_live && is_live(r)) {
+        schedule_add(gossip, record);
+    }
 }
 
 void set_incarnation(struct gossip *gossip, uint32_t record, struct gossip_incarnation value) {
@@ -224,32 +233,6 @@ void set_frozen(struct gossip *gossip, uint32_t record, bool frozen) {
 
 void set_old_descriptor(struct gossip *gossip, uint32_t record, bool old) {
     set_flag(gossip, record, RECORD_OLD_DESCRIPTOR, old);
-}
-
-/* Fisher and Yates. */
-static void shuffle(struct gossip *gossip) {
-    struct record *records = gossip->records;
-    for (uint32_t i = gossip->record_count; i > 1; i--) {
-        uint32_t j = (uint32_t)random_below(gossip, i);
-        uint32_t kept = records[i - 1].order;
-        records[i - 1].order = records[j].order;
-        records[j].order = kept;
-    }
-}
-
-uint32_t next_to_probe(struct gossip *gossip) {
-    /* Twice around: the order may be new in the middle. */
-    for (uint32_t tries = 0; tries < 2 * gossip->record_count; tries++) {
-        if (gossip->probe_at >= gossip->record_count) {
-            shuffle(gossip);
-            gossip->probe_at = 0;
-        }
-        uint32_t record = gossip->records[gossip->probe_at++].order;
-        if (record != SELF && is_live(&gossip->records[record])) {
-            return record;
-        }
-    }
-    return NO_RECORD;
 }
 
 bool wanted_live(const struct gossip *gossip, const struct record *record) {

@@ -9,8 +9,8 @@
  * A reader skips sections of unknown kinds, and bytes behind the fields that it knows of a body: a
  * newer program adds sections and fields there. What it could not add so gets a new version.
  *
- *   PING      sequence u32, flags u8, target id, source id. PING_COORDINATE asks for the
- *             coordinate of the one who answers.
+ *   PING      sequence u32, flags u8, target short id, source short id, clock of rounds u32
+ *             (gossip/schedule.c). PING_COORDINATE asks for the coordinate of the one who answers.
  *   ACK       sequence u32, flags u8, [coordinate, if ACK_COORDINATE]
  *   NACK      sequence u32: the relay lives, its ping was not answered ([Lifeguard] 4.1)
  *   RELAY     sequence u32, flags u8, target id, target address: ping it for me ([SWIM] 3.1)
@@ -33,6 +33,7 @@
  *   MEMBER        state u8, incarnation, age varint (seconds in this state), descriptor
  *
  *   id           16 bytes
+ *   short id     u32: the low half of the hash of the id
  *   incarnation  boot epoch u32, counter varint
  *   accuser      u32: 31 bits of a hash of the accuser's id, which only tell accusers apart, and
  *                ACCUSER_CLOSED if it found the port closed

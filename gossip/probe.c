@@ -1,12 +1,12 @@
-/* Probing ([SWIM] 3.1 and 4.3): each round one member of a shuffled list is pinged; if it does not
- * answer, k others ping it for us, and a stream is tried, for networks that lose packets only. A
- * relay that got no answer either says so: its nack tells that the fault is not ours ([Lifeguard]
- * 4.1). */
+/* Probing ([SWIM] 3.1): each round one member is pinged (gossip/schedule.c); if it does not answer,
+ * k others ping it for us, and a stream is tried, for networks that lose packets only. A relay that
+ * got no answer either says so: its nack tells that the fault is not ours ([Lifeguard] 4.1). */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "gossip/internal.h"
 
 #define RELAYS_MAX 8
@@ -37,20 +37,22 @@ static void drop_probe(struct gossip *gossip, struct probe *probe) {
 static void write_ping(struct gossip *gossip, uint32_t sequence, const struct uuid *target,
                        bool coordinate) {
     struct buf *out = &gossip->output->bytes;
-    write_section(out, MESSAGE_PING, 4 + 1 + 16 + 16);
+    write_section(out, MESSAGE_PING, 4 + 1 + 4 + 4 + 4);
     write_u32(out, sequence);
     buf_append_byte(out, coordinate ? PING_COORDINATE : 0);
-    write_id(out, target);
-    write_id(out, &gossip->records[SELF].descriptor->info.id);
+    write_u32(out, (uint32_t)descriptor_hash_id(target));
+    write_u32(out, (uint32_t)gossip->records[SELF].descriptor->id_hash);
+    write_u32(out, probe_clock(gossip));
 }
 
 static void send_ping(struct gossip *gossip, const struct probe *probe, uint32_t record) {
     size_t start = packet_begin(gossip);
-    /* A sample in four is enough for a coordinate that moves slowly. */
+    /* A sample in eight is enough for a coordinate that moves slowly. */
     write_ping(gossip, probe->sequence, &probe->target,
-               gossip->config.coordinates && one_in(gossip, 4));
+               gossip->config.coordinates && one_in(gossip, 8));
     /* [Lifeguard] 4.3, buddy: whoever is suspect hears it from the first who pings him. */
-    if (gossip->config.lifeguard && gossip->records[record].state == GOSSIP_SUSPECT) {
+    if (gossip->config.lifeguard && gossip->records[record].state == GOSSIP_SUSPECT &&
+        !MUTANT(buddy_missing)) {
         write_subject(gossip, start, record);
     }
     packet_end(gossip, start, &probe->address);
@@ -86,9 +88,9 @@ void probe_now(struct gossip *gossip, uint32_t record) {
 
 void run_probe_round(struct gossip *gossip) {
     /* The sick probe less often ([Lifeguard] 4.1). */
-    task_start(gossip, &gossip->probe_round,
-               gossip->now_ms + scale_by_awareness(gossip, gossip->config.probe_interval_ms));
-    uint32_t record = next_to_probe(gossip);
+    uint64_t next_at_ms;
+    uint32_t record = next_to_probe(gossip, gossip->awareness, &next_at_ms);
+    task_start(gossip, &gossip->probe_round, next_at_ms);
     if (record != NO_RECORD) {
         probe_now(gossip, record);
     }
@@ -200,14 +202,15 @@ void probes_note_stall(struct gossip *gossip) {
 void receive_ping(struct gossip *gossip, const struct gossip_address *from, struct reader *body) {
     uint32_t sequence = reader_u32(body);
     uint8_t flags = reader_u8(body);
-    struct uuid target = reader_id(body);
-    struct uuid source = reader_id(body);
+    uint32_t target = reader_u32(body);
+    uint32_t source = reader_u32(body);
+    uint32_t clock = reader_u32(body);
     if (body->failed) {
         gossip->counters[GOSSIP_DROPPED_TRUNCATED]++;
         return;
     }
-    const struct uuid *self = &gossip->records[SELF].descriptor->info.id;
-    if (memcmp(&target, self, sizeof target) != 0) {
+    probe_clock_heard(gossip, clock);
+    if (target != (uint32_t)gossip->records[SELF].descriptor->id_hash) {
         gossip->counters[GOSSIP_DROPPED_MISDIRECTED]++;
         return;
     }
@@ -221,9 +224,9 @@ void receive_ping(struct gossip *gossip, const struct gossip_address *from, stru
         write_coordinate(out, &gossip->vivaldi.own);
     }
     /* Whoever pings and is thought suspect, dead or gone hears it in the answer. */
-    uint32_t record = find_record(gossip, &source);
+    uint32_t record = find_record_short(gossip, source);
     if (gossip->config.lifeguard && record != NO_RECORD && record != SELF &&
-        gossip->records[record].state != GOSSIP_ALIVE) {
+        gossip->records[record].state != GOSSIP_ALIVE && !MUTANT(buddy_missing)) {
         write_subject(gossip, start, record);
     }
     packet_end(gossip, start, from);

@@ -1,6 +1,7 @@
 /* Suspicion ([SWIM] 4.2): an accused member has time to refute. The time starts long and shrinks as
  * others accuse it independently ([Lifeguard] 4.2): a single accuser may itself be the sick one. */
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "gossip/internal.h"
 
 #define RESPITES_MAX 2
@@ -11,7 +12,7 @@ uint32_t accuser_of(const struct uuid *id) {
 
 /* True: it tells something new. */
 static bool add_accuser(struct activity *activity, uint32_t accuser, uint32_t most) {
-    for (uint32_t i = 0; i < activity->accuser_count; i++) {
+    for (uint32_t i = 0; i < activity->accuser_count && !MUTANT(accuser_counted_twice); i++) {
         uint32_t *known = &activity->accusers[i];
         if ((*known & ~ACCUSER_CLOSED) == (accuser & ~ACCUSER_CLOSED)) {
             bool news = (accuser & ACCUSER_CLOSED & ~*known) != 0;
@@ -87,7 +88,9 @@ void declare_dead(struct gossip *gossip, uint32_t record) {
     gossip->death_at_ms = gossip->now_ms;
     tell(gossip, GOSSIP_CHANGE_FAILED, gossip->records[record].descriptor,
          gossip->records[record].incarnation);
-    queue_rumour(gossip, record);
+    if (!MUTANT(death_not_gossiped)) {
+        queue_rumour(gossip, record);
+    }
 }
 
 /* Of a member that is dead others find so too, within the longest suspicion. If none did, the sole

@@ -2,11 +2,13 @@
 
     pool.py --cairn build/release/cairn [--members 30] [--encrypt] [--only cairn|serf]
 
-Prints for each: bytes a second and member while idle (all of the link), the time until a member
+Prints for each: bytes a second and member while idle (IP packets from and to the pool's port, over
+UDP and TCP; behind it all of the link: our servers also keep RPC connections), the time until a member
 that nft has cut off is known dead to all others, and until one that was killed is; then the ratios.
 Bounds (docs/TESTING.md): half of serf's time when cut off, 1.2 times its bytes, 1.5 s when killed."""
 import argparse
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -24,12 +26,13 @@ LIMIT_S = 60
 
 class Cairn:
     name = "cairn"
+    port = 8301
 
     def __init__(self, arguments):
         self.arguments = arguments
 
     def command(self, host, folder, first):
-        # Servers that wait for more than there are: pool members, and nothing else.
+        # Servers that wait for more than there are.
         command = [self.arguments.cairn, "agent", "-server", "-bootstrap-expect=9999",
                    "-node=n%d" % host.number, "-bind=" + host.ip, "-serf-wan-port=-1",
                    "-data-dir=" + os.path.join(folder, "d%d" % host.number), "-log-level=DEBUG",
@@ -39,6 +42,7 @@ class Cairn:
 
 class Serf:
     name = "serf"
+    port = 7946
 
     def __init__(self, arguments):
         self.arguments = arguments
@@ -50,6 +54,12 @@ class Serf:
         return command + (["-encrypt=" + KEY] if self.arguments.encrypt else [])
 
 
+def pool_bytes(host):
+    text = netns.run("ip", "netns", "exec", host.name, "nft", "list", "counter", "inet", "count",
+                     "sent")
+    return int(re.search(r"bytes (\d+)", text).group(1))
+
+
 class Run:
     def __init__(self, kind, network, folder):
         self.kind = kind
@@ -59,6 +69,12 @@ class Run:
         self.read = {}
 
     def start(self):
+        for host in self.hosts:
+            host.nft("add table inet count; add counter inet count sent; "
+                     "add chain inet count out { type filter hook output priority 1; }; "
+                     "add rule inet count out th dport %d counter name sent; "
+                     "add rule inet count out th sport %d th dport != %d counter name sent" % (
+                         self.kind.port, self.kind.port, self.kind.port))
         for host, log in zip(self.hosts, self.logs):
             with open(log, "wb") as out:
                 host.popen(self.kind.command(host, self.folder, self.hosts[0]), stdout=out,
@@ -88,12 +104,14 @@ class Run:
         return time.monotonic() - begin
 
     def idle_bytes(self):
-        before = [host.sent_bytes() for host in self.hosts]
+        """A second and member: of the pool's port, of the link."""
+        before = [(pool_bytes(host), host.sent_bytes()) for host in self.hosts]
         begin = time.monotonic()
         time.sleep(IDLE_S)
-        after = [host.sent_bytes() for host in self.hosts]
+        after = [(pool_bytes(host), host.sent_bytes()) for host in self.hosts]
         seconds = time.monotonic() - begin
-        return statistics.mean(b - a for a, b in zip(before, after)) / seconds
+        return [statistics.mean(b[i] - a[i] for a, b in zip(before, after)) / seconds
+                for i in (0, 1)]
 
     def cut(self, host):
         self.forget()
@@ -133,7 +151,8 @@ def measure(kind, arguments):
             run.start()
             time.sleep(5)  # what joining set off is over
             cpu = [run.cpu_s(host) for host in run.hosts]
-            result = {"bytes": run.idle_bytes()}
+            result = {}
+            result["bytes"], result["link"] = run.idle_bytes()
             used = [run.cpu_s(host) - c for host, c in zip(run.hosts, cpu)]
             result["cpu"] = 100 * statistics.mean(used) / IDLE_S
             result["anonymous"] = max(run.memory_kib(host) for host in run.hosts)
@@ -141,9 +160,9 @@ def measure(kind, arguments):
             result["cut"] = statistics.median(cuts)
             kills = [run.kill(run.hosts[-i]) for i in (1, 2, 3)]
             result["kill"] = statistics.median(kills)
-            print("%-6s %6.0f bytes/s a member idle | cut off: %s s | killed: %s s | anonymous "
+            print("%-6s %6.0f bytes/s a member idle (link %.0f) | cut off: %s s | killed: %s s | anonymous "
                   "%d KiB at most, %.2f %% of a core" % (
-                      kind.name, result["bytes"], " ".join("%.2f" % c for c in cuts),
+                      kind.name, result["bytes"], result["link"], " ".join("%.2f" % c for c in cuts),
                       " ".join("%.2f" % k for k in kills), result["anonymous"], result["cpu"]),
                   flush=True)
             return result

@@ -149,6 +149,8 @@ int pool_figure_join(uint32_t members) {
     uint32_t joiner = members - 1;
     for (uint32_t i = 0; i < joiner; i++) {
         pool_start(&world, i);
+    }
+    for (uint32_t i = 0; i < joiner; i++) {
         for (uint32_t k = 0; k < joiner; k++) {
             if (k != i) {
                 pool_load(&world, i, k);
@@ -157,6 +159,7 @@ int pool_figure_join(uint32_t members) {
     }
     printf("%u members that know each other: %.2f GiB, %.0f s of CPU\n", joiner, resident_gib(),
            cpu_s());
+    fflush(stdout);
     pool_run(&world, 5 * SECOND);
     world.watched = joiner;
     pool_start(&world, joiner);

@@ -9,15 +9,16 @@ const struct pool_mutant pool_mutants[] = {
     {"suspicion_never_shrinks", "independent confirmations shorten a suspicion", 10},
     {"older_incarnation_accepted", "an older incarnation changes nothing", 1},
     {"older_accusation_accepted", "an accusation of an older incarnation is void", 3},
-    {"left_resurrected", "who left stays left", 11},
+    {"left_resurrected", "who left stays left", 13},
     {"dead_resurrected", "the dead return with a higher incarnation only", 1},
-    {"tombstone_resurrected", "a tombstone holds until a higher incarnation", 1},
+    {"tombstone_resurrected", "a tombstone holds until a higher incarnation", 16},
     {"isolated_judges", "who hears nobody judges nobody", 4},
     {"guard_never_holds", "clients are not evicted in masses", 3},
     {"guard_holds_servers", "the guard holds no servers", 3},
     {"clash_merges", "members of one name are two members", 6},
     {"id_clash_accepted", "a clone does not take a live member's place", 14},
-    {"digest_says_equal", "a push/pull repairs what rumours missed", 3},
+    {"digest_says_equal", "a push/pull repairs what rumours missed", 11},
+    {"rounds_not_shared", "each member is probed once a round", 186},
 };
 const uint32_t pool_mutant_count = sizeof pool_mutants / sizeof pool_mutants[0];
 

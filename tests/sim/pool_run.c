@@ -197,7 +197,7 @@ static void one_death(struct pool_world *world) {
         pool_kill(world, victim);
     }
     settle(world, 25);
-    check_pool_death_time(world, victim, cut ? 6500 : 4500);
+    check_pool_death_time(world, victim, cut ? 4500 : 1500);
     check_pool_no_false_death(world);
 }
 
