@@ -59,6 +59,8 @@ struct agent {
     struct group *group;
     struct pools *pools;
     struct servers *servers; /* NULL on a client */
+    struct operator* operator;
+    struct addr rpc_addr; /* of this server, as others reach it */
     struct clocks *clocks;
     struct sync *sync;
     struct files *files; /* NULL in -dev */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/internal.h"
+#include "agent/operator.h"
 #include "agent/pools.h"
 #include "base/container.h"
 #include "base/mem.h"
@@ -135,6 +136,7 @@ bool servers_create(struct agent *agent, struct err_text *text) {
     snprintf(rpc.self.datacenter, sizeof rpc.self.datacenter, "%s", config->datacenter);
     servers->rpc = rpc_create(&rpc);
     group_attach(agent->group, servers->rpc);
+    operator_serve(agent, servers->rpc);
     struct addr bind = config->bind;
     addr_set_port(&bind, (uint16_t)config->server_port);
     if (rpc_listen(servers->rpc, &bind, text) != ERR_OK) {
