@@ -1,3 +1,4 @@
+#include "agent/operator.h"
 #include "agent/agent.h"
 
 #include <errno.h>
@@ -194,6 +195,9 @@ static void raise_descriptor_limit(void) {
 
 static bool start_group(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
+    struct addr rpc = config->advertise;
+    addr_set_port(&rpc, (uint16_t)config->server_port);
+    agent->rpc_addr = rpc;
     struct group_config group = {
         .loop = agent->loop,
         .log = agent->log,
@@ -208,8 +212,13 @@ static bool start_group(struct agent *agent, struct err_text *text) {
         .joined = joined,
         .datacenter = config->datacenter,
         .name = config->node_name,
-        .stabilization_ms = 10000,
-        .cleanup_dead_servers = true,
+        .addr = &agent->rpc_addr,
+        .raft_multiplier = (uint32_t)config->raft_multiplier,
+        .autopilot = {.cleanup_dead_servers = config->autopilot.cleanup_dead_servers,
+                      .last_contact_ns = config->autopilot.last_contact_ns,
+                      .stabilization_ns = config->autopilot.stabilization_ns,
+                      .max_trailing_logs = (uint64_t)config->autopilot.max_trailing_logs,
+                      .min_quorum = (uint32_t)config->autopilot.min_quorum},
         .context = agent,
         .metrics = agent->telemetry.metrics,
     };
@@ -491,6 +500,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
+        operator_start(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
                   start_dns(agent, text) && start_http(agent, text) && watch_config(agent, text);
         telemetry_start(agent);
@@ -543,6 +553,7 @@ void agent_destroy(struct agent *agent) {
         end_now(agent, agent->exit_code);
     }
     servers_stop(agent);
+    operator_stop(agent);
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
@@ -553,6 +564,7 @@ void agent_destroy(struct agent *agent) {
         end_now(agent, agent->exit_code);
     }
     servers_destroy(agent);
+    operator_clear(agent);
     if (!pools_destroy(agent)) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "agent/internal.h"
+#include "agent/operator.h"
 #include "agent/pools.h"
 #include "base/assert.h"
 #include "base/container.h"
@@ -167,6 +168,7 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:
+    case BACKEND_OPERATOR:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         break;
@@ -213,6 +215,10 @@ static void run_call(struct loop_task *task) {
     if (call->kind == BACKEND_JOIN || call->kind == BACKEND_FORCE_LEAVE ||
         call->kind == BACKEND_KEYRING) {
         pools_run_call(agent, call, finish_context, pending);
+        return;
+    }
+    if (call->kind == BACKEND_OPERATOR) {
+        operator_run(agent, call, finish_context, pending);
         return;
     }
     sync_hold(&pending->wait);
@@ -303,6 +309,8 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
         return t->session_apply;
     case COMMAND_TRANSACTION:
         return t->txn_apply;
+    case COMMAND_AUTOPILOT:
+    case COMMAND_RESTORE:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:
         break;
@@ -354,12 +362,41 @@ static bool had_leader(void *context) {
     return group_had_leader(((struct agent *)context)->group);
 }
 
+static uint32_t get_servers(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]) {
+    struct agent *agent = context;
+    struct group_peer_status peers[LIMIT_RAFT_SERVERS];
+    uint32_t count = group_get_peers(agent->group, peers);
+    for (uint32_t i = 0; i < count; i++) {
+        struct backend_server *to = &ret_servers[i];
+        *to = (struct backend_server){.leader = peers[i].leader, .voter = peers[i].voter};
+        uuid_format(&peers[i].id.node, to->id);
+        if (peers[i].addr.any.sa_family != 0) {
+            addr_format(&peers[i].addr, to->address);
+        }
+    }
+    return count;
+}
+
+static uint32_t count_others(const struct group *group) {
+    struct group_peer_status peers[LIMIT_RAFT_SERVERS];
+    uint32_t count = group_get_peers(group, peers), others = 0;
+    bool votes = false;
+    for (uint32_t i = 0; i < count; i++) {
+        votes = votes || (peers[i].self && peers[i].voter);
+        others += !peers[i].self && peers[i].voter;
+    }
+    return votes ? others : 0;
+}
+
 static void get_stats(void *context, struct backend_stats *ret_stats) {
     struct agent *agent = context;
     struct group_status status;
     group_get_status(agent->group, &status);
     *ret_stats = (struct backend_stats){
         .leader = status.leader,
+        .role = raft_role_name(status.role),
+        .peers = count_others(agent->group),
+        .contact_ms = status.contact_ms,
         .term = status.term,
         .last_index = status.last_index,
         .last_term = status.last_term,
@@ -390,6 +427,7 @@ void backend_init(struct agent *agent) {
         .contact_ms = contact_ms,
         .submit = submit,
         .get_stats = get_stats,
+        .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,
         .metrics = agent->telemetry.metrics,
         .refresh_metrics = telemetry_refresh,

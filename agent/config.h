@@ -84,6 +84,12 @@ struct config {
         struct addr lan_addr, wan_addr; /* derived: where they listen */
     } gossip;
 
+    int64_t raft_multiplier;
+    struct config_autopilot {
+        bool cleanup_dead_servers;
+        int64_t last_contact_ns, stabilization_ns, max_trailing_logs, min_quorum;
+    } autopilot;
+
     struct config_telemetry {
         int64_t prometheus_retention_ns;
         const char *metrics_prefix, *statsd_address, *statsite_address;

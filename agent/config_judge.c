@@ -338,18 +338,21 @@ static enum err judge_keys(struct config_load *load) {
         keyring_parse_key(load->config.gossip.encrypt, &key, &text) != ERR_OK) {
         return config_fail(load, "encrypt has invalid key: %s", text.s);
     }
-    const union config_slot *multiplier = slot_of(load, "performance.raft_multiplier");
-    if (multiplier != NULL && (multiplier->number < 1 || multiplier->number > 10)) {
+    const struct config *c = &load->config;
+    if (c->raft_multiplier < 1 || c->raft_multiplier > 10) {
         return config_fail(load,
                            "performance.raft_multiplier cannot be %lld. Must be between 1 and 10",
-                           (long long)multiplier->number);
+                           (long long)c->raft_multiplier);
     }
-    const union config_slot *trailing = slot_of(load, "autopilot.max_trailing_logs");
-    if (trailing != NULL && trailing->number < 0) {
+    if (c->autopilot.max_trailing_logs < 0) {
         return config_fail(load,
                            "autopilot.max_trailing_logs cannot be %lld. Must be greater than or "
                            "equal to zero",
-                           (long long)trailing->number);
+                           (long long)c->autopilot.max_trailing_logs);
+    }
+    if (c->autopilot.min_quorum < 0 || c->autopilot.min_quorum > LIMIT_RAFT_SERVERS) {
+        return config_fail(load, "autopilot.min_quorum cannot be %lld. Must be between 0 and %d",
+                           (long long)c->autopilot.min_quorum, LIMIT_RAFT_SERVERS);
     }
     if (slot_of(load, "advertise_reconnect_timeout") != NULL && load->config.server &&
         slot_of(load, "advertise_reconnect_timeout")->number != 0) {

@@ -104,6 +104,9 @@ void group_judge_leadership(struct group *group) {
                  !group->applying_failed;
     bool known = leads || (group->role != RAFT_LEADER && group->leader_known);
     bool led = group_leads(group), knew = group_has_leader(group);
+    if (known != knew) {
+        group_refresh_peers(group); /* shows who leads */
+    }
     atomic_store(&group->leads, leads);
     atomic_store(&group->has_leader, known);
     publish_lease(group);

@@ -34,11 +34,10 @@ struct group_config {
     uint64_t random_seed;     /* of ids made here */
     bool bootstrap;           /* a blank server makes itself the first of a new group */
     uint32_t raft_multiplier; /* of heartbeat and election timeout; 0 = 1 */
-    /* Autopilot (contract, operator): how long a new server must have been healthy before it votes,
-     * once there are three voters; whether failed ones are removed, and how many voters stay. */
-    int64_t stabilization_ms;
-    bool cleanup_dead_servers;
-    uint32_t min_quorum;
+    /* What autopilot goes by until it is set in the catalog (contract, operator): how long a new
+     * server must have been healthy before it votes, once there are three voters; whether failed
+     * ones are removed, and how many voters stay; which are healthy. */
+    struct catalog_autopilot autopilot;
     const char *name;        /* of this server, and where others reach it */
     const struct addr *addr; /* NULL: not known */
     /* The catalog has a new published view. */
@@ -152,6 +151,8 @@ void group_set_servers(struct group *group, const struct group_server *servers, 
 enum err group_bootstrap(struct group *group, const struct raft_configuration *configuration,
                          struct err_text *text);
 
+/* What autopilot goes by now: the catalog's, or this server's own. */
+struct catalog_autopilot group_get_autopilot(const struct group *group);
 /* Membership by hand or by autopilot. done may be NULL: ERR_OK once the entry is in the leader's
  * log; else as RAFT_EVENT_CHANGE. */
 enum err group_change(struct group *group, enum raft_change_kind kind, const struct raft_id *id,
@@ -161,6 +162,9 @@ enum err group_transfer(struct group *group, const struct raft_id *id, struct er
 /* Before a graceful end: this server hands its leadership over and has itself removed, if the rest
  * can go on without it. done runs once that is so, or cannot be. */
 void group_leave(struct group *group, void (*done)(void *context), void *context);
+
+/* To the server that leads; NULL: this one does, none is known, or it is not connected. */
+struct rpc_connection *group_leader_connection(const struct group *group);
 
 /* At the end of each turn. */
 void group_turn_end(struct group *group);
@@ -183,11 +187,14 @@ struct group_peer_status {
     struct addr addr;                   /* of its RPC; of family 0 if not known */
     enum group_server_state state;
     bool known, self, leader, voter;
-    uint64_t match;        /* as the leader knows it; else 0 */
+    uint64_t match; /* as the leader knows it, and its term; else 0 */
+    uint64_t match_term;
     int64_t contact_at_ms; /* when it last answered the leader; 0: not known */
     int64_t stable_since_ms;
 };
 
+/* Brings what group_get_peers tells up to date. */
+void group_refresh_peers(struct group *group);
 /* Any thread: a recent state, for people. */
 void group_get_status(const struct group *group, struct group_status *ret_status);
 /* Any thread: the servers of the newest configuration; returns their number. */

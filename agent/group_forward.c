@@ -62,6 +62,10 @@ static struct rpc_connection *to_leader(const struct group *group) {
                : NULL;
 }
 
+struct rpc_connection *group_leader_connection(const struct group *group) {
+    return to_leader(group);
+}
+
 /* ---- what is held ---- */
 
 /* While anything is held it is looked at again this often: whether its time is over, whether the

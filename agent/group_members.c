@@ -11,6 +11,7 @@
 #include "agent/group_internal.h"
 #include "base/assert.h"
 #include "base/container.h"
+#include "base/duration.h"
 
 #define TICK_MS 100   /* while the leader has changes to make */
 #define REST_MS 1000  /* for people who look */
@@ -32,6 +33,12 @@ static const struct raft_server *find_server(const struct raft_configuration *co
         }
     }
     return NULL;
+}
+
+struct catalog_autopilot group_get_autopilot(const struct group *group) {
+    const struct catalog_autopilot *set =
+        view_get_autopilot(catalog_view(group->config.catalog)); /* of this thread's own making */
+    return set->modify_index > 0 ? *set : group->config.autopilot;
 }
 
 static bool is_member(const struct group *group) {
@@ -89,12 +96,12 @@ static bool may_remove(const struct group *group, const struct raft_server *serv
         has_new_disk(group, &server->id)) {
         return true;
     }
+    struct catalog_autopilot autopilot = group_get_autopilot(group);
     if (peer == NULL || peer->server.state == GROUP_SERVER_ALIVE ||
-        !group->config.cleanup_dead_servers) {
+        !autopilot.cleanup_dead_servers) {
         return false;
     }
-    uint32_t least =
-        group->config.min_quorum > SAFE_VOTERS ? group->config.min_quorum : SAFE_VOTERS;
+    uint32_t least = autopilot.min_quorum > SAFE_VOTERS ? autopilot.min_quorum : SAFE_VOTERS;
     return !server->voter || count_voters(group, &server->id).all >= least;
 }
 
@@ -102,7 +109,8 @@ static bool is_stable(const struct group *group, const struct peer *peer) {
     static const struct raft_id nobody = {0};
     return peer->alive_since_ms > 0 &&
            (count_voters(group, &nobody).all < SAFE_VOTERS ||
-            now_ms(group) - peer->alive_since_ms >= group->config.stabilization_ms);
+            now_ms(group) - peer->alive_since_ms >=
+                group_get_autopilot(group).stabilization_ns / DURATION_MS);
 }
 
 /* ---- changes ---- */
@@ -211,6 +219,8 @@ static void describe(const struct group *group, const struct raft_server *server
         if (group->config.addr != NULL) {
             to->addr = *group->config.addr;
         }
+        to->match = group->status.last_index;
+        to->match_term = group->status.last_term;
     } else if (peer != NULL) {
         to->known = true;
         snprintf(to->name, sizeof to->name, "%s", peer->server.name);
@@ -222,12 +232,13 @@ static void describe(const struct group *group, const struct raft_server *server
     for (uint32_t i = 0; i < LIMIT_RAFT_SERVERS; i++) {
         if (raft_get_peer(group->raft, i, &status) && raft_id_equal(&status.id, &server->id)) {
             to->match = status.match;
+            to->match_term = raft_get_term(group->raft, status.match);
             to->contact_at_ms = (int64_t)status.contact_at_ms;
         }
     }
 }
 
-static void publish_members(struct group *group) {
+void group_refresh_peers(struct group *group) {
     const struct raft_configuration *configuration = raft_get_configuration(group->raft);
     pthread_mutex_lock(&group->status_mutex);
     group->member_count = configuration->count;
@@ -264,7 +275,7 @@ static void tick(struct loop_timer *timer) {
     if (group_leads(group) && group->storage != NULL) {
         busy = improve(group) || !is_settled(group) || busy;
     }
-    publish_members(group);
+    group_refresh_peers(group);
     if (group->leave_until_ms > 0 && leave_is_over(group)) {
         group->leave_until_ms = 0;
         group->left(group->left_context);

@@ -88,6 +88,7 @@ static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
 void group_maybe_snapshot(struct group *group) {
     if (group->storage == NULL || group->snapshot_under_way || group->closing ||
         group->applying_failed || !group_has_leader(group) ||
+        catalog_is_restoring(group->config.catalog) ||
         loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
         return;
     }

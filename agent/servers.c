@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/internal.h"
+#include "agent/operator.h"
 #include "agent/pools.h"
 #include "base/container.h"
 #include "base/mem.h"
@@ -154,6 +155,7 @@ bool servers_create(struct agent *agent, struct err_text *text) {
     servers->rpc = rpc_create(&rpc);
     rpc_serve(servers->rpc, RPC_METHOD_RENEW_SESSION, &renewals, servers);
     group_attach(agent->group, servers->rpc);
+    operator_serve(agent, servers->rpc);
     struct addr bind = config->bind;
     addr_set_port(&bind, (uint16_t)config->server_port);
     if (rpc_listen(servers->rpc, &bind, text) != ERR_OK) {

@@ -5,6 +5,7 @@
 
 #include "base/epoch.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/metrics.h"
 #include "base/uuid.h"
 #include "catalog/catalog.h"
@@ -24,8 +25,9 @@ enum backend_call_kind {
     BACKEND_JOIN, /* its pools: what follows is answered once it is so */
     BACKEND_FORCE_LEAVE,
     BACKEND_KEYRING,
-    BACKEND_LEAVE, /* the agent leaves and stops */
-    BACKEND_RELOAD /* the agent reads its configuration anew */
+    BACKEND_OPERATOR, /* of the Raft group: the leader answers */
+    BACKEND_LEAVE,    /* the agent leaves and stops */
+    BACKEND_RELOAD    /* the agent reads its configuration anew */
 };
 
 enum backend_keys_action {
@@ -33,6 +35,16 @@ enum backend_keys_action {
     BACKEND_KEYS_INSTALL,
     BACKEND_KEYS_USE,
     BACKEND_KEYS_REMOVE
+};
+
+/* Between servers: never renumber. */
+enum backend_operator_action {
+    BACKEND_SHOW_RAFT = 1,
+    BACKEND_SHOW_AUTOPILOT = 2, /* its configuration */
+    BACKEND_SHOW_HEALTH = 3,
+    BACKEND_SHOW_STATE = 4,
+    BACKEND_REMOVE_SERVER = 5,
+    BACKEND_TRANSFER_LEADER = 6
 };
 
 /* One asynchronous request to the core. The caller owns it and all it points to until done runs. */
@@ -68,10 +80,15 @@ struct backend_call {
             const char *key; /* base64; "" of LIST */
             bool local_only;
         } keyring;
+        struct {
+            enum backend_operator_action action;
+            const char *server_id, *address; /* of a server; "" = not given */
+            bool stale;                      /* of a show: as this server knows it */
+        } operate;
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session that the command makes */
     struct catalog_result result;  /* of a command; the caller clears it */
-    char *answer;                  /* JSON, of a list of keys; the caller frees it */
+    char *answer;                  /* JSON, of a list of keys, OPERATOR; the caller frees it */
     size_t answer_size;
     enum err err;         /* result: ERR_OK, ERR_NOT_FOUND, ERR_REFUSED, ERR_NO_LEADER, ... */
     struct err_text text; /* the contract's sentence when it failed */
@@ -125,10 +142,22 @@ struct backend_live {
 /* Numbers for people, taken at one moment. */
 struct backend_stats {
     bool leader;
+    const char *role;   /* "follower", ... */
+    uint32_t peers;     /* other servers that vote, if this one does */
+    int64_t contact_ms; /* since the leader was last heard; 0 on it; -1: never */
     uint64_t term, last_index, last_term, commit_index, applied_index;
     uint64_t snapshot_index, snapshot_term;
     uint64_t configuration_index; /* of the Raft group */
     int64_t uptime_ms;
+};
+
+#define BACKEND_ADDRESS_BYTES 64
+
+/* A server of the Raft group. */
+struct backend_server {
+    char id[UUID_TEXT_BYTES];
+    char address[BACKEND_ADDRESS_BYTES]; /* of its RPC, "ip:port"; "" = not known */
+    bool leader, voter;
 };
 
 struct backend {
@@ -152,6 +181,8 @@ struct backend {
     /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
     void (*submit)(void *context, struct backend_call *call);
     void (*get_stats)(void *context, struct backend_stats *ret_stats);
+    /* Returns their number. */
+    uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);
     void (*get_pool_stats)(void *context, bool wan, struct backend_pool_stats *ret_stats);
 
     struct metrics *metrics;

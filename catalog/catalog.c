@@ -64,6 +64,7 @@ void catalog_destroy(struct catalog *catalog) {
         return;
     }
     clear_rest(catalog);
+    catalog_drop_restore(catalog);
     catalog_publish(catalog); /* what the last view alone reaches is retired, not lost */
     while (catalog_sweep(catalog)) {
     }
@@ -704,6 +705,22 @@ void catalog_skip(struct catalog *catalog, uint64_t index) {
     catalog->touched += 4;
     catalog->next.indexes.applied = index;
     catalog_begin_change(catalog);
+    catalog_judge_restore(catalog);
+}
+
+static void set_autopilot(struct catalog *catalog, const struct catalog_set_autopilot *set,
+                          struct catalog_result *result) {
+    struct catalog_autopilot *row = &catalog->next.autopilot;
+    if (set->cas && set->index != row->modify_index) {
+        if (result != NULL) {
+            result->unchanged = true;
+        }
+        return;
+    }
+    uint64_t create_index = row->create_index > 0 ? row->create_index : now(catalog);
+    *row = set->autopilot;
+    row->create_index = create_index;
+    row->modify_index = now(catalog);
 }
 
 static enum err apply_command(struct catalog *catalog, const struct catalog_command *command,
@@ -730,6 +747,11 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
     case COMMAND_LOCK_DELAY_END:
         catalog_apply_lock_delay_end(catalog, &command->lock_delay_end);
         break;
+    case COMMAND_AUTOPILOT:
+        set_autopilot(catalog, &command->set_autopilot, result);
+        break;
+    case COMMAND_RESTORE:
+        return catalog_apply_restore(catalog, &command->restore, text);
     }
     return ERR_OK;
 }

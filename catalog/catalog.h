@@ -47,6 +47,9 @@ void catalog_skip(struct catalog *catalog, uint64_t index);
 
 void catalog_publish(struct catalog *catalog);
 
+/* A restore is under way (catalog/restore.c), which a snapshot would not hold. */
+bool catalog_is_restoring(const struct catalog *catalog);
+
 /* After a publish, and with another one at its end: frees some of what deleted prefixes have left.
  * True: there is more, which waits for the next call. */
 bool catalog_sweep(struct catalog *catalog);

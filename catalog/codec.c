@@ -392,6 +392,23 @@ static struct catalog_lock_delay get_lock_delay(const Pb__LockDelay *pb) {
     return (struct catalog_lock_delay){pb->key, pb->index, pb->delay_ms};
 }
 
+static void put_autopilot(const struct catalog_autopilot *autopilot, Pb__Autopilot *pb) {
+    pb__autopilot__init(pb);
+    pb->cleanup_dead_servers = autopilot->cleanup_dead_servers;
+    pb->last_contact_ns = autopilot->last_contact_ns;
+    pb->stabilization_ns = autopilot->stabilization_ns;
+    pb->max_trailing_logs = autopilot->max_trailing_logs;
+    pb->min_quorum = autopilot->min_quorum;
+    pb->create_index = autopilot->create_index;
+    pb->modify_index = autopilot->modify_index;
+}
+
+static struct catalog_autopilot get_autopilot(const Pb__Autopilot *pb) {
+    return (struct catalog_autopilot){
+        pb->cleanup_dead_servers, pb->last_contact_ns, pb->stabilization_ns, pb->max_trailing_logs,
+        pb->min_quorum,           pb->create_index,    pb->modify_index};
+}
+
 /* ---- transactions ---- */
 
 static Pb__Operation *put_operation(const struct catalog_operation *op, struct arena *arena) {
@@ -514,6 +531,9 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
     Pb__KeyOperation key;
     Pb__SessionEnd session_end = PB__SESSION_END__INIT;
     Pb__Reap reap = PB__REAP__INIT;
+    Pb__Autopilot autopilot;
+    Pb__SetAutopilot set_autopilot = PB__SET_AUTOPILOT__INIT;
+    Pb__Restore restore = PB__RESTORE__INIT;
     switch (command->kind) {
     case COMMAND_REGISTER:
         pb.kind_case = PB__COMMAND__KIND_REGISTRATION;
@@ -552,6 +572,22 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
     case COMMAND_LOCK_DELAY_END:
         pb.kind_case = PB__COMMAND__KIND_LOCK_DELAY_END;
         pb.lock_delay_end = put_lock_delay_end(&command->lock_delay_end, &arena);
+        break;
+    case COMMAND_AUTOPILOT:
+        put_autopilot(&command->set_autopilot.autopilot, &autopilot);
+        set_autopilot.autopilot = &autopilot;
+        set_autopilot.cas = command->set_autopilot.cas;
+        set_autopilot.index = command->set_autopilot.index;
+        pb.kind_case = PB__COMMAND__KIND_SET_AUTOPILOT;
+        pb.set_autopilot = &set_autopilot;
+        break;
+    case COMMAND_RESTORE:
+        restore.phase = (uint32_t)command->restore.phase;
+        restore.id = writable(command->restore.id);
+        restore.part = command->restore.part;
+        restore.records = put_bytes(command->restore.records.data, command->restore.records.size);
+        pb.kind_case = PB__COMMAND__KIND_RESTORE;
+        pb.restore = &restore;
         break;
     }
     pack(&pb.base, out);
@@ -622,6 +658,24 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
         ret_command->kind = COMMAND_LOCK_DELAY_END;
         ret_command->lock_delay_end = get_lock_delay_end(pb->lock_delay_end, arena);
         return ERR_OK;
+    case PB__COMMAND__KIND_SET_AUTOPILOT:
+        if (pb->set_autopilot->autopilot == NULL) {
+            return ERR_CORRUPT;
+        }
+        ret_command->kind = COMMAND_AUTOPILOT;
+        ret_command->set_autopilot =
+            (struct catalog_set_autopilot){.autopilot = get_autopilot(pb->set_autopilot->autopilot),
+                                           .cas = pb->set_autopilot->cas,
+                                           .index = pb->set_autopilot->index};
+        return ERR_OK;
+    case PB__COMMAND__KIND_RESTORE:
+        ret_command->kind = COMMAND_RESTORE;
+        ret_command->restore =
+            (struct catalog_restore){.phase = (enum catalog_restore_phase)pb->restore->phase,
+                                     .id = pb->restore->id,
+                                     .part = pb->restore->part,
+                                     .records = get_bytes(&pb->restore->records)};
+        return pb->restore->phase <= RESTORE_END ? ERR_OK : ERR_VERSION;
     default:
         return ERR_VERSION;
     }
@@ -637,6 +691,7 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
     Pb__NamedIndex named = PB__NAMED_INDEX__INIT;
     Pb__KeyValue key;
     Pb__Tombstone tombstone = PB__TOMBSTONE__INIT;
+    Pb__Autopilot autopilot;
     switch (record->kind) {
     case RECORD_INDEXES:
         indexes.applied = record->indexes.applied;
@@ -693,6 +748,11 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
     case RECORD_LOCK_DELAY:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_LOCK_DELAY;
         pb.lock_delay = put_lock_delay(&record->lock_delay, &arena);
+        break;
+    case RECORD_AUTOPILOT:
+        put_autopilot(&record->autopilot, &autopilot);
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_AUTOPILOT;
+        pb.autopilot = &autopilot;
         break;
     case RECORD_END:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_END;
@@ -756,6 +816,10 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
     case PB__SNAPSHOT_RECORD__KIND_LOCK_DELAY:
         *ret_record = (struct codec_record){.kind = RECORD_LOCK_DELAY,
                                             .lock_delay = get_lock_delay(pb->lock_delay)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_AUTOPILOT:
+        *ret_record = (struct codec_record){.kind = RECORD_AUTOPILOT,
+                                            .autopilot = get_autopilot(pb->autopilot)};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_END:
         *ret_record = (struct codec_record){.kind = RECORD_END, .end = pb->end};

@@ -34,6 +34,8 @@ enum catalog_command_kind {
     COMMAND_TRANSACTION,
     COMMAND_REAP,           /* the leader's: old tombstones go */
     COMMAND_LOCK_DELAY_END, /* the leader's */
+    COMMAND_AUTOPILOT,
+    COMMAND_RESTORE
 };
 
 struct catalog_command {
@@ -47,6 +49,8 @@ struct catalog_command {
         struct catalog_transaction transaction;
         uint64_t reap_index;
         struct catalog_lock_delay_end lock_delay_end;
+        struct catalog_set_autopilot set_autopilot;
+        struct catalog_restore restore;
     };
 };
 
@@ -73,6 +77,7 @@ enum codec_record_kind {
     RECORD_SESSION,
     RECORD_TOMBSTONE,
     RECORD_LOCK_DELAY,
+    RECORD_AUTOPILOT,
     RECORD_END
 };
 
@@ -102,6 +107,7 @@ struct codec_record {
             bool tree;
         } tombstone;
         struct catalog_lock_delay lock_delay;
+        struct catalog_autopilot autopilot;
         uint64_t end; /* records before this one */
     };
 };

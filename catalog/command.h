@@ -66,6 +66,23 @@ struct catalog_lock_delay_end {
     uint32_t count;
 };
 
+struct catalog_set_autopilot {
+    struct catalog_autopilot autopilot;
+    bool cas;
+    uint64_t index; /* of a cas: must be the modify_index */
+};
+
+/* Everything is replaced by a snapshot's records, which come in several commands: what they bring
+ * is kept aside until the last one puts it in place. In the log: never renumber. */
+enum catalog_restore_phase { RESTORE_BEGIN = 0, RESTORE_RECORDS = 1, RESTORE_END = 2 };
+
+struct catalog_restore {
+    enum catalog_restore_phase phase;
+    const char *id;               /* of this restore, made by who asks for it */
+    uint64_t part;                /* counts the commands of it, from 0 */
+    struct catalog_bytes records; /* framed as in a snapshot */
+};
+
 /* What a command answers beside its error; the owner clears it. */
 struct catalog_result {
     bool unchanged;       /* of a key: the condition did not hold */

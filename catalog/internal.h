@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/limits.h"
+#include "base/uuid.h"
 #include "catalog/catalog.h"
 #include "catalog/tree.h"
 
@@ -44,8 +45,18 @@ struct catalog_view {
     struct tree sessions;        /* id -> catalog_session */
     struct tree node_sessions;   /* node, id -> the same catalog_session */
     struct tree session_checks;  /* node, check id, session id -> the same catalog_session */
+    struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
     uint64_t version;
+};
+
+/* A restore under way. Snapshots do not hold it, so none is taken meanwhile. */
+struct catalog_restoring {
+    struct catalog_image *image; /* NULL: there is none */
+    char id[UUID_TEXT_BYTES];
+    uint64_t part;        /* that comes next */
+    uint64_t begin_index; /* rows get it, because the end's is not known yet */
+    uint64_t last_index;  /* of its last command */
 };
 
 struct catalog_rows {
@@ -79,6 +90,7 @@ struct catalog {
     struct catalog_event *events;
     size_t event_count, event_capacity;
     bool record_events;
+    struct catalog_restoring restoring;
     _Atomic(struct catalog_view *) published;
 };
 
@@ -155,6 +167,25 @@ void catalog_end_check_sessions(struct catalog *catalog, const char *node, const
 void catalog_add_event(struct catalog *catalog, enum catalog_event_kind kind, const char *name,
                        uint64_t index, int64_t ms);
 void catalog_cut_events(struct catalog *catalog, size_t count);
+
+/* ---- snapshot.c ---- */
+
+struct catalog_image *catalog_image_create(void);
+/* A record as it comes; ERR_CORRUPT when it does not fit what is there. */
+enum err catalog_image_add(struct catalog_image *image, const struct codec_record *record);
+/* One that is left out, but counts. */
+void catalog_image_skip(struct catalog_image *image);
+/* After the record `end`: builds what is derived; at is the index of everything from then on, 0: as
+ * the records have it. */
+enum err catalog_image_finish(struct catalog_image *image, uint64_t at);
+
+/* ---- restore.c ---- */
+
+enum err catalog_apply_restore(struct catalog *catalog, const struct catalog_restore *restore,
+                               struct err_text *text);
+/* One that nobody goes on with is dropped after so many entries. */
+void catalog_judge_restore(struct catalog *catalog);
+void catalog_drop_restore(struct catalog *catalog);
 
 /* ---- txn.c ---- */
 

@@ -246,3 +246,14 @@ uint64_t row_hash_kv(const struct catalog_kv *kv) {
 uint64_t row_hash_lock_delay(const struct catalog_lock_delay *delay) {
     return add_u64(add_u64(ADD_STRS(6, delay->key), delay->index), (uint64_t)delay->delay_ms);
 }
+
+uint64_t row_hash_autopilot(const struct catalog_autopilot *autopilot) {
+    const uint64_t numbers[] = {autopilot->cleanup_dead_servers,
+                                (uint64_t)autopilot->last_contact_ns,
+                                (uint64_t)autopilot->stabilization_ns,
+                                autopilot->max_trailing_logs,
+                                autopilot->min_quorum,
+                                autopilot->create_index,
+                                autopilot->modify_index};
+    return autopilot->modify_index > 0 ? hash_bytes(30, numbers, sizeof numbers) : 0;
+}

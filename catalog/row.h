@@ -28,6 +28,8 @@ uint64_t row_hash_service(const struct catalog_service *service);
 uint64_t row_hash_check(const struct catalog_check *check);
 uint64_t row_hash_session(const struct catalog_session *session);
 uint64_t row_hash_kv(const struct catalog_kv *kv);
+/* 0 of one that was never set. */
+uint64_t row_hash_autopilot(const struct catalog_autopilot *autopilot);
 uint64_t row_hash_lock_delay(const struct catalog_lock_delay *delay);
 
 #endif

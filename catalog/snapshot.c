@@ -115,6 +115,10 @@ enum err catalog_snapshot(const struct catalog_view *view,
     view_walk_kvs(view, "", put_kv, &w);
     tree_walk(&view->tombstone_order, NULL, 0, put_tombstone, &w);
     view_walk_lock_delays(view, put_lock_delay, &w);
+    if (view->autopilot.modify_index > 0) {
+        struct codec_record autopilot = {.kind = RECORD_AUTOPILOT, .autopilot = view->autopilot};
+        put_record(&w, &autopilot);
+    }
     struct codec_record end = {.kind = RECORD_END, .end = w.records};
     put_record(&w, &end);
     flush(&w);
@@ -124,12 +128,18 @@ enum err catalog_snapshot(const struct catalog_view *view,
 
 /* ---- restore ---- */
 
+struct catalog_image {
+    struct epoch *epoch;      /* of its own: it is built on any thread */
+    struct catalog *building; /* rows go into its next view; it is never published */
+    struct codec_indexes indexes;
+    uint64_t records;
+    bool ended;
+};
+
 struct reader {
     int64_t (*read)(void *context, void *data, size_t size);
     void *context;
-    struct catalog *building; /* rows go into its next view; it is never published */
-    uint64_t records;
-    bool ended;
+    struct catalog_image *image;
 };
 
 static enum err read_exactly(struct reader *r, void *data, size_t size) {
@@ -231,15 +241,14 @@ static enum err add_lock_delay(struct catalog *c, const struct catalog_lock_dela
     return ERR_OK;
 }
 
-static enum err add_record(struct reader *r, const struct codec_record *record,
-                           struct codec_indexes *indexes) {
-    struct catalog *c = r->building;
-    if ((r->records == 0) != (record->kind == RECORD_INDEXES)) {
+static enum err add_record(struct catalog_image *image, const struct codec_record *record) {
+    struct catalog *c = image->building;
+    if ((image->records == 0) != (record->kind == RECORD_INDEXES) || image->ended) {
         return ERR_CORRUPT; /* they come first, and once */
     }
     switch (record->kind) {
     case RECORD_INDEXES:
-        *indexes = record->indexes;
+        image->indexes = record->indexes;
         return ERR_OK;
     case RECORD_NODE:
         return add_node(c, &record->node);
@@ -264,18 +273,31 @@ static enum err add_record(struct reader *r, const struct codec_record *record,
         return add_tombstone(c, record);
     case RECORD_LOCK_DELAY:
         return add_lock_delay(c, &record->lock_delay);
+    case RECORD_AUTOPILOT:
+        c->next.autopilot = record->autopilot;
+        return ERR_OK;
     case RECORD_END:
-        r->ended = record->end == r->records;
-        return r->ended ? ERR_OK : ERR_CORRUPT;
+        image->ended = record->end == image->records;
+        return image->ended ? ERR_OK : ERR_CORRUPT;
     }
     return ERR_VERSION;
 }
 
-static enum err read_records(struct reader *r, struct codec_indexes *indexes) {
+enum err catalog_image_add(struct catalog_image *image, const struct codec_record *record) {
+    enum err err = add_record(image, record);
+    image->records++;
+    return err;
+}
+
+void catalog_image_skip(struct catalog_image *image) {
+    image->records++;
+}
+
+static enum err read_records(struct reader *r) {
     enum err err = ERR_OK;
     char *block = NULL;
     size_t capacity = 0;
-    while (err == ERR_OK && !r->ended) {
+    while (err == ERR_OK && !r->image->ended) {
         uint8_t head[4];
         err = read_exactly(r, head, sizeof head);
         size_t size =
@@ -295,10 +317,9 @@ static enum err read_records(struct reader *r, struct codec_indexes *indexes) {
             arena_init(&arena);
             err = codec_decode_record((const uint8_t *)block, size, &arena, &record);
             if (err == ERR_OK) {
-                err = add_record(r, &record, indexes);
+                err = catalog_image_add(r->image, &record);
             }
             arena_clear(&arena);
-            r->records++;
         }
     }
     free(block);
@@ -335,20 +356,64 @@ static void retire_rows(struct catalog_view *view, struct epoch *epoch) {
     }
 }
 
+static bool index_node(void *value, void *context) {
+    const struct catalog_node *node = value;
+    struct catalog *c = context;
+    catalog_set_index(c, &c->next.node_index, node->name, catalog_now(c));
+    return true;
+}
+
+static bool index_service(void *value, void *context) {
+    const struct catalog_service *service = value;
+    struct catalog *c = context;
+    catalog_set_index(c, &c->next.service_index, service->name, catalog_now(c));
+    return true;
+}
+
 static bool derive(struct catalog *building) {
     return tree_walk(&building->next.nodes, NULL, 0, node_has_index, building) &&
            tree_walk(&building->next.services, NULL, 0, build, building);
 }
 
-/* Stamps of an image's nodes: no catalog that grew from nothing has come so far, and one that took an
- * image goes on above it. */
+/* Stamps of an image's nodes: no catalog that grew from nothing has come so far, and one that took
+ * an image goes on above it. */
 #define IMAGE_STAMP (1ull << 62)
 
-struct catalog_image {
-    struct epoch *epoch; /* of its own: it is built on any thread */
-    struct catalog *building;
-    struct codec_indexes indexes;
-};
+/* Everything has the one index. */
+static void set_indexes(struct catalog_image *image, uint64_t at) {
+    struct catalog *building = image->building;
+    image->indexes = (struct codec_indexes){.applied = at,
+                                            .nodes = at,
+                                            .services = at,
+                                            .checks = at,
+                                            .service_extinction = at,
+                                            .node_extinction = at,
+                                            .keys = at,
+                                            .tombstones = at,
+                                            .reaped = at,
+                                            .sessions = at};
+    building->next.indexes.applied = at;
+    tree_walk(&building->next.nodes, NULL, 0, index_node, building);
+    tree_walk(&building->next.services, NULL, 0, index_service, building);
+}
+
+enum err catalog_image_finish(struct catalog_image *image, uint64_t at) {
+    if (!image->ended) {
+        return ERR_CORRUPT;
+    }
+    if (at > 0) {
+        set_indexes(image, at);
+    }
+    return derive(image->building) ? ERR_OK : ERR_CORRUPT;
+}
+
+struct catalog_image *catalog_image_create(void) {
+    struct catalog_image *image = mem_calloc(1, sizeof *image);
+    image->epoch = epoch_create();
+    image->building = catalog_create(image->epoch, NULL);
+    image->building->batch.stamp = IMAGE_STAMP;
+    return image;
+}
 
 void catalog_drop_image(struct catalog_image *image) {
     if (image != NULL) {
@@ -360,20 +425,17 @@ void catalog_drop_image(struct catalog_image *image) {
 
 enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t size), void *context,
                             struct catalog_image **ret_image, struct err_text *text) {
-    struct catalog_image *image = mem_calloc(1, sizeof *image);
-    image->epoch = epoch_create();
-    image->building = catalog_create(image->epoch, NULL);
-    image->building->batch.stamp = IMAGE_STAMP;
-    struct reader r = {.read = read, .context = context, .building = image->building};
-    enum err err = read_records(&r, &image->indexes);
+    struct catalog_image *image = catalog_image_create();
+    struct reader r = {.read = read, .context = context, .image = image};
+    enum err err = read_records(&r);
     if (err == ERR_OK && view_row_hash(&image->building->next) != image->indexes.row_hash) {
         err = ERR_CORRUPT;
     }
-    if (err == ERR_OK && !derive(image->building)) {
-        err = ERR_CORRUPT;
+    if (err == ERR_OK) {
+        err = catalog_image_finish(image, 0);
     }
     if (err != ERR_OK) {
-        err_set(text, err, "snapshot: record %llu: %s", (unsigned long long)r.records + 1,
+        err_set(text, err, "snapshot: record %llu: %s", (unsigned long long)image->records,
                 err_name(err));
         catalog_drop_image(image);
         return err;
@@ -383,6 +445,7 @@ enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t si
 }
 
 void catalog_take_image(struct catalog *catalog, struct catalog_image *image) {
+    catalog_drop_restore(catalog);
     catalog_publish(catalog); /* closes the batch, so that all retired below waits for the next */
     struct catalog_view old = catalog->next;
     catalog->next = image->building->next;

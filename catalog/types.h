@@ -126,4 +126,13 @@ struct catalog_lock_delay {
     int64_t delay_ms; /* from then on, by the leader's clock */
 };
 
+/* What the leader's care for its group goes by (contract 17.2). */
+struct catalog_autopilot {
+    bool cleanup_dead_servers;
+    int64_t last_contact_ns, stabilization_ns;
+    uint64_t max_trailing_logs;
+    uint32_t min_quorum;
+    uint64_t create_index, modify_index; /* 0: nobody has set it */
+};
+
 #endif

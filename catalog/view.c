@@ -5,6 +5,7 @@
 #include "base/ip.h"
 #include "base/uuid.h"
 #include "catalog/internal.h"
+#include "catalog/row.h"
 
 void key_add(struct key *key, const char *name) {
     size_t room = sizeof key->bytes - key->size;
@@ -36,9 +37,13 @@ uint64_t view_applied(const struct catalog_view *view) {
     return view->indexes.applied;
 }
 
+const struct catalog_autopilot *view_get_autopilot(const struct catalog_view *view) {
+    return &view->autopilot;
+}
+
 uint64_t view_row_hash(const struct catalog_view *view) {
-    return view->indexes.row_hash + tree_sum(&view->kvs, NULL, 0).hash +
-           tree_sum(&view->tombstones, NULL, 0).hash +
+    return view->indexes.row_hash + row_hash_autopilot(&view->autopilot) +
+           tree_sum(&view->kvs, NULL, 0).hash + tree_sum(&view->tombstones, NULL, 0).hash +
            tree_sum(&view->tree_tombstones, NULL, 0).hash;
 }
 

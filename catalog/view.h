@@ -26,6 +26,8 @@ uint64_t view_index_checks(const struct catalog_view *view);
 uint64_t view_index_service(const struct catalog_view *view, const char *service);
 uint64_t view_index_node(const struct catalog_view *view, const char *node);
 
+/* modify_index 0: it was never set. */
+const struct catalog_autopilot *view_get_autopilot(const struct catalog_view *view);
 /* NULL when there is none. */
 const struct catalog_node *view_get_node(const struct catalog_view *view, const char *name);
 const struct catalog_node *view_get_node_by_id(const struct catalog_view *view, const char *id);

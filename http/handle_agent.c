@@ -58,6 +58,18 @@ static void put_agent_stats(struct json *json, const struct backend *backend) {
     json_object_end(json);
 }
 
+static const char *list_servers(const struct http_request *req) {
+    struct backend_server servers[LIMIT_RAFT_SERVERS];
+    uint32_t count = req->backend->get_servers(req->backend->context, servers);
+    const char *list = "[";
+    for (uint32_t i = 0; i < count; i++) {
+        list = arena_format(req->arena, "%s%s{Suffrage:%s ID:%s Address:%s}", list,
+                            i > 0 ? " " : "", servers[i].voter ? "Voter" : "Nonvoter",
+                            servers[i].id, servers[i].address);
+    }
+    return arena_format(req->arena, "%s]", list);
+}
+
 static void put_raft_stats(struct json *json, const struct http_request *req) {
     const struct backend *backend = req->backend;
     struct backend_stats stats;
@@ -68,7 +80,7 @@ static void put_raft_stats(struct json *json, const struct http_request *req) {
     stat_bool(json, "bootstrap", backend->facts->bootstrap);
     json_member_str(json, "known_datacenters", "1");
     stat_bool(json, "leader", stats.leader);
-    json_member_str(json, "leader_addr", stats.leader ? backend->facts->leader_address : "");
+    json_member_str(json, "leader_addr", handle_leader_address(req));
     stat_bool(json, "server", backend->facts->server);
     json_object_end(json);
     json_key(json, "raft");
@@ -76,22 +88,27 @@ static void put_raft_stats(struct json *json, const struct http_request *req) {
     stat_u64(json, "applied_index", stats.applied_index);
     stat_u64(json, "commit_index", stats.commit_index);
     json_member_str(json, "fsm_pending", "0");
-    json_member_str(json, "last_contact", stats.leader ? "0" : "never");
+    json_member_str(json, "last_contact",
+                    stats.contact_ms == 0 ? "0"
+                    : stats.contact_ms < 0
+                        ? "never"
+                        : arena_format(req->arena, "%lldms", (long long)stats.contact_ms));
     stat_u64(json, "last_log_index", stats.last_index);
     stat_u64(json, "last_log_term", stats.last_term);
     stat_u64(json, "last_snapshot_index", stats.snapshot_index);
     stat_u64(json, "last_snapshot_term", stats.snapshot_term);
-    json_member_str(json, "latest_configuration",
-                    arena_format(req->arena, "[{Suffrage:Voter ID:%s Address:%s}]",
-                                 backend->facts->node_id, backend->facts->leader_address));
+    json_member_str(json, "latest_configuration", list_servers(req));
     stat_u64(json, "latest_configuration_index", stats.configuration_index);
-    json_member_str(json, "num_peers", "0");
+    stat_u64(json, "num_peers", stats.peers);
     json_member_str(json, "protocol_version", "3");
     json_member_str(json, "protocol_version_max", "3");
     json_member_str(json, "protocol_version_min", "0");
     json_member_str(json, "snapshot_version_max", "1");
     json_member_str(json, "snapshot_version_min", "0");
-    json_member_str(json, "state", stats.leader ? "Leader" : "Follower");
+    json_member_str(json, "state",
+                    strcmp(stats.role, "leader") == 0      ? "Leader"
+                    : strcmp(stats.role, "candidate") == 0 ? "Candidate"
+                                                           : "Follower");
     stat_u64(json, "term", stats.term);
     json_object_end(json);
 }

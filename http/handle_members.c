@@ -1,5 +1,4 @@
-/* Who belongs to this agent's pools and to its Raft group, and what operators do to the pools
- * (contract 10.4, 10.5, 17.1, 17.3). */
+/* Who belongs to this agent's pools, and what operators do to them (contract 10.4, 10.5, 17.3). */
 #include <string.h>
 
 #include "base/decode.h"
@@ -136,8 +135,8 @@ bool handle_keyring_list(const struct http_request *req, struct backend_call *ca
     return judge_keyring(req, true, call, res);
 }
 
-void finish_keyring_list(const struct http_request *req, struct backend_call *call,
-                         struct http_response *res) {
+void finish_json(const struct http_request *req, struct backend_call *call,
+                 struct http_response *res) {
     struct json json;
     const char *text = arena_strndup(req->arena, call->answer, call->answer_size);
     http_response_json(res, req, &json);
@@ -183,38 +182,4 @@ bool handle_keyring_use(const struct http_request *req, struct backend_call *cal
 bool handle_keyring_remove(const struct http_request *req, struct backend_call *call,
                            struct http_response *res) {
     return change_keys(req, call, res, BACKEND_KEYS_REMOVE);
-}
-
-void handle_operator_raft_configuration(const struct http_request *req, struct http_response *res) {
-    const struct backend *backend = req->backend;
-    struct http_query query;
-    struct err_text text = {""};
-    struct backend_stats stats;
-    struct json json;
-    enum err err = http_query_parse(req, 0, 0, &query, &text);
-    backend->get_stats(backend->context, &stats);
-    if (err == ERR_OK && !stats.leader && !query.stale) {
-        err = err_set(&text, ERR_NO_LEADER, "No cluster leader");
-    }
-    if (err != ERR_OK) {
-        http_response_error(res, err, &text);
-        return;
-    }
-    http_response_json(res, req, &json);
-    json_object_begin(&json);
-    json_key(&json, "Servers");
-    json_array_begin(&json);
-    json_object_begin(&json);
-    json_member_str(&json, "ID", backend->facts->node_id);
-    json_member_str(&json, "Node", backend->facts->node_name);
-    json_member_str(&json, "Address", backend->facts->leader_address);
-    json_member_bool(&json, "Leader", stats.leader);
-    json_member_str(&json, "ProtocolVersion", "3");
-    json_member_bool(&json, "Voter", true);
-    json_member_u64(&json, "LastIndex", stats.last_index);
-    json_object_end(&json);
-    json_array_end(&json);
-    json_member_u64(&json, "Index", stats.configuration_index);
-    json_object_end(&json);
-    http_response_json_end(res, req);
 }

@@ -13,26 +13,40 @@ static bool judge_dc(const struct http_request *req, struct http_response *res) 
     return true;
 }
 
-void handle_status_leader(const struct http_request *req, struct http_response *res) {
+const char *handle_leader_address(const struct http_request *req) {
+    struct backend_server servers[LIMIT_RAFT_SERVERS];
     const struct backend *backend = req->backend;
+    uint32_t count =
+        backend->has_leader(backend->context) ? backend->get_servers(backend->context, servers) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (servers[i].leader) {
+            return arena_strdup(req->arena, servers[i].address);
+        }
+    }
+    return "";
+}
+
+void handle_status_leader(const struct http_request *req, struct http_response *res) {
     struct json json;
     if (!judge_dc(req, res)) {
         return;
     }
     http_response_json(res, req, &json);
-    json_str(&json, backend->has_leader(backend->context) ? backend->facts->leader_address : "");
+    json_str(&json, handle_leader_address(req));
     http_response_json_end(res, req);
 }
 
 void handle_status_peers(const struct http_request *req, struct http_response *res) {
+    struct backend_server servers[LIMIT_RAFT_SERVERS];
     struct json json;
     if (!judge_dc(req, res)) {
         return;
     }
+    uint32_t count = req->backend->get_servers(req->backend->context, servers);
     http_response_json(res, req, &json);
     json_array_begin(&json);
-    if (req->backend->had_leader(req->backend->context)) {
-        json_str(&json, req->backend->facts->leader_address);
+    for (uint32_t i = 0; i < count; i++) {
+        json_str(&json, servers[i].address);
     }
     json_array_end(&json);
     http_response_json_end(res, req);

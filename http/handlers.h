@@ -8,6 +8,9 @@
 struct filter_member handle_member(const struct backend_member *member);
 void encode_member(struct json *json, const struct filter_member *member);
 
+/* Where the leader's RPC is; "" when none is known. In the arena. */
+const char *handle_leader_address(const struct http_request *req);
+
 http_local_fn handle_status_leader, handle_status_peers;
 
 http_local_fn handle_catalog_datacenters;
@@ -24,7 +27,7 @@ http_call_fn handle_agent_leave, handle_agent_reload, handle_agent_service_regis
     handle_agent_check_update;
 http_call_fn handle_agent_join, handle_agent_force_leave, handle_keyring_list,
     handle_keyring_install, handle_keyring_use, handle_keyring_remove;
-http_finish_fn finish_keyring_list;
+http_finish_fn finish_json;
 http_local_fn handle_agent_service, handle_agent_health_by_id, handle_agent_health_by_name;
 http_call_fn handle_agent_maintenance, handle_agent_service_maintenance;
 
@@ -36,7 +39,10 @@ http_finish_fn finish_kv, finish_session_create, finish_session_renew, finish_tx
 http_read_fn handle_mesh_list;
 http_stream_fn handle_agent_monitor, handle_agent_metrics_stream;
 http_local_fn handle_mesh_off, handle_acl_off;
-http_local_fn handle_agent_metrics, handle_agent_members, handle_agent_host,
-    handle_operator_raft_configuration;
+http_local_fn handle_agent_metrics, handle_agent_members, handle_agent_host;
+http_call_fn handle_operator_raft_configuration, handle_operator_remove_peer,
+    handle_operator_transfer_leader, handle_autopilot_get, handle_autopilot_set,
+    handle_autopilot_health, handle_autopilot_state;
+http_finish_fn finish_autopilot_set, finish_autopilot_health;
 
 #endif

@@ -172,7 +172,7 @@ static void server_start(struct server *server) {
                                   .leader_changed = nothing_changed,
                                   .leader_known = nothing_changed,
                                   .joined = nothing_joined,
-                                  .cleanup_dead_servers = true,
+                                  .autopilot = {.cleanup_dead_servers = true},
                                   .raft_multiplier = 3, /* all share one thread */
                                   .name = server->name,
                                   .addr = &server->addr};
