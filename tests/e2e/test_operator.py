@@ -25,8 +25,15 @@ class Operator(unittest.TestCase):
             self.servers.append(server)
             self.addCleanup(self.end, server)
             server.spawn()
+            cairn.eventually(lambda s=server: self.answers(s), "an agent that can be joined")
         cairn.eventually(lambda: all(self.sees_group(s) for s in self.servers),
                          "three servers and a leader")
+
+    def answers(self, server):
+        try:
+            return self.get(server, "/v1/status/leader").status == 200
+        except OSError:
+            return False
 
     def sees_group(self, server):
         try:
@@ -86,6 +93,10 @@ class Operator(unittest.TestCase):
         cairn.eventually(lambda: self.get(alive, "/v1/operator/autopilot/health").status == 429,
                          "a group that is not healthy")
         address = "%s:%d" % (dead.ip, dead.server_port)
+        cairn.eventually(  # one that is believed alive would come back
+            lambda: [x["SerfStatus"] for x in self.get(
+                alive, "/v1/operator/autopilot/health").json["Servers"]
+                     if x["Address"] == address] == ["failed"], "it is known to have failed")
         removed = run(alive, "operator", "raft", "remove-peer", "-address=" + address)
         self.assertEqual((removed.returncode, removed.stdout),
                          (0, 'Removed peer with address "%s"\n' % address), removed.stderr)
