@@ -1,4 +1,5 @@
 #include "agent/operator.h"
+#include "agent/snapshots.h"
 #include "agent/agent.h"
 
 #include <errno.h>
@@ -501,6 +502,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     if (started) {
         backend_init(agent);
         operator_start(agent);
+        snapshots_start(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
                   start_dns(agent, text) && start_http(agent, text) && watch_config(agent, text);
         telemetry_start(agent);
@@ -565,6 +567,7 @@ void agent_destroy(struct agent *agent) {
     }
     servers_destroy(agent);
     operator_clear(agent);
+    snapshots_clear(agent);
     if (!pools_destroy(agent)) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);

@@ -7,6 +7,7 @@
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
+#include "agent/snapshots.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
@@ -169,6 +170,8 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:
     case BACKEND_OPERATOR:
+    case BACKEND_SNAPSHOT:
+    case BACKEND_RESTORE:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         break;
@@ -219,6 +222,10 @@ static void run_call(struct loop_task *task) {
     }
     if (call->kind == BACKEND_OPERATOR) {
         operator_run(agent, call, finish_context, pending);
+        return;
+    }
+    if (call->kind == BACKEND_SNAPSHOT || call->kind == BACKEND_RESTORE) {
+        snapshots_run(agent, call, finish_context, pending);
         return;
     }
     sync_hold(&pending->wait);

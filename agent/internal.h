@@ -60,6 +60,7 @@ struct agent {
     struct group *group;
     struct pools *pools;
     struct servers *servers; /* NULL on a client */
+    struct snapshots *snapshots;
     struct operator* operator;
     struct addr rpc_addr; /* of this server, as others reach it */
     struct clocks *clocks;

@@ -32,10 +32,21 @@ static const struct command {
     {"maint", command_maint, "Controls maintenance mode of a node or service"},
     {"members", command_members, "Lists the members of an agent's pool"},
     {"monitor", command_monitor, "Shows the log of a running agent"},
+    {"operator", NULL, "Manages the group of servers"},
+    {"operator autopilot", NULL, "Shows and changes what autopilot goes by"},
+    {"operator autopilot get-config", command_autopilot_get_config, "Shows it"},
+    {"operator autopilot set-config", command_autopilot_set_config, "Changes it"},
+    {"operator raft", NULL, "Shows and changes the Raft group"},
+    {"operator raft list-peers", command_raft_list_peers, "Lists its servers"},
+    {"operator raft remove-peer", command_raft_remove_peer, "Removes a server from it"},
+    {"operator raft transfer-leader", command_raft_transfer_leader, "Makes another server lead"},
     {"reload", command_reload, "Makes the agent read its configuration anew"},
     {"services", NULL, "Registers and deregisters services"},
     {"services deregister", command_services_deregister, "Takes services off an agent"},
     {"services register", command_services_register, "Registers services with an agent"},
+    {"snapshot", NULL, "Saves and restores what the servers hold"},
+    {"snapshot restore", command_snapshot_restore, "Replaces everything by a saved snapshot"},
+    {"snapshot save", command_snapshot_save, "Saves everything to a file"},
     {"validate", command_validate, "Judges configuration files and folders"},
     {"version", command_version, "Prints the version"},
     {"watch", command_watch, "Runs a program whenever an answer changes"},
@@ -91,7 +102,8 @@ static const struct command *find(const char *group, const char *word) {
 static int run_group(const char *group, int argc, char **argv) {
     const struct command *command = argc > 0 ? find(group, argv[0]) : NULL;
     if (command != NULL) {
-        return command->run(argc - 1, argv + 1);
+        return command->run != NULL ? command->run(argc - 1, argv + 1)
+                                    : run_group(command->name, argc - 1, argv + 1);
     }
     bool help = argc > 0 && is_one_of(argv[0], "-h", "-help", "--help");
     usage(help ? stdout : stderr, group);

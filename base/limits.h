@@ -52,6 +52,7 @@
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
 #define LIMIT_RAFT_OUTGOING 4096               /* messages that wait for one peer */
 #define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024) /* newest entries, kept in memory for peers */
+#define LIMIT_ARCHIVE_BYTES (1024 * 1024 * 1024) /* a snapshot that operators keep, unpacked */
 #define LIMIT_LEADER_HOLD_MS 2000 /* a request waits so long for a leader: several elections */
 #define LIMIT_FORWARD_MS 10000    /* a request that another server leads; then its end is unknown */
 #define LIMIT_RAFT_HEARTBEAT_MS 50

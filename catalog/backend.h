@@ -26,6 +26,8 @@ enum backend_call_kind {
     BACKEND_FORCE_LEAVE,
     BACKEND_KEYRING,
     BACKEND_OPERATOR, /* of the Raft group: the leader answers */
+    BACKEND_SNAPSHOT, /* the whole catalog as an archive, */
+    BACKEND_RESTORE,  /* and back */
     BACKEND_LEAVE,    /* the agent leaves and stops */
     BACKEND_RELOAD    /* the agent reads its configuration anew */
 };
@@ -85,10 +87,17 @@ struct backend_call {
             const char *server_id, *address; /* of a server; "" = not given */
             bool stale;                      /* of a show: as this server knows it */
         } operate;
+        struct {
+            bool stale;
+            const void *data; /* of RESTORE */
+            size_t size;
+            uint64_t index; /* result of SNAPSHOT */
+            int64_t contact_ms;
+        } snapshot;
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session that the command makes */
     struct catalog_result result;  /* of a command; the caller clears it */
-    char *answer;                  /* JSON, of a list of keys, OPERATOR; the caller frees it */
+    char *answer;                  /* JSON, or the archive of SNAPSHOT; the caller frees it */
     size_t answer_size;
     enum err err;         /* result: ERR_OK, ERR_NOT_FOUND, ERR_REFUSED, ERR_NO_LEADER, ... */
     struct err_text text; /* the contract's sentence when it failed */

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/uuid.h"
+#include "catalog/codec_unknown.h"
 #include "catalog/row.h"
 #include "proto/catalog.pb-c.h"
 
@@ -25,63 +26,6 @@ static void pack(const ProtobufCMessage *message, struct buf *out) {
     if (to != NULL) {
         out->count += protobuf_c_message_pack(message, (uint8_t *)to);
     }
-}
-
-/* ---- unknown fields: kept in a row as [tag, wire type, length, bytes]... ---- */
-
-/* There is no field 0. protobuf-c reads one if its tag is longer than it need be, and refuses the
- * short form in which it would be written. */
-static bool is_kept(const ProtobufCMessageUnknownField *field) {
-    return field->tag != 0;
-}
-
-static struct catalog_bytes take_unknown(const ProtobufCMessage *message, struct arena *arena) {
-    size_t size = 0;
-    for (unsigned i = 0; i < message->n_unknown_fields; i++) {
-        if (is_kept(&message->unknown_fields[i])) {
-            size += 3 * sizeof(uint32_t) + message->unknown_fields[i].len;
-        }
-    }
-    if (size == 0 || size > UINT32_MAX) {
-        return (struct catalog_bytes){0};
-    }
-    uint8_t *data = arena_alloc(arena, size), *at = data;
-    for (unsigned i = 0; i < message->n_unknown_fields; i++) {
-        const ProtobufCMessageUnknownField *field = &message->unknown_fields[i];
-        uint32_t head[3] = {field->tag, (uint32_t)field->wire_type, (uint32_t)field->len};
-        if (!is_kept(field)) {
-            continue;
-        }
-        memcpy(at, head, sizeof head);
-        memcpy(at + sizeof head, field->data, field->len);
-        at += sizeof head + field->len;
-    }
-    return (struct catalog_bytes){.data = data, .size = (uint32_t)size};
-}
-
-static void give_unknown(ProtobufCMessage *message, const struct catalog_bytes *bytes,
-                         struct arena *arena) {
-    unsigned count = 0;
-    uint32_t head[3];
-    for (uint32_t at = 0; at < bytes->size; at += (uint32_t)sizeof head + head[2]) {
-        memcpy(head, bytes->data + at, sizeof head);
-        count++;
-    }
-    if (count == 0) {
-        return;
-    }
-    ProtobufCMessageUnknownField *fields = arena_alloc(arena, count * sizeof *fields);
-    uint32_t at = 0;
-    for (unsigned i = 0; i < count; i++) {
-        memcpy(head, bytes->data + at, sizeof head);
-        uint8_t *data = arena_alloc(arena, head[2]);
-        memcpy(data, bytes->data + at + sizeof head, head[2]);
-        fields[i] = (ProtobufCMessageUnknownField){
-            .tag = head[0], .wire_type = (ProtobufCWireType)head[1], .len = head[2], .data = data};
-        at += (uint32_t)sizeof head + head[2];
-    }
-    message->unknown_fields = fields;
-    message->n_unknown_fields = count;
 }
 
 /* ---- shared shapes ---- */
@@ -145,7 +89,7 @@ static Pb__Node *put_node(const struct catalog_node *node, struct arena *arena) 
     pb->locality = put_locality(node->region, node->zone, arena);
     pb->create_index = node->create_index;
     pb->modify_index = node->modify_index;
-    give_unknown(&pb->base, &node->unknown, arena);
+    codec_give_unknown(&pb->base, &node->unknown, arena);
     return pb;
 }
 
@@ -161,7 +105,7 @@ static struct catalog_node get_node(const Pb__Node *pb, struct arena *arena) {
         .zone = pb->locality != NULL ? pb->locality->zone : "",
         .create_index = pb->create_index,
         .modify_index = pb->modify_index,
-        .unknown = take_unknown(&pb->base, arena),
+        .unknown = codec_take_unknown(&pb->base, arena),
     };
 }
 
@@ -203,7 +147,7 @@ static Pb__Service *put_service(const struct catalog_service *service, struct ar
     pb->connect = writable(service->connect);
     pb->create_index = service->create_index;
     pb->modify_index = service->modify_index;
-    give_unknown(&pb->base, &service->unknown, arena);
+    codec_give_unknown(&pb->base, &service->unknown, arena);
     return pb;
 }
 
@@ -236,7 +180,7 @@ static struct catalog_service get_service(const Pb__Service *pb, struct arena *a
         .connect = pb->connect,
         .create_index = pb->create_index,
         .modify_index = pb->modify_index,
-        .unknown = take_unknown(&pb->base, arena),
+        .unknown = codec_take_unknown(&pb->base, arena),
     };
 }
 
@@ -259,7 +203,7 @@ static Pb__Check *put_check(const struct catalog_check *check, struct arena *are
     pb->definition = writable(check->definition);
     pb->create_index = check->create_index;
     pb->modify_index = check->modify_index;
-    give_unknown(&pb->base, &check->unknown, arena);
+    codec_give_unknown(&pb->base, &check->unknown, arena);
     return pb;
 }
 
@@ -280,7 +224,7 @@ static struct catalog_check get_check(const Pb__Check *pb, struct arena *arena) 
         .definition = pb->definition,
         .create_index = pb->create_index,
         .modify_index = pb->modify_index,
-        .unknown = take_unknown(&pb->base, arena),
+        .unknown = codec_take_unknown(&pb->base, arena),
     };
 }
 
@@ -355,7 +299,7 @@ static Pb__Session *put_session(const struct catalog_session *session, struct ar
     pb->service_checks_present = session->service_checks_present;
     pb->create_index = session->create_index;
     pb->modify_index = session->modify_index;
-    give_unknown(&pb->base, &session->unknown, arena);
+    codec_give_unknown(&pb->base, &session->unknown, arena);
     return pb;
 }
 
@@ -375,7 +319,7 @@ static struct catalog_session get_session(const Pb__Session *pb, struct arena *a
         .service_checks_present = pb->service_checks_present,
         .create_index = pb->create_index,
         .modify_index = pb->modify_index,
-        .unknown = take_unknown(&pb->base, arena),
+        .unknown = codec_take_unknown(&pb->base, arena),
     };
 }
 

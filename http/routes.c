@@ -239,6 +239,11 @@ static const struct http_route routes[] = {
      .method = "GET",
      .call = handle_autopilot_state,
      .finish = finish_json},
+    {.pattern = "/v1/snapshot",
+     .method = "GET",
+     .call = handle_snapshot_save,
+     .finish = finish_snapshot_save},
+    {.pattern = "/v1/snapshot", .method = "PUT", .call = handle_snapshot_restore, .ok_body = ""},
     /* what only a mesh has */
     {.pattern = "/v1/catalog/connect/",
      .method = "GET",

@@ -220,7 +220,9 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
     exchange->refused = owner->refused;
     exchange->uri = http_uri_relative(uri);
     exchange->fd = -1;
-    buf_init(&exchange->body, LIMIT_HTTP_BODY_BYTES);
+    buf_init(&exchange->body, str_starts_with(exchange->uri, "/v1/snapshot")
+                                  ? LIMIT_HTTP_UPLOAD_BYTES
+                                  : LIMIT_HTTP_BODY_BYTES);
     arena_init(&exchange->arena);
     return exchange;
 }

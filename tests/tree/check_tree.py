@@ -34,9 +34,10 @@ BEHIND = {
     "curl/*": ["checks/transfer.h", "agent/command_client.c"],
     "openssl/*": ["agent/files.c", "agent/node_id.c", "checks/tls.c", "net/crypto.c"],
     "zlib.h": ["http/gzip.c"],
-    "protobuf-c/*": ["catalog/codec.c", "raft/codec.c"],
+    "protobuf-c/*": ["catalog/codec.c", "catalog/codec_unknown.h", "raft/codec.c"],
     "proto/*.pb-c.h": [
         "agent/group_wire.c",
+        "agent/operator.c",
         "catalog/codec.c",
         "catalog/codec_result.c",
         "net/rpc_wire.c",
