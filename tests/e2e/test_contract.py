@@ -306,6 +306,21 @@ def route_of(case, known):
     return (case.method, max(fitting, key=len)) if fitting else None
 
 
+# What one server cannot show as text: it needs several, or its answer is bytes or changes with time.
+# test_operator.py has these.
+ELSEWHERE = {
+    (("DELETE", "/v1/operator/raft/peer"), "ok"),
+    (("GET", "/v1/operator/autopilot/health"), "ok"),
+    (("GET", "/v1/operator/autopilot/state"), "ok"),
+    (("GET", "/v1/snapshot"), "ok"),
+    (("PUT", "/v1/snapshot"), "ok"),
+    (("POST", "/v1/operator/raft/transfer-leader"), "ok"),
+    (("POST", "/v1/operator/raft/transfer-leader"), "bad"),
+    (("PUT", "/v1/operator/raft/transfer-leader"), "ok"),
+    (("PUT", "/v1/operator/raft/transfer-leader"), "bad"),
+}
+
+
 class Contract(unittest.TestCase):
     maxDiff = None
 
@@ -342,7 +357,7 @@ class Contract(unittest.TestCase):
                 missing.discard((route, case.kind))
                 if case.answer:
                     self.judge(case, known[route])
-        self.assertEqual(sorted(missing), [])
+        self.assertEqual(sorted(missing - ELSEWHERE), [])
 
     def judge(self, case, purpose):
         """A row that begins with a number always answers with it."""

@@ -32,8 +32,8 @@ BEHIND = {
     "uv.h": ["net/loop.c"],
     "microhttpd.h": ["http/server.c"],
     "curl/*": ["checks/transfer.h", "agent/command_client.c"],
-    "openssl/*": ["agent/files.c", "agent/node_id.c", "checks/tls.c", "net/crypto.c"],
-    "zlib.h": ["http/gzip.c"],
+    "openssl/*": ["agent/archive.c", "agent/files.c", "agent/node_id.c", "checks/tls.c", "net/crypto.c"],
+    "zlib.h": ["agent/archive.c", "http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c", "catalog/codec_unknown.h", "raft/codec.c"],
     "proto/*.pb-c.h": [
         "agent/group_wire.c",
