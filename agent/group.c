@@ -201,6 +201,9 @@ static void note_role(struct group *group, const struct raft_output *output) {
             group_answer_appended(group, ERR_TIMEOUT, &lost);
         }
     }
+    group->leader_moved = group->leader_moved || output->role != group->role ||
+                          output->leader_known != group->leader_known ||
+                          !raft_id_equal(&output->leader, &group->leader);
     group->role = output->role;
     group->leader_known = output->leader_known;
     if (output->leader_known) {

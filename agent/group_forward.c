@@ -10,12 +10,15 @@
 #include "base/mem.h"
 
 static const struct err_text no_leader = {"No cluster leader"};
+static const struct err_text lost_leader = {
+    "rpc error making call: the leader was lost, the outcome is not known"};
 
 /* A write that is with the leader. */
 struct forward {
     struct rpc_request request;
     struct group *group;
     struct forward *next, **link;
+    struct raft_id leader;
     struct group_proposal *proposal;
 };
 
@@ -25,7 +28,8 @@ struct read_round {
     struct rpc_request request;
     struct group *group;
     struct read_round *next, **link;
-    uint64_t ticket; /* 0: asked of the leader */
+    uint64_t ticket;       /* 0: asked of the leader */
+    struct raft_id leader; /* then: which one */
     bool consistent;
     struct group_read *list;
     bool remote;
@@ -193,15 +197,15 @@ static void forward_done(struct rpc_request *request, enum err err, const struct
         group_hold(group, proposal);
         return;
     }
-    struct err_text lost = {"rpc error making call: the leader was lost, the outcome is not known"};
     bool unknown = err == ERR_CLOSED || err == ERR_TIMEOUT;
-    group_queue_answer(group, proposal, unknown ? ERR_TIMEOUT : err, unknown ? &lost : text);
+    group_queue_answer(group, proposal, unknown ? ERR_TIMEOUT : err, unknown ? &lost_leader : text);
 }
 
 static bool forward(struct group *group, struct rpc_connection *leader,
                     struct group_proposal *proposal) {
     struct forward *forward = mem_calloc(1, sizeof *forward);
     forward->group = group;
+    forward->leader = group->leader;
     forward->proposal = proposal;
     forward->request.done = forward_done;
     if (rpc_request(leader, &forward->request, RPC_METHOD_PROPOSE, proposal->data, proposal->size,
@@ -372,6 +376,7 @@ static void index_arrived(struct rpc_request *request, enum err err, const struc
 static bool ask_leader(struct rpc_connection *leader, struct read_round *round) {
     uint8_t body[GROUP_READ_BYTES_MAX];
     size_t size = group_wire_pack_read(round->consistent, 0, body);
+    round->leader = round->group->leader;
     round->request.done = index_arrived;
     return rpc_request(leader, &round->request, RPC_METHOD_READ_INDEX, body, size,
                        LIMIT_FORWARD_MS) == ERR_OK;
@@ -449,6 +454,32 @@ bool group_ask_leader(struct group *group, struct group_request *request, unsign
            rpc_request(leader, &request->rpc, method, body, size, LIMIT_FORWARD_MS) == ERR_OK;
 }
 
+/* ---- another leader ---- */
+
+/* A leader that is stopped or cut off keeps its connections, and answers nothing. Who leads now
+ * answers reads; whether a write that went to the old one is in the log, nobody knows. */
+static void leave_old_leader(struct group *group) {
+    bool known = group->role == RAFT_LEADER || group->leader_known;
+    struct forward *next;
+    for (struct forward *forward = group->forwards; forward != NULL; forward = next) {
+        next = forward->next;
+        if (known && !raft_id_equal(&forward->leader, &group->leader)) {
+            rpc_request_cancel(&forward->request);
+            unlink_forward(forward);
+            group_queue_answer(group, forward->proposal, ERR_TIMEOUT, &lost_leader);
+            free(forward);
+        }
+    }
+    struct read_round *later;
+    for (struct read_round *round = group->rounds; round != NULL; round = later) {
+        later = round->next;
+        if (round->ticket == 0 && !(known && raft_id_equal(&round->leader, &group->leader))) {
+            rpc_request_cancel(&round->request);
+            finish_round(round, ERR_NO_LEADER, 0);
+        }
+    }
+}
+
 /* ---- the group's life ---- */
 
 void group_forward_init(struct group *group) {
@@ -474,8 +505,13 @@ static void splice(struct group_proposal ***last, size_t *count, struct group_pr
 }
 
 void group_forward_turn_end(struct group *group) {
+    bool moved = group->leader_moved;
+    if (moved) {
+        group->leader_moved = false;
+        leave_old_leader(group);
+    }
     bool anything = group->waiting != NULL || group->held != NULL || group->reads[0] != NULL ||
-                    group->reads[1] != NULL;
+                    group->reads[1] != NULL || moved;
     if (!anything) {
         return;
     }

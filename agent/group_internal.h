@@ -135,6 +135,7 @@ struct group {
     struct loop_timer hold_timer;
     bool holding;        /* the timer is started */
     bool leader_refused; /* until the timer's next tick */
+    bool leader_moved;   /* another leads than did, or none; until the end of the turn */
 
     struct loop_timer members_timer;                      /* group_members.c */
     struct group_peer_status members[LIMIT_RAFT_SERVERS]; /* under status_mutex */

@@ -102,6 +102,8 @@ class Worker(threading.Thread):
         while not self.stopping:
             self.one(self.keys.pick(self.rng), self.rng.random())
             time.sleep(self.rng.random() * PAUSE_S)
+        if self.client is not None:
+            self.client.close()
 
     def one(self, key, dice):
         if dice < 0.4:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # All benchmarks. Each comparison starts both sides itself, in one run, and prints ratios.
 #
-#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool]...
+#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group]...
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,12 +13,14 @@ gcc -O2 -D_GNU_SOURCE -o build/release/watch_client tests/bench/watch_client.c
 gcc -O2 -D_GNU_SOURCE -o build/release/check_target tests/bench/check_target.c
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool)
+[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group)
 for name in "${names[@]}"; do
     if [ "$name" = dns ]; then
         tests/bench/dns.sh --cairn build/release/cairn
     elif [ "$name" = pool ]; then
         /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn
+    elif [ "$name" = group ]; then
+        /usr/bin/python3 tests/bench/group.py --cairn build/release/cairn
     else
         /usr/bin/python3 tests/bench/bench.py --cairn build/release/cairn \
             --bare build/release/bare_httpd --watch-client build/release/watch_client \

@@ -207,6 +207,10 @@ class Harm(GroupTest):
         self.write(leader, "slept", "old")
         leader.process.send_signal(signal.SIGSTOP)
         try:
+            # What was on its way to it goes to the next leader, long before LIMIT_FORWARD_MS.
+            for follower, mode in zip(followers, ("", "?consistent")):
+                reply = follower.try_request("GET", "/v1/kv/slept" + mode, timeout=8)
+                self.assertIsNotNone(reply, "a read waits for a leader that is stopped")
             self.write(followers[0], "slept", "new")
         finally:
             leader.process.send_signal(signal.SIGCONT)
@@ -256,7 +260,7 @@ class Harm(GroupTest):
 
         # A graceful end makes the group smaller, and nobody misses it.
         leader, followers = group.roles()
-        leader.must_put("/v1/agent/leave")
+        leader.try_request("PUT", "/v1/agent/leave", timeout=30)
         leader.ended(0)
         said = "removing server: server=" + leader.name
         eventually(lambda: any(said in s.output() for s in followers), "it is removed")
