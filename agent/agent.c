@@ -27,6 +27,8 @@
 #define HTTP_THREADS 2
 #define DNS_THREADS 2
 #define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
+#define UNSENT_MS 300 /* answers may take so long to leave once the agent stops */
+#define UNSENT_TICK_MS 5
 #define STOP_MS 1500                  /* requests that are still parked after this are given up */
 #define LOG_FLUSH_MS 500
 
@@ -92,6 +94,7 @@ static void joined(void *context) {
 void agent_stop(struct agent *agent, int exit_code) {
     if (!agent->stopping) {
         agent->stopping = true;
+        agent->stopping_at_ms = loop_now_ms(agent->loop);
         agent->exit_code = exit_code;
         log_write(agent->log, LOG_INFO, MODULE, "Requesting shutdown");
         pools_end_calls(agent);
@@ -132,6 +135,21 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     pools_leave(agent, part_left);
 }
 
+static void look_again(struct loop_timer *timer) {
+    (void)timer; /* turn_end follows */
+}
+
+/* Who asked the agent to leave is still to be told; a client that does not read waits in vain. */
+static void stop_once_sent(struct agent *agent) {
+    int64_t now_ms = loop_now_ms(agent->loop);
+    if (!http_server_has_unsent(agent->http) || now_ms - agent->stopping_at_ms >= UNSENT_MS) {
+        loop_stop(agent->loop);
+        return;
+    }
+    agent->unsent_timer.run = look_again;
+    loop_timer_start(agent->loop, &agent->unsent_timer, now_ms + UNSENT_TICK_MS);
+}
+
 static void turn_end(void *context) {
     struct agent *agent = context;
     if (agent->local_changed) {
@@ -151,7 +169,7 @@ static void turn_end(void *context) {
     }
     http_server_turn_end(agent->http); /* after stop: there may be no other turn */
     if (agent->stopping && http_server_drained(agent->http)) {
-        loop_stop(agent->loop);
+        stop_once_sent(agent);
     }
 }
 

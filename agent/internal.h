@@ -87,7 +87,8 @@ struct agent {
     void *left_context;
     bool stopping;
     int exit_code;
-    struct loop_timer stop_timer;
+    struct loop_timer stop_timer, unsent_timer;
+    int64_t stopping_at_ms;
     int64_t started_at_ms;
 };
 

@@ -57,6 +57,8 @@ void http_server_turn_end(struct http_server *server);
 /* Core's thread, in this order: refuse and release, run the loop until drained, then destroy. */
 void http_server_drain(struct http_server *server);
 bool http_server_drained(const struct http_server *server);
+/* Answers of requests that were released are still on their way to clients. */
+bool http_server_has_unsent(const struct http_server *server);
 /* Drained, or never run; joins its threads. NULL is allowed. */
 void http_server_destroy(struct http_server *server);
 

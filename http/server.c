@@ -195,6 +195,9 @@ static int socket_of(struct MHD_Connection *connection) {
 static void free_exchange(struct http_exchange *exchange) {
     if (exchange != NULL) {
         http_stream_close(exchange);
+        if (exchange->resumed) {
+            atomic_fetch_sub(&exchange->server->unsent, 1);
+        }
         http_answer_drop(exchange->answer);
         if (exchange->call != NULL) {
             catalog_result_clear(&exchange->call->result);
@@ -613,6 +616,10 @@ void http_server_turn_end(struct http_server *server) {
     while (exchange != NULL) {
         struct http_exchange *next = exchange->resume_next;
         struct MHD_Connection *connection = exchange->connection;
+        if (!exchange->resumed) {
+            exchange->resumed = true;
+            atomic_fetch_add(&server->unsent, 1);
+        }
         MHD_resume_connection(connection); /* from here on the exchange is its HTTP thread's */
         atomic_fetch_sub(&server->parked, 1);
         exchange = next;
@@ -631,6 +638,10 @@ void http_server_drain(struct http_server *server) {
     }
     http_waits_abort(server);
     http_streams_abort(server);
+}
+
+bool http_server_has_unsent(const struct http_server *server) {
+    return atomic_load(&server->unsent) > 0;
 }
 
 bool http_server_drained(const struct http_server *server) {

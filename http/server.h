@@ -90,6 +90,7 @@ struct http_exchange {
     bool started;
     bool refused;    /* over the connection limit */
     bool too_large;  /* its body */
+    bool resumed;    /* after it was parked: counted in `unsent` */
     bool current;    /* a leader was asked: the view is as new as a read must be */
     bool unled;      /* none could be asked */
     bool overloaded; /* bodies hold all the memory that they may */
@@ -134,6 +135,7 @@ struct http_server {
     pthread_key_t cache_key; /* each HTTP thread's answers */
     _Atomic bool stopping;
     _Atomic size_t parked;
+    _Atomic size_t unsent; /* were parked, and their answers are not all sent */
     _Atomic uint64_t intervals; /* of metrics that have ended */
     struct http_timings *timings;
     /* The core's thread only. */
