@@ -29,10 +29,18 @@ static void pack(const ProtobufCMessage *message, struct buf *out) {
 
 /* ---- unknown fields: kept in a row as [tag, wire type, length, bytes]... ---- */
 
+/* There is no field 0. protobuf-c reads one if its tag is longer than it need be, and refuses the
+ * short form in which it would be written. */
+static bool is_kept(const ProtobufCMessageUnknownField *field) {
+    return field->tag != 0;
+}
+
 static struct catalog_bytes take_unknown(const ProtobufCMessage *message, struct arena *arena) {
     size_t size = 0;
     for (unsigned i = 0; i < message->n_unknown_fields; i++) {
-        size += 3 * sizeof(uint32_t) + message->unknown_fields[i].len;
+        if (is_kept(&message->unknown_fields[i])) {
+            size += 3 * sizeof(uint32_t) + message->unknown_fields[i].len;
+        }
     }
     if (size == 0 || size > UINT32_MAX) {
         return (struct catalog_bytes){0};
@@ -41,6 +49,9 @@ static struct catalog_bytes take_unknown(const ProtobufCMessage *message, struct
     for (unsigned i = 0; i < message->n_unknown_fields; i++) {
         const ProtobufCMessageUnknownField *field = &message->unknown_fields[i];
         uint32_t head[3] = {field->tag, (uint32_t)field->wire_type, (uint32_t)field->len};
+        if (!is_kept(field)) {
+            continue;
+        }
         memcpy(at, head, sizeof head);
         memcpy(at + sizeof head, field->data, field->len);
         at += sizeof head + field->len;
