@@ -39,13 +39,16 @@ struct join {
     void *context;
 };
 
-static void destroy(struct join *join) {
+static void take_out(struct join *join) {
     struct join **at = &join->pool->agent->pools->joins;
     while (*at != join) {
         at = &(*at)->next;
     }
     *at = join->next;
     loop_timer_stop(join->pool->agent->loop, &join->end_timer);
+}
+
+static void free_join(struct join *join) {
     for (uint32_t i = 0; i < join->count; i++) {
         free(join->targets[i].text);
         free(join->targets[i].tries);
@@ -68,16 +71,20 @@ static void let_go(struct join *join) {
 void join_cancel(struct join *join) {
     if (join != NULL) {
         let_go(join);
-        destroy(join);
+        take_out(join);
+        free_join(join);
     }
 }
+
+/* Who is told may stop the agent, which ends all joins: one that tells is no longer among them. */
 
 void join_end_all(struct pools *pools) {
     while (pools->joins != NULL) {
         struct join *join = pools->joins;
         let_go(join);
+        take_out(join);
         join->done(join->context, join->contacted, "the agent is stopping");
-        destroy(join);
+        free_join(join);
     }
 }
 
@@ -88,9 +95,10 @@ static void end_fired(struct loop_timer *timer) {
     buf_append_format(&text, "%u error%s occurred:\n", join->failed, join->failed == 1 ? "" : "s");
     buf_append(&text, join->errors.data, join->errors.count);
     buf_append(&text, "\n", 2); /* with its NUL */
+    take_out(join);
     join->done(join->context, join->contacted, join->failed > 0 ? text.data : "");
     buf_clear(&text);
-    destroy(join);
+    free_join(join);
 }
 
 static void target_done(struct join *join) {

@@ -18,6 +18,9 @@ import time
 import unittest
 
 BINARY = os.environ.get("CAIRN_BINARY", "")
+# The program's; a sanitizer ends it with a code that no test expects.
+ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=66",
+                   UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:exitcode=66")
 DEADLINE_S = 30  # generous: a test that runs into it fails, none measures speed
 
 SANITIZER_REPORT = re.compile(
@@ -225,11 +228,9 @@ class Agent:
         if not self.binary:
             raise AssertionError("CAIRN_BINARY must name the program under test")
         self.runs += 1
-        environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0",
-                           UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
         with open(self.path("stdout"), "wb") as out, open(self.path("stderr"), "wb") as err:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=err, env=environment)
+                                            stderr=err, env=ENVIRONMENT)
         return self
 
     def start(self):

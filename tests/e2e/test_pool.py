@@ -46,8 +46,7 @@ class Member:
         with open(self.output_path, "wb") as out:
             self.process = self.host.popen(
                 [cairn.BINARY, "agent", "-config-file=" + path] + list(args), stdout=out,
-                stderr=out, stdin=subprocess.DEVNULL,
-                env=dict(os.environ, ASAN_OPTIONS="detect_leaks=1"))
+                stderr=out, stdin=subprocess.DEVNULL, env=cairn.ENVIRONMENT)
         return self
 
     def output(self):

@@ -36,7 +36,7 @@ static void try_command(const uint8_t *data, size_t size) {
     struct catalog_command command;
     struct err_text text = {""};
     struct catalog *catalog = catalog_create(epoch, NULL);
-    enum err applied = catalog_apply(catalog, 1, data, size, &text);
+    enum err applied = catalog_apply(catalog, 1, data, size, NULL, &text);
     arena_init(&arena);
     if (codec_decode_command(data, size, &arena, &command) == ERR_OK) {
         struct buf first, second;

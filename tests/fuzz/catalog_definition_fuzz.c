@@ -92,7 +92,7 @@ static void apply(const struct catalog_command *command, struct arena *arena) {
     struct catalog *catalog = catalog_create(epoch, NULL);
     buf_init(&bytes, LIMIT_ENTRY_BYTES);
     codec_encode_command(&known, &bytes);
-    ASSERT(catalog_apply(catalog, 1, (uint8_t *)bytes.data, bytes.count, &text) == ERR_OK);
+    ASSERT(catalog_apply(catalog, 1, (uint8_t *)bytes.data, bytes.count, NULL, &text) == ERR_OK);
     buf_reset(&bytes);
     codec_encode_command(command, &bytes);
     ASSERT(!bytes.failed);
@@ -101,7 +101,7 @@ static void apply(const struct catalog_command *command, struct arena *arena) {
     codec_encode_command(&back, &again);
     same(&bytes, &again);
     for (uint64_t index = 2; index < 4; index++) { /* the second time over itself */
-        enum err err = catalog_apply(catalog, index, (uint8_t *)bytes.data, bytes.count, &text);
+        enum err err = catalog_apply(catalog, index, (uint8_t *)bytes.data, bytes.count, NULL, &text);
         ASSERT(err == ERR_OK || (err == ERR_REFUSED && text.s[0] != '\0'));
         catalog_publish(catalog);
     }

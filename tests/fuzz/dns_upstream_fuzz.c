@@ -34,7 +34,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     struct buf buf;
     buf_init(&buf, LIMIT_ENTRY_BYTES);
     codec_encode_command(&command, &buf);
-    ASSERT(catalog_apply(fuzz.catalog, 1, (const uint8_t *)buf.data, buf.count, NULL) == ERR_OK);
+    ASSERT(catalog_apply(fuzz.catalog, 1, (const uint8_t *)buf.data, buf.count, NULL, NULL) ==
+           ERR_OK);
     buf_clear(&buf);
     catalog_publish(fuzz.catalog);
     struct dns_config config = dns_config_default();

@@ -29,6 +29,9 @@ static const struct backend_facts facts = {.node_name = "n1",
                                            .config_json = "{}",
                                            .data_dir = "",
                                            .server = true};
+static const struct backend_member self = {
+    .name = "n1", .ip = "127.0.0.1", .port = 8301, .status = 1, .server = true};
+static const struct backend_pool pool = {.members = &self, .count = 1};
 static struct catalog *catalog;
 static struct local *local;
 static uint64_t applied;
@@ -37,6 +40,23 @@ static bool changed; /* since the rows were filled in */
 static bool yes(void *context) {
     (void)context;
     return true;
+}
+
+static bool may_read(void *context, bool consistent) {
+    (void)context;
+    (void)consistent;
+    return true;
+}
+
+static int64_t contact_ms(void *context) {
+    (void)context;
+    return 0;
+}
+
+static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *ret_stats) {
+    (void)context;
+    (void)wan;
+    *ret_stats = (struct backend_pool_stats){0};
 }
 
 static void get_stats(void *context, struct backend_stats *ret_stats) {
@@ -51,8 +71,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
                                .facts = &facts,
                                .has_leader = yes,
                                .had_leader = yes,
+                               .may_read = may_read,
+                               .contact_ms = contact_ms,
+                               .get_pool_stats = get_pool_stats,
                                .get_stats = get_stats};
     atomic_store(&backend.live, &live);
+    atomic_store(&backend.lan, &pool);
     return 0;
 }
 
@@ -65,7 +89,7 @@ static enum err apply(const struct catalog_command *command) {
     codec_encode_command(command, &bytes);
     ASSERT(!bytes.failed);
     enum err err =
-        catalog_apply(catalog, ++applied, (const uint8_t *)bytes.data, bytes.count, &text);
+        catalog_apply(catalog, ++applied, (const uint8_t *)bytes.data, bytes.count, NULL, &text);
     ASSERT(err == ERR_OK || (err == ERR_REFUSED && text.s[0] != '\0'));
     catalog_publish(catalog);
     buf_clear(&bytes);
@@ -129,6 +153,14 @@ static void carry_out(struct backend_call *call, struct arena *arena) {
                                             arena);
         local_set_check(local, &check, true);
         break;
+    case BACKEND_READ:
+    case BACKEND_RENEW_SESSION:
+    case BACKEND_JOIN:
+    case BACKEND_FORCE_LEAVE:
+    case BACKEND_KEYRING:
+    case BACKEND_OPERATOR:
+    case BACKEND_SNAPSHOT:
+    case BACKEND_RESTORE:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         return;

@@ -173,6 +173,10 @@ static bool both_open(void *context) {
     return pair->a->connection != NULL && pair->b->connection != NULL;
 }
 
+static bool is_open(void *context) {
+    return ((struct end *)context)->connection != NULL;
+}
+
 static bool a_closed(void *context) {
     return ((struct pair *)context)->a->closed > 0;
 }
@@ -361,7 +365,8 @@ static void test_back_pressure(void **state) {
     end_start(&b, "127.0.0.1");
     end_start(&a, NULL);
     support_call(&support, connect_a_to_b, &pair);
-    support_wait(&support, both_open, &pair);
+    support_wait(&support, is_open, &a);
+    support_wait(&other, is_open, &b);
     struct flood flood = {.end = &a, .body = mem_calloc(1, 60000), .size = 60000};
     assert_true(support_call(&support, send_until_full, &flood));
     support_wait(&support, is_writable, &a);
@@ -627,6 +632,11 @@ static void test_connection_bound(void **state) {
 
 /* ---- a client that comes back ---- */
 
+static bool forget_closed(void *context) {
+    ((struct end *)context)->closed = 0;
+    return true;
+}
+
 static bool create_client(void *context) {
     struct pair *pair = context;
     pair->a->client = rpc_client_create(pair->a->rpc, &pair->b->addr, &pair->b->config.self.node,
@@ -654,8 +664,8 @@ static void test_client(void **state) {
     end_start(&b, NULL);
     support_wait(&support, client_open, &pair);
     unsigned opened = a.opened;
+    support_call(&support, forget_closed, &a);
     support_call(&support, destroy, &b);
-    a.closed = 0;
     support_wait(&support, a_closed, &pair);
     assert_true(support_call(&support, create, &b));
     support_wait(&support, client_open, &pair);
