@@ -59,6 +59,14 @@ static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *r
     *ret_stats = (struct backend_pool_stats){0};
 }
 
+static uint32_t get_servers(void *context,
+                            struct backend_server ret_servers[LIMIT_RAFT_SERVERS]) {
+    (void)context;
+    ret_servers[0] =
+        (struct backend_server){.address = "127.0.0.1:8300", .leader = true, .voter = true};
+    return 1;
+}
+
 static void get_stats(void *context, struct backend_stats *ret_stats) {
     (void)context;
     *ret_stats = (struct backend_stats){.leader = true, .term = 1};
@@ -73,6 +81,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
                                .had_leader = yes,
                                .may_read = may_read,
                                .contact_ms = contact_ms,
+                               .get_servers = get_servers,
                                .get_pool_stats = get_pool_stats,
                                .get_stats = get_stats};
     atomic_store(&backend.live, &live);
