@@ -59,8 +59,7 @@ static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *r
     *ret_stats = (struct backend_pool_stats){0};
 }
 
-static uint32_t get_servers(void *context,
-                            struct backend_server ret_servers[LIMIT_RAFT_SERVERS]) {
+static uint32_t get_servers(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]) {
     (void)context;
     ret_servers[0] =
         (struct backend_server){.address = "127.0.0.1:8300", .leader = true, .voter = true};
@@ -69,7 +68,7 @@ static uint32_t get_servers(void *context,
 
 static void get_stats(void *context, struct backend_stats *ret_stats) {
     (void)context;
-    *ret_stats = (struct backend_stats){.leader = true, .term = 1};
+    *ret_stats = (struct backend_stats){.leader = true, .role = "leader", .term = 1};
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
