@@ -16,7 +16,19 @@ PREFIX = "cn"
 
 
 def available():
-    return os.geteuid() == 0 and shutil.which("ip") and shutil.which("nft")
+    """Tried, because a container may have root and still no namespaces: one is made, used, removed."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("nft"):
+        return False
+    name = "%sprobe%d" % (PREFIX, os.getpid())
+    tries = (("ip", "netns", "add", name),
+             ("ip", "-n", name, "link", "add", "br0", "type", "bridge"),
+             ("ip", "-n", name, "link", "add", "a0", "type", "veth", "peer", "name", "a1"),
+             ("ip", "netns", "exec", name, "nft", "add", "table", "inet", "probe"))
+    works = all(subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               check=False).returncode == 0 for command in tries)
+    subprocess.run(("ip", "netns", "delete", name), stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, check=False)
+    return works
 
 
 def run(*command, check=True, text=None):
