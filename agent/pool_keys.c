@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "store/replace.h"
 
 #define FILE_BYTES (LIMIT_KEYRING_KEYS * (KEYRING_TEXT_BYTES + 8) + 64)
 #define ASK_MS 5000
@@ -127,7 +128,7 @@ enum err pool_keys_load(struct member_pool *pool, struct err_text *text) {
         size_t size = 0;
         err = install_text(pool, encrypt, text);
         char *data = err == ERR_OK && keeps_file(pool) ? format_ring(pool, &size) : NULL;
-        err = data != NULL ? save_now(path, data, size, text) : err;
+        err = data != NULL ? store_replace_file(path, data, size, text) : err;
         free(data);
     }
     arena_clear(&arena);

@@ -8,6 +8,7 @@
 #include "agent/pools_internal.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "store/replace.h"
 
 #define EPOCH_FILE "boot-epoch"
 #define SNAPSHOT_MS 5000 /* after a change */
@@ -60,7 +61,7 @@ enum err pool_state_begin(struct agent *agent, struct err_text *text) {
     if (last >= now_s && last < UINT32_MAX) {
         pools->boot_epoch = (uint32_t)last + 1;
     }
-    return save_now(path, line, format_epoch(pools->boot_epoch, line), text);
+    return store_replace_file(path, line, format_epoch(pools->boot_epoch, line), text);
 }
 
 static void epoch_stored(void *context, enum err err, const struct err_text *text) {

@@ -1,9 +1,6 @@
 #include "agent/save.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -11,8 +8,8 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "store/replace.h"
 
-#define PATH_BYTES 4200
 #define STOP_MS 500
 
 struct job {
@@ -34,24 +31,6 @@ struct saver {
     pthread_cond_t wanted;
     struct job *first, **last;
 };
-
-enum err save_now(const char *path, const char *data, size_t size, struct err_text *text) {
-    char temporary[PATH_BYTES];
-    snprintf(temporary, sizeof temporary, "%.4096s.tmp", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0;
-    for (size_t at = 0; ok && at < size;) {
-        ssize_t n = write(fd, data + at, size - at);
-        ok = n > 0;
-        at += ok ? (size_t)n : 0;
-    }
-    ok = ok && fsync(fd) == 0 && rename(temporary, path) == 0;
-    enum err err = ok ? ERR_OK : err_set_errno(text, errno, "cannot write %.200s", path);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return err;
-}
 
 static void job_done(struct loop_task *task) {
     struct job *job = (struct job *)task;
@@ -77,7 +56,7 @@ static void *run(void *context) {
             saver->last = &saver->first;
         }
         pthread_mutex_unlock(&saver->mutex);
-        job->err = save_now(job->path, job->data, job->size, &job->text);
+        job->err = store_replace_file(job->path, job->data, job->size, &job->text);
         loop_post(saver->loop, &job->task);
         pthread_mutex_lock(&saver->mutex);
     }

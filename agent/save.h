@@ -16,7 +16,5 @@ bool saver_destroy(struct saver *saver);
 void saver_write(struct saver *saver, const char *path, char *data, size_t size,
                  void (*done)(void *context, enum err err, const struct err_text *text),
                  void *context);
-/* The same, now and here. */
-enum err save_now(const char *path, const char *data, size_t size, struct err_text *text);
 
 #endif
