@@ -15,7 +15,7 @@ class Queue:
 
     def take(self, wait="30s"):
         """The oldest item, waited for; None: there came none. Deleting it by its index takes it, and
-        only one can."""
+        only one can: who wakes and finds nothing was second, and waits again."""
         index = 0
         while True:
             entries, next_index = self.client.list(self.prefix + "/", index, wait)
@@ -24,6 +24,6 @@ class Queue:
                 if self.client.transact(("check-index", entry.key, {"Index": entry.index}),
                                         ("delete", entry.key, {})):
                     return entry.value
-            if index and not entries:
+            if not entries and next_index == index:
                 return None
             index = next_index if not entries else 0
