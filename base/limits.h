@@ -92,6 +92,10 @@
 #define LIMIT_TOMBSTONES_PER_REAP 1000 /* one command */
 #define LIMIT_SWEEP_NODES 2000         /* of deleted trees, freed in one turn */
 
+/* Members that operators have removed and that are not yet forgotten. */
+#define LIMIT_REMOVALS 16384
+#define LIMIT_REMOVALS_PER_COMMAND 256 /* that end */
+
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
 #define LIMIT_FILTER_DEPTH 64             /* groups within groups, in expressions and patterns */
