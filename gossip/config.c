@@ -4,8 +4,8 @@
 #include "base/assert.h"
 #include "gossip/internal.h"
 
-/* A member that is cut off is known dead to all of 30 within 3.5 s; see docs/TESTING.md for what these
- * timers do. */
+/* A member that is cut off is known dead to all of 30 within 3.5 s; see docs/TESTING.md for what
+ * these timers do. */
 struct gossip_config gossip_config_lan(void) {
     return (struct gossip_config){
         .pool = "lan",

@@ -243,7 +243,7 @@ static enum err force_leave(struct gossip *gossip, const struct uuid *id, bool p
 }
 
 static enum err tombstone(struct gossip *gossip, const struct uuid *id,
-                          struct gossip_incarnation incarnation) {
+                          struct gossip_incarnation incarnation, bool prune) {
     uint32_t record = find_record(gossip, id);
     if (record == SELF) {
         return ERR_REFUSED;
@@ -260,7 +260,7 @@ static enum err tombstone(struct gossip *gossip, const struct uuid *id,
         return ERR_OK;
     }
     struct hearsay hearsay = {0};
-    merge_removed(gossip, &hearsay, id, incarnation);
+    merge_left(gossip, &hearsay, id, incarnation, prune);
     return ERR_OK;
 }
 
@@ -368,7 +368,8 @@ static enum err dispatch(struct gossip *gossip, const struct gossip_event *event
     case GOSSIP_EVENT_FORCE_LEAVE:
         return force_leave(gossip, &event->force_leave.id, event->force_leave.prune);
     case GOSSIP_EVENT_TOMBSTONE:
-        return tombstone(gossip, &event->tombstone.id, event->tombstone.incarnation);
+        return tombstone(gossip, &event->tombstone.id, event->tombstone.incarnation,
+                         event->tombstone.prune);
     }
     ASSERT(!"an event that exists");
     return ERR_INVALID;

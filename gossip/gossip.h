@@ -194,7 +194,8 @@ enum gossip_event_kind {
      * member and on those that are alive. */
     GOSSIP_EVENT_FORCE_LEAVE,
     /* Removal was decided elsewhere (a committed command). Gossip cannot bring the member back
-     * until it returns with an incarnation above the given one. */
+     * until it returns with an incarnation above the given one. With prune its record goes too,
+     * else it is listed as one that has left. Told again it changes nothing. */
     GOSSIP_EVENT_TOMBSTONE,
 };
 
@@ -241,6 +242,7 @@ struct gossip_event {
         struct {
             struct uuid id;
             struct gossip_incarnation incarnation;
+            bool prune;
         } tombstone;
     };
 };

@@ -17,8 +17,8 @@
  *   ALIVE     incarnation, descriptor
  *   SUSPECT   id, incarnation, count u8, count * accuser u32
  *   DEAD      id, incarnation
- *   LEFT      id, incarnation, flags u8. LEFT_PRUNE: forget it, too
- *   REMOVED   id, incarnation: a tombstone
+ *   LEFT      id, incarnation, flags u8 (0)
+ *   REMOVED   id, incarnation: a tombstone. To prune a member is to say this
  *
  * and over streams:
  *
@@ -74,7 +74,6 @@ enum message_kind {
 #define ACK_COORDINATE 1u
 #define RELAY_COORDINATE 1u
 #define ACCUSER_CLOSED 1u
-#define LEFT_PRUNE 1u
 #define SYNC_REPLY 1u
 #define SYNC_JOIN 2u
 #define DESCRIPTOR_SERVER 1u

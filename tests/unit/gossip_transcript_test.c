@@ -278,7 +278,7 @@ static void rumour_body(struct session *session, const char *word, const char *c
             write_u32(&session->packet, (uint32_t)(*at | 0x20) << 8 | closed);
         }
     } else if (strncmp(command, "hear-left", 9) == 0) {
-        buf_append_byte(&session->packet, strstr(command, " prune") != NULL ? LEFT_PRUNE : 0);
+        buf_append_byte(&session->packet, 0);
     }
 }
 
@@ -451,6 +451,7 @@ static void run_event(struct session *session, const char *command) {
         event.kind = GOSSIP_EVENT_TOMBSTONE;
         event.tombstone.id = id_of(letter);
         event.tombstone.incarnation = incarnation_of(at + 3);
+        event.tombstone.prune = strstr(command, " listed") == NULL;
     } else {
         fail_msg("no such command: %s", command);
     }
