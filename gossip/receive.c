@@ -98,6 +98,9 @@ static void receive_section(struct gossip *gossip, struct hearsay *hearsay, uint
     case MESSAGE_ALIVE:
         receive_alive(gossip, hearsay, body);
         break;
+    case MESSAGE_EVENT:
+        receive_event(gossip, body);
+        break;
     case MESSAGE_SUSPECT:
     case MESSAGE_DEAD:
     case MESSAGE_LEFT:
