@@ -8,6 +8,8 @@
 #include "base/mem.h"
 
 #define TELL_AGAIN_MS 60000 /* the pool forgets tombstones after a time */
+#define RETRY_MS 5000       /* of what no leader has committed yet */
+#define RETRIES_MAX 64      /* at once */
 
 /* ---- from the catalog to the pool ---- */
 
@@ -40,16 +42,6 @@ static void tell_again(struct loop_timer *timer) {
     }
 }
 
-void removals_init(struct agent *agent) {
-    agent->removals_timer.run = tell_again;
-}
-
-void removals_stop(struct agent *agent) {
-    if (agent->loop != NULL) {
-        loop_timer_stop(agent->loop, &agent->removals_timer);
-    }
-}
-
 void removals_turn_end(struct agent *agent) {
     if (agent->pools == NULL || agent->stopping) {
         return;
@@ -66,8 +58,9 @@ void removals_turn_end(struct agent *agent) {
 
 struct removing {
     struct backend_call command; /* first */
+    struct removing *next;       /* of those that wait for a leader */
     struct agent *agent;
-    struct backend_call *call;
+    struct backend_call *call; /* NULL: answered */
     void (*done)(void *context);
     void *context;
     struct uuid member;
@@ -84,18 +77,58 @@ static void tell_members(struct agent *agent, const struct uuid *id, bool prune)
     }
 }
 
+static void answer(struct removing *removing, enum err err) {
+    struct backend_call *call = removing->call;
+    if (call != NULL) {
+        removing->call = NULL;
+        call->err = err;
+        call->text = removing->command.text;
+        removing->done(removing->context);
+    }
+}
+
+static uint32_t count_waiting(const struct agent *agent) {
+    uint32_t count = 0;
+    for (const struct removing *at = agent->removals_waiting; at != NULL; at = at->next) {
+        count++;
+    }
+    return count;
+}
+
+static void retry(struct loop_timer *timer) {
+    struct agent *agent = CONTAINER_OF(timer, struct agent, removals_retry_timer);
+    struct removing *waiting = agent->removals_waiting;
+    agent->removals_waiting = NULL;
+    while (waiting != NULL) {
+        struct removing *removing = waiting;
+        waiting = removing->next;
+        agent->backend.submit(agent->backend.context, &removing->command);
+    }
+}
+
 static void committed(struct backend_call *command) {
     struct removing *removing = (struct removing *)command;
     struct agent *agent = removing->agent;
-    struct backend_call *call = removing->call;
+    enum err err = command->err;
+    bool again = err != ERR_OK && err != ERR_REFUSED && !agent->stopping &&
+                 count_waiting(agent) < RETRIES_MAX;
     tell_members(agent, &removing->member, removing->prune);
-    if (command->err != ERR_OK) {
-        call->err = command->err;
-        err_set(&call->text, command->err, "%s (the members that are there were told)",
-                command->text.s);
+    if (!again) {
+        answer(removing, err);
+        free(removing);
+        return;
     }
-    removing->done(removing->context);
-    free(removing);
+    if (removing->call != NULL) {
+        log_write(agent->log, LOG_WARN, "agent.server",
+                  "forced leave is told to the members, but not committed yet: node=%s "
+                  "error=\"%s\"",
+                  removing->name, command->text.s);
+    }
+    answer(removing, ERR_OK);
+    removing->next = agent->removals_waiting;
+    agent->removals_waiting = removing;
+    loop_timer_start(agent->loop, &agent->removals_retry_timer,
+                     loop_now_ms(agent->loop) + RETRY_MS);
 }
 
 static void remove_member(struct agent *agent, const struct gossip_member *member,
@@ -149,4 +182,23 @@ void removals_run(struct agent *agent, struct backend_call *call, void (*done)(v
     (void)pool_force_leave(pool->pool, &id, call->force_leave.prune);
     pools_turn_end(agent); /* who is answered sees it */
     done(context);
+}
+
+/* ---- life ---- */
+
+void removals_init(struct agent *agent) {
+    agent->removals_timer.run = tell_again;
+    agent->removals_retry_timer.run = retry;
+}
+
+void removals_stop(struct agent *agent) {
+    if (agent->loop != NULL) {
+        loop_timer_stop(agent->loop, &agent->removals_timer);
+        loop_timer_stop(agent->loop, &agent->removals_retry_timer);
+    }
+    while (agent->removals_waiting != NULL) {
+        struct removing *removing = agent->removals_waiting;
+        agent->removals_waiting = removing->next;
+        free(removing);
+    }
 }
