@@ -17,6 +17,7 @@
 #include "agent/internal.h"
 #include "agent/node_id.h"
 #include "agent/pools.h"
+#include "agent/removals.h"
 #include "agent/servers.h"
 #include "base/assert.h"
 #include "base/container.h"
@@ -27,10 +28,11 @@
 #define HTTP_THREADS 2
 #define DNS_THREADS 2
 #define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
-#define UNSENT_MS 300 /* answers may take so long to leave once the agent stops */
+#define UNSENT_MS 300                 /* answers may take so long to leave once the agent stops */
 #define UNSENT_TICK_MS 5
-#define STOP_MS 1500                  /* requests that are still parked after this are given up */
+#define STOP_MS 1500 /* requests that are still parked after this are given up */
 #define LOG_FLUSH_MS 500
+#define REMOVALS_KEPT_MS (24 * 3600 * 1000) /* beyond reconnect_timeout */
 
 static uint64_t random_u64(void) {
     uint64_t value;
@@ -158,6 +160,7 @@ static void turn_end(void *context) {
         local_publish(agent->local);
     }
     group_turn_end(agent->group);
+    removals_turn_end(agent);
     pools_turn_end(agent);
     reconcile_turn_end(agent->reconcile);
     if (agent->backend.lan != NULL) {
@@ -258,7 +261,12 @@ static bool start_group(struct agent *agent, struct err_text *text) {
                                    .expiry = agent->telemetry.session_expiry};
     agent->clocks = clocks_create(&clocks);
     struct reconcile_config reconcile = {
-        .loop = agent->loop, .log = agent->log, .group = agent->group, .backend = &agent->backend};
+        .loop = agent->loop,
+        .log = agent->log,
+        .group = agent->group,
+        .backend = &agent->backend,
+        .keep_removals_ms = config->gossip.reconnect_ns / DURATION_MS + REMOVALS_KEPT_MS,
+        .metrics = agent->telemetry.metrics};
     agent->reconcile = reconcile_create(&reconcile);
     return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
 }
@@ -516,6 +524,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     agent->epoch = epoch_create();
     agent->watches = watches_create();
     agent->catalog = catalog_create(agent->epoch, agent->watches);
+    removals_init(agent);
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
@@ -574,6 +583,7 @@ void agent_destroy(struct agent *agent) {
     }
     servers_stop(agent);
     operator_stop(agent);
+    removals_stop(agent);
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }

@@ -320,6 +320,8 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     case COMMAND_RESTORE:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:
+    case COMMAND_REMOVAL:
+    case COMMAND_REMOVAL_END:
         break;
     }
     return NULL;

@@ -491,6 +491,14 @@ enum err pool_force_leave(struct pool *pool, const struct uuid *id, bool prune) 
     return step(pool, &event);
 }
 
+void pool_tombstone(struct pool *pool, const struct uuid *id, struct gossip_incarnation incarnation,
+                    bool prune) {
+    struct gossip_event event = {
+        .kind = GOSSIP_EVENT_TOMBSTONE,
+        .tombstone = {.id = *id, .incarnation = incarnation, .prune = prune}};
+    (void)step(pool, &event); /* refused if it is this member, which lives */
+}
+
 void pool_hint(struct pool *pool, const struct uuid *id) {
     struct gossip_event event = {.kind = GOSSIP_EVENT_HINT, .hint = {.id = *id}};
     step(pool, &event);

@@ -66,6 +66,9 @@ void pool_join_cancel(struct pool *pool, struct pool_join *join);
 void pool_leave(struct pool *pool, void (*done)(void *context), void *context);
 /* As GOSSIP_EVENT_FORCE_LEAVE. */
 enum err pool_force_leave(struct pool *pool, const struct uuid *id, bool prune);
+/* As GOSSIP_EVENT_TOMBSTONE. */
+void pool_tombstone(struct pool *pool, const struct uuid *id, struct gossip_incarnation incarnation,
+                    bool prune);
 /* A sign that the member is gone: it is probed at once. */
 void pool_hint(struct pool *pool, const struct uuid *id);
 /* Own name, address or tags. */

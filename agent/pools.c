@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "agent/pools_internal.h"
+#include "agent/removals.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
@@ -474,8 +475,8 @@ static void api_joined(void *context, unsigned contacted, const char *text) {
     join.done(join.context);
 }
 
-static struct member_pool *pool_of(struct agent *agent, struct backend_call *call, bool wan,
-                                   const char *sentence) {
+struct member_pool *pools_pool_of(struct agent *agent, struct backend_call *call, bool wan,
+                                  const char *sentence) {
     struct pools *pools = agent->pools;
     if (wan && pools->wan.pool == NULL) {
         call->err = err_set(&call->text, ERR_REFUSED, "%s",
@@ -485,37 +486,14 @@ static struct member_pool *pool_of(struct agent *agent, struct backend_call *cal
     return wan ? &pools->wan : &pools->lan;
 }
 
-static bool find_member(struct agent *agent, struct member_pool *pool, const char *name,
-                        struct gossip_member *ret_member) {
+bool pools_find_member(struct agent *agent, struct member_pool *pool, const char *name,
+                       struct gossip_member *ret_member) {
     char full[2 * LIMIT_NAME_BYTES + 2];
     if (gossip_find_name(pool_gossip(pool->pool), name, ret_member)) {
         return true;
     }
     snprintf(full, sizeof full, "%.512s.%.256s", name, agent->config->datacenter);
     return pool->wan && gossip_find_name(pool_gossip(pool->pool), full, ret_member);
-}
-
-static void force_leave(struct agent *agent, struct backend_call *call) {
-    struct pools *pools = agent->pools;
-    struct member_pool *pool =
-        pool_of(agent, call, call->force_leave.wan,
-                "Must be a server to force-leave a node from the WAN cluster");
-    struct gossip_member member;
-    if (pool == NULL) {
-        return;
-    }
-    if (!find_member(agent, pool, call->force_leave.name, &member)) {
-        call->err = err_set(&call->text, ERR_REFUSED, "agent: No node found with name '%.128s'",
-                            call->force_leave.name);
-        return;
-    }
-    struct uuid id = member.descriptor->info.id;
-    log_write(agent->log, LOG_INFO, "agent.server", "Force leaving node: node=%s",
-              call->force_leave.name);
-    (void)pool_force_leave(pool->pool, &id, call->force_leave.prune);
-    if (!pool->wan && pools->wan.pool != NULL) { /* a server is in both */
-        (void)pool_force_leave(pools->wan.pool, &id, call->force_leave.prune);
-    }
 }
 
 void pools_run_call(struct agent *agent, struct backend_call *call, void (*done)(void *context),
@@ -526,13 +504,11 @@ void pools_run_call(struct agent *agent, struct backend_call *call, void (*done)
         return;
     }
     if (call->kind == BACKEND_FORCE_LEAVE) {
-        force_leave(agent, call);
-        pools_turn_end(agent); /* who is answered sees it */
-        done(context);
+        removals_run(agent, call, done, context);
         return;
     }
     struct member_pool *pool =
-        pool_of(agent, call, call->join.wan, "Must be a server to join WAN cluster");
+        pools_pool_of(agent, call, call->join.wan, "Must be a server to join WAN cluster");
     if (pool == NULL) {
         done(context);
         return;

@@ -315,7 +315,9 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
     const struct catalog_service *service = view_get_service(view, name, "consul");
     const struct catalog_check *check = view_get_check(view, name, "serfHealth");
     bool own_service = local_knows(sync->config.local, LOCAL_SERVICE, "consul");
-    bool own_check = local_knows(sync->config.local, LOCAL_CHECK, "serfHealth");
+    /* Whether a server that does not lead is alive is for the leader to say. */
+    bool own_check = local_knows(sync->config.local, LOCAL_CHECK, "serfHealth") ||
+                     !group_leads(sync->config.group);
     if (node != NULL && row_equal_node(node, sync->config.node) &&
         (own_service || (service != NULL && row_equal_service(service, &self.service))) &&
         (own_check || (check != NULL && row_equal_check(check, &self.check)))) {

@@ -50,8 +50,8 @@
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
-#define LIMIT_RAFT_OUTGOING 4096               /* messages that wait for one peer */
-#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024) /* newest entries, kept in memory for peers */
+#define LIMIT_RAFT_OUTGOING 4096      /* messages that wait for one peer */
+#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024)   /* newest entries, kept in memory for peers */
 #define LIMIT_ARCHIVE_BYTES (1024 * 1024 * 1024) /* a snapshot that operators keep, unpacked */
 #define LIMIT_LEADER_HOLD_MS 2000 /* a request waits so long for a leader: several elections */
 #define LIMIT_FORWARD_MS 10000    /* a request that another server leads; then its end is unknown */
@@ -91,6 +91,10 @@
 #define LIMIT_TOMBSTONE_BIN_MS (30 * 1000)
 #define LIMIT_TOMBSTONES_PER_REAP 1000 /* one command */
 #define LIMIT_SWEEP_NODES 2000         /* of deleted trees, freed in one turn */
+
+/* Members that operators have removed and that are not yet forgotten. */
+#define LIMIT_REMOVALS 16384
+#define LIMIT_REMOVALS_PER_COMMAND 256 /* that end */
 
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
@@ -186,6 +190,12 @@
 #define LIMIT_GOSSIP_ACCUSERS 8                      /* told in one suspicion */
 #define LIMIT_GOSSIP_PROBES 64                       /* of this member, under way at once */
 #define LIMIT_GOSSIP_RELAYS 1024                     /* probes made for others, at once */
+#define LIMIT_GOSSIP_EVENTS 512                      /* user events whose ids a member remembers */
+#define LIMIT_GOSSIP_EVENT_BYTES 800                 /* one of them */
+#define LIMIT_GOSSIP_EVENTS_QUEUED 128               /* on their way to others */
+#define LIMIT_GOSSIP_EVENTS_BYTES (96 * 1024)        /* kept for members that have missed them */
+#define LIMIT_EVENT_BYTES 512                        /* name, filters and payload (contract 14.1) */
+#define LIMIT_EVENTS_KEPT 256                        /* shown by an agent */
 
 /* Telemetry. */
 #define LIMIT_METRICS 512                      /* series: a name and its labels */
@@ -219,6 +229,9 @@ _Static_assert(LIMIT_HTTP_ANSWER_BYTES <= LIMIT_HTTP_ANSWERS_BYTES, "an answer f
 _Static_assert(LIMIT_HTTP_REFUSED_IDLE_S < LIMIT_HTTP_REQUEST_S, "the refused go first");
 _Static_assert(LIMIT_HTTP_SWEEP_MS < 1000 * LIMIT_HTTP_REFUSED_IDLE_S, "deadlines are kept");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
+_Static_assert(LIMIT_EVENT_BYTES + 64 <= LIMIT_GOSSIP_EVENT_BYTES, "an event can be fired");
+_Static_assert(LIMIT_GOSSIP_EVENT_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
+               "an event fits a packet");
 _Static_assert(LIMIT_GOSSIP_DESCRIPTOR_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
                "a member's rumour fits a packet");
 

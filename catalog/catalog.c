@@ -31,6 +31,7 @@ void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_
         /* the owners of their values */
         &view->nodes, &view->services, &view->instances, &view->checks, &view->kvs,
         &view->tombstones, &view->tree_tombstones, &view->delays, &view->sessions,
+        &view->removals,
         /* the others */
         &view->node_ids, &view->bound_checks, &view->service_index, &view->node_index,
         &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks,
@@ -752,6 +753,11 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
         break;
     case COMMAND_RESTORE:
         return catalog_apply_restore(catalog, &command->restore, text);
+    case COMMAND_REMOVAL:
+        return catalog_apply_removal(catalog, &command->removal, text);
+    case COMMAND_REMOVAL_END:
+        catalog_apply_removal_end(catalog, &command->removal_end);
+        break;
     }
     return ERR_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/uuid.h"
+#include "catalog/codec_removal.h"
 #include "catalog/codec_unknown.h"
 #include "catalog/row.h"
 #include "proto/catalog.pb-c.h"
@@ -533,6 +534,14 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
         pb.kind_case = PB__COMMAND__KIND_RESTORE;
         pb.restore = &restore;
         break;
+    case COMMAND_REMOVAL:
+        pb.kind_case = PB__COMMAND__KIND_REMOVAL;
+        pb.removal = codec_put_removal(&command->removal, &arena);
+        break;
+    case COMMAND_REMOVAL_END:
+        pb.kind_case = PB__COMMAND__KIND_REMOVAL_END;
+        pb.removal_end = codec_put_removal_end(&command->removal_end, &arena);
+        break;
     }
     pack(&pb.base, out);
     arena_clear(&arena);
@@ -620,6 +629,14 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
                                      .part = pb->restore->part,
                                      .records = get_bytes(&pb->restore->records)};
         return pb->restore->phase <= RESTORE_END ? ERR_OK : ERR_VERSION;
+    case PB__COMMAND__KIND_REMOVAL:
+        ret_command->kind = COMMAND_REMOVAL;
+        ret_command->removal = codec_get_removal(pb->removal);
+        return ERR_OK;
+    case PB__COMMAND__KIND_REMOVAL_END:
+        ret_command->kind = COMMAND_REMOVAL_END;
+        ret_command->removal_end = codec_get_removal_end(pb->removal_end, arena);
+        return ERR_OK;
     default:
         return ERR_VERSION;
     }
@@ -698,6 +715,10 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_AUTOPILOT;
         pb.autopilot = &autopilot;
         break;
+    case RECORD_REMOVAL:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_REMOVAL;
+        pb.removal = codec_put_removal(&record->removal, &arena);
+        break;
     case RECORD_END:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_END;
         pb.end = record->end;
@@ -764,6 +785,10 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
     case PB__SNAPSHOT_RECORD__KIND_AUTOPILOT:
         *ret_record = (struct codec_record){.kind = RECORD_AUTOPILOT,
                                             .autopilot = get_autopilot(pb->autopilot)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_REMOVAL:
+        *ret_record = (struct codec_record){.kind = RECORD_REMOVAL,
+                                            .removal = codec_get_removal(pb->removal)};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_END:
         *ret_record = (struct codec_record){.kind = RECORD_END, .end = pb->end};

@@ -35,7 +35,9 @@ enum catalog_command_kind {
     COMMAND_REAP,           /* the leader's: old tombstones go */
     COMMAND_LOCK_DELAY_END, /* the leader's */
     COMMAND_AUTOPILOT,
-    COMMAND_RESTORE
+    COMMAND_RESTORE,
+    COMMAND_REMOVAL,
+    COMMAND_REMOVAL_END /* the leader's */
 };
 
 struct catalog_command {
@@ -51,6 +53,8 @@ struct catalog_command {
         struct catalog_lock_delay_end lock_delay_end;
         struct catalog_set_autopilot set_autopilot;
         struct catalog_restore restore;
+        struct catalog_removal removal;
+        struct catalog_removal_end removal_end;
     };
 };
 
@@ -78,6 +82,7 @@ enum codec_record_kind {
     RECORD_TOMBSTONE,
     RECORD_LOCK_DELAY,
     RECORD_AUTOPILOT,
+    RECORD_REMOVAL,
     RECORD_END
 };
 
@@ -108,6 +113,7 @@ struct codec_record {
         } tombstone;
         struct catalog_lock_delay lock_delay;
         struct catalog_autopilot autopilot;
+        struct catalog_removal removal;
         uint64_t end; /* records before this one */
     };
 };

@@ -45,8 +45,10 @@ struct catalog_view {
     struct tree sessions;        /* id -> catalog_session */
     struct tree node_sessions;   /* node, id -> the same catalog_session */
     struct tree session_checks;  /* node, check id, session id -> the same catalog_session */
+    struct tree removals;        /* id -> catalog_removal */
     struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
+    uint64_t removals_index; /* of their last change; derived, not in snapshots */
     uint64_t version;
 };
 
@@ -187,6 +189,14 @@ enum err catalog_apply_restore(struct catalog *catalog, const struct catalog_res
 void catalog_judge_restore(struct catalog *catalog);
 void catalog_drop_restore(struct catalog *catalog);
 
+/* ---- removal.c ---- */
+
+/* A copy of it becomes the row. */
+void catalog_set_removal(struct catalog *catalog, const struct catalog_removal *removal);
+enum err catalog_apply_removal(struct catalog *catalog, const struct catalog_removal *removal,
+                               struct err_text *text);
+void catalog_apply_removal_end(struct catalog *catalog, const struct catalog_removal_end *end);
+
 /* ---- txn.c ---- */
 
 void catalog_apply_transaction(struct catalog *catalog, const struct catalog_transaction *txn,
@@ -195,8 +205,8 @@ void catalog_apply_transaction(struct catalog *catalog, const struct catalog_tra
 /* ---- view.c ---- */
 
 /* All trees of a view, those first that own their values. */
-#define CATALOG_TREES 19
-#define CATALOG_OWNERS 9
+#define CATALOG_TREES 20
+#define CATALOG_OWNERS 10
 void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]);
 
 #endif

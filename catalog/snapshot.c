@@ -95,6 +95,11 @@ static bool put_lock_delay(const struct catalog_lock_delay *delay, void *context
     return put_record(context, &record);
 }
 
+static bool put_removal(const struct catalog_removal *removal, void *context) {
+    struct codec_record record = {.kind = RECORD_REMOVAL, .removal = *removal};
+    return put_record(context, &record);
+}
+
 static bool put_session(const struct catalog_session *session, void *context) {
     struct codec_record record = {.kind = RECORD_SESSION, .session = *session};
     return put_record(context, &record);
@@ -115,6 +120,7 @@ enum err catalog_snapshot(const struct catalog_view *view,
     view_walk_kvs(view, "", put_kv, &w);
     tree_walk(&view->tombstone_order, NULL, 0, put_tombstone, &w);
     view_walk_lock_delays(view, put_lock_delay, &w);
+    view_walk_removals(view, put_removal, &w);
     if (view->autopilot.modify_index > 0) {
         struct codec_record autopilot = {.kind = RECORD_AUTOPILOT, .autopilot = view->autopilot};
         put_record(&w, &autopilot);
@@ -241,6 +247,15 @@ static enum err add_lock_delay(struct catalog *c, const struct catalog_lock_dela
     return ERR_OK;
 }
 
+static enum err add_removal(struct catalog *c, const struct catalog_removal *removal) {
+    struct uuid id;
+    if (!uuid_parse(removal->id, &id) || strlen(removal->name) > LIMIT_NAME_BYTES) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_removal(c, removal);
+    return ERR_OK;
+}
+
 static enum err add_record(struct catalog_image *image, const struct codec_record *record) {
     struct catalog *c = image->building;
     if ((image->records == 0) != (record->kind == RECORD_INDEXES) || image->ended) {
@@ -276,6 +291,8 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
     case RECORD_AUTOPILOT:
         c->next.autopilot = record->autopilot;
         return ERR_OK;
+    case RECORD_REMOVAL:
+        return add_removal(c, &record->removal);
     case RECORD_END:
         image->ended = record->end == image->records;
         return image->ended ? ERR_OK : ERR_CORRUPT;
@@ -451,6 +468,7 @@ void catalog_take_image(struct catalog *catalog, struct catalog_image *image) {
     catalog->next = image->building->next;
     image->indexes.row_hash = catalog->next.indexes.row_hash; /* of what no tree sums up */
     catalog->next.indexes = image->indexes;
+    catalog->next.removals_index = image->indexes.applied;
     catalog->next.version = old.version;
     catalog->batch.stamp =
         (catalog->batch.stamp > IMAGE_STAMP ? catalog->batch.stamp : IMAGE_STAMP) + 1;

@@ -126,6 +126,17 @@ struct catalog_lock_delay {
     int64_t delay_ms; /* from then on, by the leader's clock */
 };
 
+/* A member that an operator has removed from the LAN pool. Gossip cannot bring back what it was up to
+ * this incarnation; the member itself comes back with a higher one. */
+struct catalog_removal {
+    const char *id; /* of the member: lower-case UUID */
+    const char *name;
+    uint32_t boot_epoch, counter; /* its incarnation */
+    bool prune;                   /* nobody lists it any more, not even as left */
+    int64_t at_ms;                /* Unix time, by the clock of who was asked */
+    uint64_t create_index, modify_index;
+};
+
 /* What the leader's care for its group goes by (contract 17.2). */
 struct catalog_autopilot {
     bool cleanup_dead_servers;
