@@ -25,6 +25,8 @@ struct pending {
     struct reload_wait reload;
     struct group_read read;
     struct group_request request; /* to the leader */
+    struct loop_timer retry;      /* of a renewal without a leader */
+    int64_t retry_until_ms;
 };
 
 static void finish(struct pending *pending) {
@@ -269,23 +271,49 @@ static void end_renewal(struct pending *pending, enum err err, const char *sente
     finish(pending);
 }
 
+/* A renewal only sets a clock, so it may be asked for again whatever became of the first request.
+ */
+#define RENEW_AGAIN_MS 20
+
+static void renew_again(struct pending *pending) {
+    struct loop *loop = pending->agent->loop;
+    int64_t now_ms = loop_now_ms(loop);
+    if (pending->agent->stopping || now_ms >= pending->retry_until_ms) {
+        end_renewal(pending, ERR_NO_LEADER, "No cluster leader");
+    } else {
+        loop_timer_start(loop, &pending->retry, now_ms + RENEW_AGAIN_MS);
+    }
+}
+
 static void renewal_answered(struct group_request *request, enum err err,
                              const struct err_text *text) {
-    end_renewal(CONTAINER_OF(request, struct pending, request), err, text != NULL ? text->s : "");
+    struct pending *pending = CONTAINER_OF(request, struct pending, request);
+    if (err == ERR_NO_LEADER || err == ERR_CLOSED) {
+        renew_again(pending);
+    } else {
+        end_renewal(pending, err, text != NULL ? text->s : "");
+    }
 }
 
 /* The clocks are the leader's. */
-static void renew_session(struct loop_task *task) {
-    struct pending *pending = (struct pending *)task;
+static void ask_for_renewal(struct loop_timer *timer) {
+    struct pending *pending = CONTAINER_OF(timer, struct pending, retry);
     struct agent *agent = pending->agent;
     const char *id = pending->call->id;
-    pending->request.done = renewal_answered;
     if (group_leads(agent->group)) {
-        end_renewal(pending, clocks_renew(agent->clocks, id), "No cluster leader");
+        renewal_answered(&pending->request, clocks_renew(agent->clocks, id), NULL);
     } else if (!group_ask_leader(agent->group, &pending->request, RPC_METHOD_RENEW_SESSION, id,
                                  strlen(id))) {
-        end_renewal(pending, ERR_NO_LEADER, "No cluster leader");
+        renew_again(pending);
     }
+}
+
+static void renew_session(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    pending->request.done = renewal_answered;
+    pending->retry.run = ask_for_renewal;
+    pending->retry_until_ms = loop_now_ms(pending->agent->loop) + LIMIT_LEADER_HOLD_MS;
+    ask_for_renewal(&pending->retry);
 }
 
 static void run_command(struct loop_task *task) {
@@ -327,6 +355,11 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     return NULL;
 }
 
+/* Ids of sessions are never used again. */
+static bool is_repeatable(enum catalog_command_kind kind) {
+    return kind == COMMAND_SESSION || kind == COMMAND_SESSION_END;
+}
+
 /* Any thread: commands are encoded here, so the core only queues bytes. */
 static void submit(void *context, struct backend_call *call) {
     struct agent *agent = context;
@@ -344,6 +377,7 @@ static void submit(void *context, struct backend_call *call) {
         pending->proposal.data = (uint8_t *)buf_take(&out, &pending->proposal.size);
         pending->proposal.timing = timing_of(agent, call->command.kind);
         pending->proposal.outcome = &call->result;
+        pending->proposal.repeatable = is_repeatable(call->command.kind);
         pending->task.run = run_command;
     } else if (call->kind == BACKEND_RENEW_SESSION) {
         pending->task.run = renew_session;

@@ -76,6 +76,8 @@ void http_response_error(struct http_response *res, enum err err, const struct e
 void http_response_json(struct http_response *res, const struct http_request *req,
                         struct json *json);
 void http_response_json_end(struct http_response *res, const struct http_request *req);
+/* The members of an object by which some answers tell what others tell in headers. */
+void http_response_put_meta(struct json *json, const struct http_request *req, uint64_t index);
 
 /* What a read gives beside its body. */
 struct http_read {
