@@ -400,6 +400,7 @@ int main(void) {
         TEST(an_unfinished_snapshot_is_none),
         TEST(an_older_snapshot_stands_in_for_a_rotten_one),
         TEST(snapshot_bad_input),
+        TEST(a_recovery_is_noted),
         TEST(identity_is_made_once),
         TEST(missing_directories_are_made),
         TEST(a_second_process_is_refused),
