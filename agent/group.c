@@ -488,7 +488,7 @@ struct group *group_create(const struct group_config *config, struct err_text *t
     if (err == ERR_OK && config->bootstrap && raft_get_configuration(group->raft)->count == 0) {
         err = bootstrap_alone(group, text);
     }
-    bool cut = start.cut, needs_repair = start.needs_repair;
+    bool cut = start.cut, needs_repair = start.needs_repair, recovered = start.recovered_now;
     storage_start_clear(&start);
     if (err != ERR_OK) {
         group_destroy(group);
@@ -498,6 +498,12 @@ struct group *group_create(const struct group_config *config, struct err_text *t
         log_write(config->log, LOG_ERROR, MODULE,
                   "entries of the log have rotted: this server neither votes nor leads until its "
                   "peers have given them back; look at the disk");
+    }
+    if (recovered) {
+        log_write(
+            config->log, LOG_WARN, MODULE,
+            "took the servers of the group from raft/peers.json, which is removed: servers=%u",
+            (unsigned)raft_get_configuration(group->raft)->count);
     }
     if (cut) {
         log_write(config->log, LOG_WARN, MODULE,

@@ -125,6 +125,8 @@
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
 
+#define LIMIT_PEERS_FILE_BYTES (64 * 1024) /* raft/peers.json */
+
 /* Configuration. */
 #define LIMIT_CONFIG_FILE_BYTES (16 * 1024 * 1024)
 #define LIMIT_CONFIG_JSON_BYTES (6 * LIMIT_CONFIG_FILE_BYTES) /* a byte may become `\u003c` */
