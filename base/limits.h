@@ -50,8 +50,8 @@
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
-#define LIMIT_RAFT_OUTGOING 4096               /* messages that wait for one peer */
-#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024) /* newest entries, kept in memory for peers */
+#define LIMIT_RAFT_OUTGOING 4096      /* messages that wait for one peer */
+#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024)   /* newest entries, kept in memory for peers */
 #define LIMIT_ARCHIVE_BYTES (1024 * 1024 * 1024) /* a snapshot that operators keep, unpacked */
 #define LIMIT_LEADER_HOLD_MS 2000 /* a request waits so long for a leader: several elections */
 #define LIMIT_FORWARD_MS 10000    /* a request that another server leads; then its end is unknown */
@@ -76,6 +76,11 @@
 #define LIMIT_CHECKS_PER_REQUEST 4096 /* of one registration */
 #define LIMIT_TREE_KEY_BYTES 2048     /* composed key of an index */
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
+
+/* Mirrors. */
+#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024)       /* names of rows that have changed lately */
+#define LIMIT_MIRROR_NAMES 4096                     /* services of one stream */
+#define LIMIT_MIRROR_BATCH_BYTES (64 * 1024 * 1024) /* a part of a stream, unpacked */
 
 /* Keys and sessions. */
 #define LIMIT_KV_KEY_BYTES 2000
