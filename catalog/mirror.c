@@ -2,6 +2,7 @@
  * instance is there only while its node's row is, too. */
 #include "catalog/mirror.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -18,16 +19,24 @@
 
 #define SWEEP_NODES 2000
 
+/* Readers see these; a name that is no longer wanted goes through the epoch. */
 struct wanted {
-    char *name;
-    bool ready;
+    _Atomic bool ready;
+    _Atomic int64_t used_at_ms;
+    char name[];
+};
+
+/* Sorted; replaced whole. */
+struct names {
+    uint32_t count;
+    struct wanted *v[];
 };
 
 struct mirror {
     struct catalog *catalog;
-    bool all, whole;
-    struct wanted *wanted;
-    uint32_t wanted_count, wanted_capacity;
+    bool all;
+    _Atomic bool whole;
+    _Atomic(struct names *) names; /* never NULL */
     size_t bytes;
     bool ending;
     struct tree_sweep rows, links; /* while it ends */
@@ -53,18 +62,28 @@ struct mirror *mirror_create(struct epoch *epoch, bool all) {
     struct mirror *mirror = mem_calloc(1, sizeof *mirror);
     mirror->catalog = catalog_create(epoch, NULL);
     mirror->all = all;
+    atomic_init(&mirror->names, mem_calloc(1, sizeof(struct names)));
     return mirror;
 }
 
-static void free_mirror(struct mirror *mirror) {
-    catalog_destroy(mirror->catalog);
-    for (uint32_t i = 0; i < mirror->wanted_count; i++) {
-        free(mirror->wanted[i].name);
+/* The rows are gone. A reader may still hold what it found them by. */
+static void retire_mirror(struct mirror *mirror) {
+    struct catalog *c = mirror->catalog;
+    struct epoch *epoch = c->epoch;
+    struct names *names = atomic_load(&mirror->names);
+    for (uint32_t i = 0; i < names->count; i++) {
+        epoch_retire(epoch, names->v[i]);
     }
-    free(mirror->wanted);
+    epoch_retire(epoch, names);
     tree_sweep_clear(&mirror->rows);
     tree_sweep_clear(&mirror->links);
-    free(mirror);
+    catalog_changes_destroy(c->changes);
+    if (c->changing) {
+        epoch_release(epoch);
+    }
+    epoch_retire(epoch, atomic_load(&c->published));
+    epoch_retire(epoch, c);
+    epoch_retire(epoch, mirror);
 }
 
 static void retire_value(void *value, void *context) {
@@ -89,10 +108,10 @@ bool mirror_destroy_some(struct mirror *mirror) {
     }
     bool more = tree_sweep_some(&mirror->rows, epoch, SWEEP_NODES, retire_value, epoch) ||
                 tree_sweep_some(&mirror->links, epoch, SWEEP_NODES, leave_value, NULL);
-    epoch_advance(epoch);
     if (!more) {
-        free_mirror(mirror);
+        retire_mirror(mirror);
     }
+    epoch_advance(epoch);
     return more;
 }
 
@@ -103,34 +122,95 @@ void mirror_destroy(struct mirror *mirror) {
 
 /* ---- what is wanted ---- */
 
-static struct wanted *find_wanted(const struct mirror *mirror, const char *service) {
-    for (uint32_t i = 0; i < mirror->wanted_count; i++) {
-        if (strcasecmp(mirror->wanted[i].name, service) == 0) {
-            return &mirror->wanted[i];
-        }
-    }
-    return NULL;
+static int compare_wanted(const void *name, const void *wanted) {
+    return strcasecmp(name, (*(struct wanted *const *)wanted)->name);
 }
 
-void mirror_want(struct mirror *mirror, const char *service) {
-    if (mirror->all || find_wanted(mirror, service) != NULL) {
+/* Any thread, inside an epoch section. */
+static struct wanted *find_wanted(const struct mirror *mirror, const char *service) {
+    const struct names *names = atomic_load(&mirror->names);
+    struct wanted *const *found =
+        bsearch(service, names->v, names->count, sizeof names->v[0], compare_wanted);
+    return found != NULL ? *found : NULL;
+}
+
+/* add or remove may be NULL. */
+static void replace_names(struct mirror *mirror, struct wanted *add, struct wanted *remove) {
+    struct epoch *epoch = mirror->catalog->epoch;
+    struct names *old = atomic_load(&mirror->names);
+    struct names *names = mem_alloc(sizeof *names + (old->count + 1) * sizeof names->v[0]);
+    names->count = 0;
+    for (uint32_t i = 0; i < old->count; i++) {
+        if (add != NULL && strcasecmp(add->name, old->v[i]->name) < 0) {
+            names->v[names->count++] = add;
+            add = NULL;
+        }
+        if (old->v[i] != remove) {
+            names->v[names->count++] = old->v[i];
+        }
+    }
+    if (add != NULL) {
+        names->v[names->count++] = add;
+    }
+    atomic_store(&mirror->names, names);
+    epoch_retire(epoch, old);
+    epoch_retire(epoch, remove);
+}
+
+void mirror_want(struct mirror *mirror, const char *service, int64_t now_ms) {
+    struct wanted *wanted = mirror->all ? NULL : find_wanted(mirror, service);
+    if (mirror->all || wanted != NULL) {
         return;
     }
-    if (mirror->wanted_count == mirror->wanted_capacity) {
-        mirror->wanted_capacity = mirror->wanted_capacity == 0 ? 8 : 2 * mirror->wanted_capacity;
-        mirror->wanted =
-            mem_realloc(mirror->wanted, mirror->wanted_capacity * sizeof *mirror->wanted);
-    }
-    mirror->wanted[mirror->wanted_count++] = (struct wanted){.name = mem_strdup(service)};
+    size_t size = strlen(service) + 1;
+    wanted = mem_alloc(sizeof *wanted + size);
+    atomic_init(&wanted->ready, false);
+    atomic_init(&wanted->used_at_ms, now_ms);
+    memcpy(wanted->name, service, size);
+    replace_names(mirror, wanted, NULL);
+    epoch_advance(mirror->catalog->epoch);
 }
 
 bool mirror_is_ready(const struct mirror *mirror, const char *service) {
     const struct wanted *wanted = mirror->all ? NULL : find_wanted(mirror, service);
-    return mirror->all ? mirror->whole : wanted != NULL && wanted->ready;
+    return mirror->all ? atomic_load(&mirror->whole)
+                       : wanted != NULL && atomic_load(&wanted->ready);
+}
+
+bool mirror_use(const struct mirror *mirror, const char *service, int64_t now_ms) {
+    struct wanted *wanted = mirror->all ? NULL : find_wanted(mirror, service);
+    if (wanted != NULL) {
+        atomic_store_explicit(&wanted->used_at_ms, now_ms, memory_order_relaxed);
+    }
+    return mirror_is_ready(mirror, service);
+}
+
+const char *mirror_longest_unused(const struct mirror *mirror, int64_t *ret_used_at_ms) {
+    const struct names *names = atomic_load(&mirror->names);
+    const struct wanted *oldest = NULL;
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (oldest == NULL || names->v[i]->used_at_ms < oldest->used_at_ms) {
+            oldest = names->v[i];
+        }
+    }
+    *ret_used_at_ms = oldest != NULL ? oldest->used_at_ms : 0;
+    return oldest != NULL ? oldest->name : NULL;
+}
+
+uint32_t mirror_list_names(const struct mirror *mirror, const char **ret_names, uint32_t max) {
+    const struct names *names = atomic_load(&mirror->names);
+    for (uint32_t i = 0; i < names->count && i < max; i++) {
+        ret_names[i] = names->v[i]->name;
+    }
+    return names->count;
 }
 
 void mirror_set_whole(struct mirror *mirror) {
-    mirror->whole = true;
+    atomic_store(&mirror->whole, true);
+}
+
+void mirror_note_changes(struct mirror *mirror, size_t bytes_max) {
+    catalog_note_changes(mirror->catalog, bytes_max);
 }
 
 /* ---- rows ---- */
@@ -190,6 +270,7 @@ static void drop_node(struct mirror *mirror, const struct catalog_node *row) {
     }
     catalog_remove_node_address(c, row);
     c->next.indexes.row_hash -= row_hash_node(row);
+    catalog_note(c, CHANGE_NODE, row->name, "", "");
     mirror->bytes -= row_bytes_node(row) + NODE_EXTRA_BYTES;
     catalog_retire(c, row);
 }
@@ -202,6 +283,7 @@ static void drop_service(struct mirror *mirror, const struct catalog_service *ro
     tree_remove(&c->next.services, &c->batch, key.bytes, key.size);
     catalog_remove_service_address(c, row);
     c->next.indexes.row_hash -= row_hash_service(row);
+    catalog_note(c, CHANGE_SERVICE, row->node, row->id, row->name);
     mirror->bytes -= row_bytes_service(row) + SERVICE_EXTRA_BYTES;
     catalog_retire(c, row);
 }
@@ -219,6 +301,7 @@ static void drop_check(struct mirror *mirror, const struct catalog_check *row) {
     key_bound(&key, row);
     tree_remove(&c->next.bound_checks, &c->batch, key.bytes, key.size);
     c->next.indexes.row_hash -= row_hash_check(row);
+    catalog_note_check(c, row);
     mirror->bytes -= row_bytes_check(row) + CHECK_EXTRA_BYTES;
     catalog_retire(c, row);
 }
@@ -242,6 +325,7 @@ static void set_node(struct apply *apply, const struct catalog_node *node) {
     }
     catalog_add_node_address(c, row);
     c->next.indexes.row_hash += row_hash_node(row);
+    catalog_note(c, CHANGE_NODE, row->name, "", "");
     apply->mirror->bytes += row_bytes_node(row) + NODE_EXTRA_BYTES;
     note(apply, row->name, NULL);
 }
@@ -265,6 +349,7 @@ static void set_service(struct apply *apply, const struct catalog_service *servi
     tree_set(&c->next.services, &c->batch, key.bytes, key.size, row);
     catalog_add_service_address(c, row);
     c->next.indexes.row_hash += row_hash_service(row);
+    catalog_note(c, CHANGE_SERVICE, row->node, row->id, row->name);
     apply->mirror->bytes += row_bytes_service(row) + SERVICE_EXTRA_BYTES;
     note(apply, row->node, row->id);
 }
@@ -299,6 +384,7 @@ static void set_check(struct apply *apply, const struct catalog_check *check) {
     key_bound(&key, row);
     tree_set(&c->next.bound_checks, &c->batch, key.bytes, key.size, row);
     c->next.indexes.row_hash += row_hash_check(row);
+    catalog_note_check(c, row);
     apply->mirror->bytes += row_bytes_check(row) + CHECK_EXTRA_BYTES;
     note_check(apply, row);
 }
@@ -325,6 +411,7 @@ static void set_row(struct apply *apply, const struct codec_record *row) {
         break;
     case RECORD_SERVICE_INDEX:
         set_index(c, &c->next.service_index, row->named.name, row->named.index);
+        catalog_note(c, CHANGE_NAME, "", "", row->named.name);
         break;
     case RECORD_NODE_INDEX:
         set_index(c, &c->next.node_index, row->named.name, row->named.index);
@@ -400,6 +487,7 @@ static bool touch_service(const struct catalog_service *service, void *context) 
     struct catalog *c = ((struct catalog **)context)[1];
     if (catalog_get_index(&c->next.service_index, service->name) < touch->touch.index) {
         catalog_set_index(c, &c->next.service_index, service->name, touch->touch.index);
+        catalog_note(c, CHANGE_NAME, "", "", service->name);
     }
     return true;
 }
@@ -421,7 +509,7 @@ static void apply_record(const struct mirror_record *record, void *context) {
     case MIRROR_READY: {
         struct wanted *wanted = find_wanted(apply->mirror, record->ready);
         if (wanted != NULL) {
-            wanted->ready = true;
+            atomic_store(&wanted->ready, true);
         }
         break;
     }
@@ -492,10 +580,10 @@ static void end(struct apply *apply) {
 enum err mirror_apply(struct mirror *mirror, const uint8_t *data, size_t size, uint64_t index) {
     struct apply apply;
     begin(&apply, mirror);
-    enum err err = codec_decode_mirror(data, size, &apply.arena, apply_record, &apply);
-    if (err == ERR_OK && index > mirror_index(mirror)) {
-        mirror->catalog->next.indexes.applied = index;
+    if (index > mirror_index(mirror)) {
+        mirror->catalog->next.indexes.applied = index; /* changes are noted by it */
     }
+    enum err err = codec_decode_mirror(data, size, &apply.arena, apply_record, &apply);
     end(&apply);
     return err;
 }
@@ -516,11 +604,10 @@ void mirror_drop(struct mirror *mirror, const char *service) {
     if (wanted == NULL) {
         return;
     }
-    free(wanted->name);
-    *wanted = mirror->wanted[--mirror->wanted_count];
     struct apply apply;
     struct catalog_rows services = {0};
     begin(&apply, mirror);
+    replace_names(mirror, NULL, wanted); /* retired, so still readable */
     view_walk_instances(&mirror->catalog->next, service, gather_service, &services);
     for (size_t i = 0; i < services.count; i++) {
         const struct catalog_service *row = services.v[i];

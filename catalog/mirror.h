@@ -41,8 +41,10 @@ enum err mirror_feed_add(struct mirror_feed *feed, const char *name);
 void mirror_feed_remove(struct mirror_feed *feed, const char *name);
 
 struct mirror_job {
-    bool begins; /* what the mirror had before counts no longer */
-    bool whole;  /* behind this nothing is missing, up to index */
+    bool begins;  /* what the mirror had before counts no longer */
+    bool whole;   /* behind this nothing is missing, up to index, */
+    bool current; /* which is all that was published when it was planned */
+    bool empty;   /* nothing but indexes */
     uint64_t index;
     struct buf out; /* the bytes, see mirror_apply */
     struct mirror_plan *plan;
@@ -54,7 +56,7 @@ bool mirror_feed_has_news(const struct mirror_feed *feed, const struct catalog *
 void mirror_feed_plan(struct mirror_feed *feed, const struct catalog *catalog, size_t bytes,
                       struct mirror_job *ret_job);
 void mirror_job_run(struct mirror_job *job, const struct catalog_view *view);
-/* After it ran; the job's index and whole count from here on. feed NULL: it is no more. */
+/* After it ran; the job's index, whole and current count from here on. feed NULL: it is no more. */
 void mirror_feed_take(struct mirror_feed *feed, struct mirror_job *job);
 void mirror_job_clear(struct mirror_job *job);
 
@@ -75,12 +77,21 @@ void mirror_destroy(struct mirror *mirror);
 enum err mirror_apply(struct mirror *mirror, const uint8_t *data, size_t size, uint64_t index);
 /* Everything up to the index has come, though there was nothing to apply. */
 void mirror_advance(struct mirror *mirror, uint64_t index);
-/* Whether lookups of a service may be answered; of one that has all: once it was whole. */
-bool mirror_is_ready(const struct mirror *mirror, const char *service);
 void mirror_set_whole(struct mirror *mirror);
 /* Of a mirror that does not have all: rows of a service are taken from now on; and no longer. */
-void mirror_want(struct mirror *mirror, const char *service);
+void mirror_want(struct mirror *mirror, const char *service, int64_t now_ms);
 void mirror_drop(struct mirror *mirror, const char *service);
+/* The one whose last use is longest ago; NULL: there is none. */
+const char *mirror_longest_unused(const struct mirror *mirror, int64_t *ret_used_at_ms);
+/* Borrowed until the next drop; at most max of the number that is returned. */
+uint32_t mirror_list_names(const struct mirror *mirror, const char **ret_names, uint32_t max);
+/* Others mirror this mirror: see catalog_note_changes. */
+void mirror_note_changes(struct mirror *mirror, size_t bytes_max);
+
+/* Any thread, inside an epoch section: whether lookups of a service may be answered; of a mirror
+ * that has all: once it was whole. mirror_use notes that it was asked for. */
+bool mirror_is_ready(const struct mirror *mirror, const char *service);
+bool mirror_use(const struct mirror *mirror, const char *service, int64_t now_ms);
 
 const struct catalog *mirror_catalog(const struct mirror *mirror);
 uint64_t mirror_index(const struct mirror *mirror);

@@ -169,6 +169,7 @@ void mirror_feed_plan(struct mirror_feed *feed, const struct catalog *catalog, s
         if (catalog_take_changes(catalog, &place, some, &plan->changes, &ret_job->index)) {
             plan->place = place;
             ret_job->whole = true;
+            ret_job->current = !catalog_has_changes(catalog, &place);
         } else {
             begin(feed, catalog);
             name = untold(feed);
@@ -187,7 +188,7 @@ void mirror_feed_plan(struct mirror_feed *feed, const struct catalog *catalog, s
     ret_job->begins = feed->begins;
     if (!ret_job->whole && plan->phase == PHASE_CHANGES && name == NULL) {
         plan->place = feed->place; /* a feed without names that begins: nothing is to be told */
-        ret_job->whole = true;
+        ret_job->whole = ret_job->current = true;
         ret_job->index = view_applied(catalog_view(catalog));
     }
 }
@@ -198,7 +199,7 @@ void mirror_feed_take(struct mirror_feed *feed, struct mirror_job *job) {
         return;
     }
     if (job->out.failed) {
-        job->whole = false; /* nothing of it is told: once more, with less */
+        job->whole = job->current = false; /* nothing of it is told: once more, with less */
         feed->halvings++;
         buf_clear(&job->out);
         return;
@@ -498,7 +499,8 @@ static void tell_node_indexes(struct run *run, const struct change *v, size_t co
     free(nodes);
 }
 
-static void run_changes(struct run *run) {
+/* True: there is nothing but indexes. */
+static bool run_changes(struct run *run) {
     struct change change, *v = NULL;
     size_t count = 0, capacity = 0, at = 0;
     while (change_read(&run->plan->changes, &at, &change)) {
@@ -519,8 +521,10 @@ static void run_changes(struct run *run) {
     if (run->plan->all) {
         tell_node_indexes(run, v, count);
     }
+    bool nothing = run->out->count == 0;
     put_indexes(run);
     free(v);
+    return nothing;
 }
 
 void mirror_job_run(struct mirror_job *job, const struct catalog_view *view) {
@@ -531,6 +535,6 @@ void mirror_job_run(struct mirror_job *job, const struct catalog_view *view) {
     } else if (plan->phase != PHASE_CHANGES) {
         plan->end = run_phase(&run, plan->phase, &plan->at);
     } else {
-        run_changes(&run);
+        job->empty = run_changes(&run) && !job->begins;
     }
 }

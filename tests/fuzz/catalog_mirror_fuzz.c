@@ -32,8 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     epoch = epoch == NULL ? epoch_create() : epoch;
     struct mirror *mirror = mirror_create(epoch, data[0] & 1);
-    mirror_want(mirror, "web");
-    mirror_want(mirror, "db");
+    mirror_want(mirror, "web", 0);
+    mirror_want(mirror, "db", 0);
     size_t first = data[1] < size - 2 ? data[1] : size - 2;
     mirror_apply(mirror, data + 2, first, 1);
     look_at(mirror);

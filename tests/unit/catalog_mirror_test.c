@@ -273,7 +273,7 @@ static void some_services_are_the_source_s(void **state) {
         open_bench(&b, seed, 1 << 20, false);
         run_commands(&b, 100);
         for (uint32_t i = 0; i < others.count; i++) {
-            mirror_want(b.mirror, others.wanted[i]);
+            mirror_want(b.mirror, others.wanted[i], 0);
             assert_int_equal(mirror_feed_add(b.feed, others.wanted[i]), ERR_OK);
         }
         for (int round = 0; round < 60; round++) {
@@ -295,7 +295,7 @@ static void services_come_and_go(void **state) {
     run_commands(&b, 150);
     for (int round = 0; round < 20; round++) {
         struct mirror_job job;
-        mirror_want(b.mirror, "service1");
+        mirror_want(b.mirror, "service1", 0);
         assert_int_equal(mirror_feed_add(b.feed, "service1"), ERR_OK);
         assert_int_equal(mirror_feed_add(b.feed, "SERVICE1"), ERR_EXISTS);
         run_jobs(&b, 600);
@@ -317,6 +317,44 @@ static void services_come_and_go(void **state) {
     close_bench(&b);
 }
 
+/* A mirror of a mirror, as the other servers of a group have it. */
+static void a_mirror_is_mirrored(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct bench b;
+        open_bench(&b, seed, 1 << 20, true);
+        mirror_note_changes(b.mirror, 1 << 20);
+        struct mirror_feed *feed = mirror_feed_create(true);
+        struct mirror *second = mirror_create(b.epoch, true);
+        run_commands(&b, 100);
+        for (int round = 0; round < 60; round++) {
+            const struct catalog *source = mirror_catalog(b.mirror);
+            struct mirror_job job;
+            run_commands(&b, 1 + rand_below(&b.commands.rand, 20));
+            run_jobs(&b, 3000);
+            while (mirror_feed_has_news(feed, source)) {
+                mirror_feed_plan(feed, source, 2000, &job);
+                epoch_enter(b.epoch);
+                mirror_job_run(&job, catalog_view(source));
+                epoch_exit(b.epoch);
+                mirror_feed_take(feed, &job);
+                assert_int_equal(mirror_apply(second, (uint8_t *)job.out.data, job.out.count,
+                                              job.whole ? job.index : 0),
+                                 ERR_OK);
+                mirror_job_clear(&job);
+            }
+            mirror_advance(second, mirror_index(b.mirror));
+            struct mirror *first = b.mirror;
+            b.mirror = second;
+            expect_equal(&b);
+            b.mirror = first;
+        }
+        mirror_feed_destroy(feed);
+        mirror_destroy(second);
+        close_bench(&b);
+    }
+}
+
 /* The same name again while the old one is still told: all of it comes. */
 static void a_name_that_returns_is_told_whole(void **state) {
     (void)state;
@@ -325,7 +363,7 @@ static void a_name_that_returns_is_told_whole(void **state) {
     struct others one = {{"service1"}, 1, 0};
     open_bench(&b, 4, 1 << 20, false);
     run_commands(&b, 300);
-    mirror_want(b.mirror, "service1");
+    mirror_want(b.mirror, "service1", 0);
     mirror_feed_add(b.feed, "service1");
     mirror_feed_plan(b.feed, b.source, 1, &job);
     epoch_enter(b.epoch);
@@ -347,7 +385,7 @@ static void some_services_go_on_where_they_stood(void **state) {
     struct bench b;
     open_bench(&b, 5, 1 << 20, false);
     for (int i = 0; i < 2; i++) {
-        mirror_want(b.mirror, names[i]);
+        mirror_want(b.mirror, names[i], 0);
         mirror_feed_add(b.feed, names[i]);
     }
     run_commands(&b, 100);
@@ -391,6 +429,7 @@ int main(void) {
         cmocka_unit_test(from_scratch_after_a_restore),
         cmocka_unit_test(some_services_are_the_source_s),
         cmocka_unit_test(services_come_and_go),
+        cmocka_unit_test(a_mirror_is_mirrored),
         cmocka_unit_test(a_name_that_returns_is_told_whole),
         cmocka_unit_test(some_services_go_on_where_they_stood),
         cmocka_unit_test(garbage_is_refused),
