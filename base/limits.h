@@ -77,6 +77,11 @@
 #define LIMIT_TREE_KEY_BYTES 2048     /* composed key of an index */
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
 
+/* Mirrors. */
+#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024)       /* names of rows that have changed lately */
+#define LIMIT_MIRROR_NAMES 4096                     /* services of one stream */
+#define LIMIT_MIRROR_BATCH_BYTES (64 * 1024 * 1024) /* a part of a stream, unpacked */
+
 /* Keys and sessions. */
 #define LIMIT_KV_KEY_BYTES 2000
 #define LIMIT_KV_VALUE_BYTES (512 * 1024) /* default of limits.kv_max_value_size */

@@ -39,6 +39,7 @@ BEHIND = {
         "agent/group_wire.c",
         "agent/operator.c",
         "catalog/codec.c",
+        "catalog/codec_mirror.c",
         "catalog/codec_result.c",
         "net/rpc_wire.c",
         "raft/codec.c",
