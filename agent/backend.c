@@ -317,6 +317,7 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     case COMMAND_TRANSACTION:
         return t->txn_apply;
     case COMMAND_AUTOPILOT:
+    case COMMAND_COORDINATES:
     case COMMAND_RESTORE:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:

@@ -260,7 +260,7 @@ bool pools_may_bootstrap(const struct pools_server *servers, uint32_t count, uin
 void pool_members_refresh_counts(struct agent *agent) {
     struct pools *pools = agent->pools;
     struct pool_counts lan, wan = {.not_allowed = 0};
-    struct gossip_coordinate lan_at, wan_at = {.height = 0};
+    struct coordinate lan_at, wan_at = {.height = 0};
     pool_get_counts(pools->lan.pool, &lan);
     gossip_get_coordinate(pool_gossip(pools->lan.pool), &lan_at);
     pool_metrics_update(pools->lan.metrics, &lan);
@@ -280,7 +280,7 @@ void pool_members_refresh_counts(struct agent *agent) {
 void pools_get_stats(struct pools *pools, bool wan, struct backend_pool_stats *ret_stats) {
     pthread_mutex_lock(&pools->mutex);
     const struct gossip_status *status = &(wan ? &pools->wan_counts : &pools->lan_counts)->status;
-    const struct gossip_coordinate *at = wan ? &pools->wan_coordinate : &pools->lan_coordinate;
+    const struct coordinate *at = wan ? &pools->wan_coordinate : &pools->lan_coordinate;
     *ret_stats = (struct backend_pool_stats){.alive = status->alive + status->suspect,
                                              .failed = status->dead,
                                              .left = status->left,

@@ -53,7 +53,7 @@ struct pools {
     void (*left)(struct agent *agent);
     pthread_mutex_t mutex; /* of the numbers below, which any thread reads */
     struct pool_counts lan_counts, wan_counts;
-    struct gossip_coordinate lan_coordinate, wan_coordinate;
+    struct coordinate lan_coordinate, wan_coordinate;
     struct loop_timer counts_timer;
 };
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/coordinate.h"
 #include "base/str.h"
 
 struct catalog_bytes {
@@ -124,6 +125,13 @@ struct catalog_lock_delay {
     const char *key;
     uint64_t index;   /* at which the session ended */
     int64_t delay_ms; /* from then on, by the leader's clock */
+};
+
+/* Where a node is, as its agent says, in one segment of the network ("" = the only one). */
+struct catalog_coordinate {
+    const char *node;
+    const char *segment;
+    struct coordinate at;
 };
 
 /* What the leader's care for its group goes by (contract 17.2). */

@@ -4,8 +4,8 @@
 #include "base/assert.h"
 #include "gossip/internal.h"
 
-/* A member that is cut off is known dead to all of 30 within 3.5 s; see docs/TESTING.md for what these
- * timers do. */
+/* A member that is cut off is known dead to all of 30 within 3.5 s; see docs/TESTING.md for what
+ * these timers do. */
 struct gossip_config gossip_config_lan(void) {
     return (struct gossip_config){
         .pool = "lan",
@@ -166,6 +166,7 @@ const char *gossip_counter_name(enum gossip_counter counter) {
         [GOSSIP_DROPPED_INCOMPATIBLE] = "dropped_incompatible",
         [GOSSIP_DROPPED_FULL] = "dropped_full",
         [GOSSIP_DROPPED_FUTURE] = "dropped_future",
+        [GOSSIP_DROPPED_COORDINATE] = "dropped_coordinate",
         [GOSSIP_SECTIONS_UNKNOWN] = "sections_unknown",
     };
     ASSERT(counter < GOSSIP_COUNTERS && names[counter] != NULL);
