@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/clocks.h"
+#include "agent/coordinates.h"
 #include "agent/files.h"
 #include "agent/group.h"
 #include "agent/reconcile.h"
@@ -65,6 +66,7 @@ struct agent {
     struct addr rpc_addr; /* of this server, as others reach it */
     struct clocks *clocks;
     struct reconcile *reconcile;
+    struct coordinates *coordinates;
     struct sync *sync;
     struct files *files; /* NULL in -dev */
     struct checks *checks;

@@ -92,6 +92,12 @@
 #define LIMIT_TOMBSTONES_PER_REAP 1000 /* one command */
 #define LIMIT_SWEEP_NODES 2000         /* of deleted trees, freed in one turn */
 
+/* Coordinates. */
+#define LIMIT_COORDINATE_RATE 64      /* reports a second of a whole pool */
+#define LIMIT_COORDINATE_BATCH 128    /* in one command */
+#define LIMIT_COORDINATE_BATCHES 5    /* commands of a server in one period; more are dropped */
+#define LIMIT_COORDINATE_MEMBERS 1024 /* of the wide-area pool whose coordinates are told */
+
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
 #define LIMIT_FILTER_DEPTH 64             /* groups within groups, in expressions and patterns */

@@ -67,3 +67,10 @@ void http_response_json_end(struct http_response *res, const struct http_request
         http_response_text(res, 500, "the answer is larger than this server sends");
     }
 }
+
+void http_response_absent(struct http_response *res) {
+    buf_reset(&res->body);
+    res->status = 404;
+    res->content_type = NULL;
+    res->absent = true;
+}
