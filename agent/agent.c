@@ -530,6 +530,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
         backend_init(agent);
         operator_start(agent);
         snapshots_start(agent);
+        agent->coordinates = coordinates_create(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
                   start_dns(agent, text) && start_http(agent, text) && watch_config(agent, text);
         telemetry_start(agent);
@@ -555,6 +556,7 @@ bool agent_is_encrypted(const struct agent *agent) {
 
 int agent_run(struct agent *agent) {
     pools_start(agent);
+    coordinates_start(agent->coordinates);
     loop_run(agent->loop);
     if (agent->exit_code == 0) {
         log_write(agent->log, LOG_INFO, MODULE, "Graceful exit completed");
@@ -601,6 +603,7 @@ void agent_destroy(struct agent *agent) {
         end_now(agent, agent->exit_code);
     }
     clocks_destroy(agent->clocks);
+    coordinates_destroy(agent->coordinates);
     reconcile_destroy(agent->reconcile);
     if (agent->group != NULL) {
         log_write(agent->log, LOG_INFO, "agent.server", "consul server down");

@@ -166,6 +166,7 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_SET_MAINTENANCE:
         return set_maintenance(pending);
     case BACKEND_COMMAND:
+    case BACKEND_COORDINATE:
     case BACKEND_READ:
     case BACKEND_RENEW_SESSION:
     case BACKEND_JOIN:
@@ -316,6 +317,13 @@ static void renew_session(struct loop_task *task) {
     ask_for_renewal(&pending->retry);
 }
 
+static void run_coordinate(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    coordinates_take(pending->agent->coordinates, &pending->call->coordinate);
+    pending->call->err = ERR_OK;
+    finish(pending);
+}
+
 static void run_command(struct loop_task *task) {
     struct pending *pending = (struct pending *)task;
     pending->proposal.done = command_done;
@@ -345,6 +353,7 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     case COMMAND_TRANSACTION:
         return t->txn_apply;
     case COMMAND_AUTOPILOT:
+    case COMMAND_COORDINATES:
     case COMMAND_RESTORE:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:
@@ -381,6 +390,8 @@ static void submit(void *context, struct backend_call *call) {
         pending->task.run = run_command;
     } else if (call->kind == BACKEND_RENEW_SESSION) {
         pending->task.run = renew_session;
+    } else if (call->kind == BACKEND_COORDINATE) {
+        pending->task.run = run_coordinate;
     } else if (call->kind == BACKEND_READ) {
         pending->task.run = run_read;
     }
@@ -456,6 +467,11 @@ static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *r
     pools_get_stats(((struct agent *)context)->pools, wan, ret_stats);
 }
 
+static bool find_coordinate(void *context, bool wan, const char *member,
+                            struct coordinate *ret_coordinate) {
+    return pools_find_coordinate(((struct agent *)context)->pools, wan, member, ret_coordinate);
+}
+
 void backend_init(struct agent *agent) {
     agent->backend = (struct backend){
         .context = agent,
@@ -472,6 +488,7 @@ void backend_init(struct agent *agent) {
         .get_stats = get_stats,
         .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,
+        .find_coordinate = find_coordinate,
         .metrics = agent->telemetry.metrics,
         .refresh_metrics = telemetry_refresh,
         .prometheus = agent->config->telemetry.prometheus_retention_ns > 0,

@@ -84,6 +84,8 @@ struct config {
         struct addr lan_addr, wan_addr; /* derived: where they listen */
     } gossip;
 
+    bool disable_coordinates;
+    int64_t coordinate_interval_ns, coordinate_period_ns;
     int64_t raft_multiplier;
     struct config_autopilot {
         bool cleanup_dead_servers;

@@ -317,6 +317,10 @@ static enum err judge_http(struct config_load *load) {
     if (c->default_query_time_ns < 0 || c->max_query_time_ns < 0) {
         return config_fail(load, "default_query_time, max_query_time: a negative duration");
     }
+    if (c->coordinate_interval_ns <= 0 || c->coordinate_period_ns <= 0) {
+        return config_fail(load, "sync_coordinate_interval_min, consul.coordinate.update_period: "
+                                 "must be positive");
+    }
     const union config_slot *mode = slot_of(load, "limits.request_limits.mode");
     static const char *const modes[] = {"", "disabled", "permissive", "enforcing"};
     if (mode != NULL && !is_one_of(mode->str, modes, COUNT(modes))) {

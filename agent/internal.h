@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/clocks.h"
+#include "agent/coordinates.h"
 #include "agent/files.h"
 #include "agent/group.h"
 #include "agent/reconcile.h"
@@ -68,6 +69,7 @@ struct agent {
     struct loop_timer removals_timer, removals_retry_timer;
     struct removing *removals_waiting; /* for a leader that commits them */
     uint64_t removals_seen; /* their index when the LAN pool was told last */
+    struct coordinates *coordinates;
     struct sync *sync;
     struct files *files; /* NULL in -dev */
     struct checks *checks;

@@ -42,6 +42,7 @@ static const struct command {
     {"operator raft remove-peer", command_raft_remove_peer, "Removes a server from it"},
     {"operator raft transfer-leader", command_raft_transfer_leader, "Makes another server lead"},
     {"reload", command_reload, "Makes the agent read its configuration anew"},
+    {"rtt", command_rtt, "Estimates the round trip between two nodes"},
     {"services", NULL, "Registers and deregisters services"},
     {"services deregister", command_services_deregister, "Takes services off an agent"},
     {"services register", command_services_register, "Registers services with an agent"},

@@ -101,6 +101,12 @@
 #define LIMIT_REMOVALS 16384
 #define LIMIT_REMOVALS_PER_COMMAND 256 /* that end */
 
+/* Coordinates. */
+#define LIMIT_COORDINATE_RATE 64      /* reports a second of a whole pool */
+#define LIMIT_COORDINATE_BATCH 128    /* in one command */
+#define LIMIT_COORDINATE_BATCHES 5    /* commands of a server in one period; more are dropped */
+#define LIMIT_COORDINATE_MEMBERS 1024 /* of the wide-area pool whose coordinates are told */
+
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
 #define LIMIT_FILTER_DEPTH 64             /* groups within groups, in expressions and patterns */

@@ -22,7 +22,8 @@ enum backend_call_kind {
     BACKEND_UPDATE_CHECK, /* of a TTL check */
     BACKEND_SET_MAINTENANCE,
     BACKEND_RENEW_SESSION,
-    BACKEND_JOIN, /* its pools: what follows is answered once it is so */
+    BACKEND_COORDINATE, /* of a node: gathered, and put into the catalog with others later */
+    BACKEND_JOIN,       /* its pools: what follows is answered once it is so */
     BACKEND_FORCE_LEAVE,
     BACKEND_KEYRING,
     BACKEND_OPERATOR, /* of the Raft group: the leader answers */
@@ -69,6 +70,7 @@ struct backend_call {
             bool enable;
             const char *reason, *token;
         } maintenance;
+        struct catalog_coordinate coordinate;
         struct {
             const char *address;
             bool wan;
@@ -117,6 +119,7 @@ struct backend_facts {
     uint64_t kv_value_bytes_max, txn_bytes_max;
     int64_t session_ttl_min_ns;
     bool server, bootstrap;
+    bool coordinates_off;      /* nothing is measured, kept or sorted by */
     uint16_t bootstrap_expect; /* 0 = not given */
 };
 
@@ -139,7 +142,7 @@ struct backend_pool {
 struct backend_pool_stats {
     uint32_t alive, clients, failed, left, frozen, health_score;
     bool guard;
-    double vector[8], error, adjustment, height; /* coordinate */
+    struct coordinate at;
 };
 
 /* What a reload changes. */
@@ -193,6 +196,11 @@ struct backend {
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);
     void (*get_pool_stats)(void *context, bool wan, struct backend_pool_stats *ret_stats);
+
+    /* Any thread. Where the member of this name is, as far as this agent has asked it; false: it
+     * does not know. Of the LAN pool only the own one is known. */
+    bool (*find_coordinate)(void *context, bool wan, const char *member,
+                            struct coordinate *ret_coordinate);
 
     struct metrics *metrics;
     bool prometheus; /* their Prometheus form is offered */

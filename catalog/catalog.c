@@ -27,15 +27,15 @@ static bool free_value(void *value, void *context) {
 }
 
 void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]) {
-    struct tree *all[] = {
-        /* the owners of their values */
-        &view->nodes, &view->services, &view->instances, &view->checks, &view->kvs,
-        &view->tombstones, &view->tree_tombstones, &view->delays, &view->sessions,
-        &view->removals,
-        /* the others */
-        &view->node_ids, &view->bound_checks, &view->service_index, &view->node_index,
-        &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks,
-        &view->node_addresses, &view->service_addresses};
+    struct tree *all[] = {/* the owners of their values */
+                          &view->nodes, &view->services, &view->instances, &view->checks,
+                          &view->kvs, &view->tombstones, &view->tree_tombstones, &view->delays,
+                          &view->sessions, &view->removals, &view->coordinates,
+                          /* the others */
+                          &view->node_ids, &view->bound_checks, &view->service_index,
+                          &view->node_index, &view->tombstone_order, &view->held,
+                          &view->node_sessions, &view->session_checks, &view->node_addresses,
+                          &view->service_addresses};
     _Static_assert(sizeof all / sizeof all[0] == CATALOG_TREES, "all are listed");
     memcpy(ret_all, all, sizeof all);
 }
@@ -543,6 +543,7 @@ uint64_t catalog_touched(const struct catalog *catalog) {
 
 static void remove_node(struct catalog *catalog, const struct catalog_node *row) {
     catalog_end_node_sessions(catalog, row->name);
+    catalog_remove_coordinates(catalog, row->name);
     begin_rest(catalog, row->name, row);
 }
 
@@ -762,6 +763,9 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
         break;
     case COMMAND_AUTOPILOT:
         set_autopilot(catalog, &command->set_autopilot, result);
+        break;
+    case COMMAND_COORDINATES:
+        catalog_apply_coordinates(catalog, &command->coordinates);
         break;
     case COMMAND_RESTORE:
         return catalog_apply_restore(catalog, &command->restore, text);

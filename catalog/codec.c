@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/uuid.h"
 #include "catalog/codec_removal.h"
+#include "catalog/codec_coordinate.h"
 #include "catalog/codec_unknown.h"
 #include "catalog/row.h"
 #include "proto/catalog.pb-c.h"
@@ -542,6 +543,10 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
         pb.kind_case = PB__COMMAND__KIND_REMOVAL_END;
         pb.removal_end = codec_put_removal_end(&command->removal_end, &arena);
         break;
+    case COMMAND_COORDINATES:
+        pb.kind_case = PB__COMMAND__KIND_SET_COORDINATES;
+        pb.set_coordinates = codec_put_coordinates(&command->coordinates, &arena);
+        break;
     }
     pack(&pb.base, out);
     arena_clear(&arena);
@@ -637,6 +642,9 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
         ret_command->kind = COMMAND_REMOVAL_END;
         ret_command->removal_end = codec_get_removal_end(pb->removal_end, arena);
         return ERR_OK;
+    case PB__COMMAND__KIND_SET_COORDINATES:
+        ret_command->kind = COMMAND_COORDINATES;
+        return codec_get_coordinates(pb->set_coordinates, arena, &ret_command->coordinates);
     default:
         return ERR_VERSION;
     }
@@ -666,6 +674,7 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         indexes.tombstones = record->indexes.tombstones;
         indexes.reaped = record->indexes.reaped;
         indexes.sessions = record->indexes.sessions;
+        indexes.coordinates = record->indexes.coordinates;
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_INDEXES;
         pb.indexes = &indexes;
         break;
@@ -719,6 +728,10 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_REMOVAL;
         pb.removal = codec_put_removal(&record->removal, &arena);
         break;
+    case RECORD_COORDINATE:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_COORDINATE;
+        pb.coordinate = codec_put_coordinate(&record->coordinate, &arena);
+        break;
     case RECORD_END:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_END;
         pb.end = record->end;
@@ -742,7 +755,8 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
             .indexes = {pb->indexes->applied, pb->indexes->nodes, pb->indexes->services,
                         pb->indexes->checks, pb->indexes->service_extinction,
                         pb->indexes->node_extinction, pb->indexes->row_hash, pb->indexes->keys,
-                        pb->indexes->tombstones, pb->indexes->reaped, pb->indexes->sessions}};
+                        pb->indexes->tombstones, pb->indexes->reaped, pb->indexes->sessions,
+                        pb->indexes->coordinates}};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_NODE:
         *ret_record = (struct codec_record){.kind = RECORD_NODE, .node = get_node(pb->node, arena)};
@@ -790,6 +804,9 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
         *ret_record = (struct codec_record){.kind = RECORD_REMOVAL,
                                             .removal = codec_get_removal(pb->removal)};
         return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_COORDINATE:
+        *ret_record = (struct codec_record){.kind = RECORD_COORDINATE};
+        return codec_get_coordinate(pb->coordinate, &ret_record->coordinate);
     case PB__SNAPSHOT_RECORD__KIND_END:
         *ret_record = (struct codec_record){.kind = RECORD_END, .end = pb->end};
         return ERR_OK;

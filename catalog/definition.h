@@ -127,6 +127,12 @@ enum err definition_parse_deregister(const char *json, size_t size, struct arena
                                      struct catalog_deregister *ret_deregister, const char **ret_dc,
                                      struct err_text *text);
 
+/* Body of PUT /v1/coordinate/update (contract 13). ERR_INVALID: a decode failure; ERR_REFUSED: a
+ * sentence of 13. dc as above. */
+enum err definition_parse_coordinate(const char *json, size_t size, struct arena *arena,
+                                     struct catalog_coordinate *ret_row, const char **ret_dc,
+                                     struct err_text *text);
+
 /* Body of PUT /v1/session/create (kv 2.2), without an id. node: this agent's. ERR_INVALID: a decode
  * failure; ERR_REFUSED: a sentence of 2.2. dc as above. */
 enum err definition_parse_session(const char *json, size_t size, const char *node,

@@ -47,6 +47,7 @@ struct catalog_view {
     struct tree node_sessions;   /* node, id -> the same catalog_session */
     struct tree session_checks;  /* node, check id, session id -> the same catalog_session */
     struct tree removals;        /* id -> catalog_removal */
+    struct tree coordinates;     /* node, segment -> catalog_coordinate */
     struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
     uint64_t removals_index; /* of their last change; derived, not in snapshots */
@@ -187,6 +188,15 @@ void catalog_add_event(struct catalog *catalog, enum catalog_event_kind kind, co
                        uint64_t index, int64_t ms);
 void catalog_cut_events(struct catalog *catalog, size_t count);
 
+/* ---- coordinate.c ---- */
+
+/* Sets a copy of the row, under the node's name. */
+void catalog_set_coordinate_row(struct catalog *catalog, const char *node,
+                                const struct catalog_coordinate *row);
+void catalog_apply_coordinates(struct catalog *catalog, const struct catalog_set_coordinates *set);
+/* Of a node that goes. */
+void catalog_remove_coordinates(struct catalog *catalog, const char *node);
+
 /* ---- snapshot.c ---- */
 
 struct catalog_image *catalog_image_create(void);
@@ -222,7 +232,7 @@ void catalog_apply_transaction(struct catalog *catalog, const struct catalog_tra
 /* ---- view.c ---- */
 
 /* All trees of a view, those first that own their values. */
-#define CATALOG_TREES 20
+#define CATALOG_TREES 21
 #define CATALOG_OWNERS 10
 void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]);
 

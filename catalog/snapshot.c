@@ -105,6 +105,11 @@ static bool put_session(const struct catalog_session *session, void *context) {
     return put_record(context, &record);
 }
 
+static bool put_coordinate(const struct catalog_coordinate *coordinate, void *context) {
+    struct codec_record record = {.kind = RECORD_COORDINATE, .coordinate = *coordinate};
+    return put_record(context, &record);
+}
+
 enum err catalog_snapshot(const struct catalog_view *view,
                           enum err (*write)(void *context, const void *data, size_t size),
                           void *context) {
@@ -121,6 +126,7 @@ enum err catalog_snapshot(const struct catalog_view *view,
     tree_walk(&view->tombstone_order, NULL, 0, put_tombstone, &w);
     view_walk_lock_delays(view, put_lock_delay, &w);
     view_walk_removals(view, put_removal, &w);
+    view_walk_coordinates(view, NULL, put_coordinate, &w);
     if (view->autopilot.modify_index > 0) {
         struct codec_record autopilot = {.kind = RECORD_AUTOPILOT, .autopilot = view->autopilot};
         put_record(&w, &autopilot);
@@ -256,6 +262,16 @@ static enum err add_removal(struct catalog *c, const struct catalog_removal *rem
     return ERR_OK;
 }
 
+static enum err add_coordinate(struct catalog *c, const struct catalog_coordinate *coordinate) {
+    const struct catalog_node *node = view_get_node(&c->next, coordinate->node);
+    if (node == NULL || strlen(coordinate->segment) > LIMIT_NAME_BYTES ||
+        !coordinate_is_sane(&coordinate->at)) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_coordinate_row(c, coordinate->node, coordinate);
+    return ERR_OK;
+}
+
 static enum err add_record(struct catalog_image *image, const struct codec_record *record) {
     struct catalog *c = image->building;
     if ((image->records == 0) != (record->kind == RECORD_INDEXES) || image->ended) {
@@ -293,6 +309,8 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
         return ERR_OK;
     case RECORD_REMOVAL:
         return add_removal(c, &record->removal);
+    case RECORD_COORDINATE:
+        return add_coordinate(c, &record->coordinate);
     case RECORD_END:
         image->ended = record->end == image->records;
         return image->ended ? ERR_OK : ERR_CORRUPT;
@@ -408,7 +426,8 @@ static void set_indexes(struct catalog_image *image, uint64_t at) {
                                             .keys = at,
                                             .tombstones = at,
                                             .reaped = at,
-                                            .sessions = at};
+                                            .sessions = at,
+                                            .coordinates = at};
     building->next.indexes.applied = at;
     tree_walk(&building->next.nodes, NULL, 0, index_node, building);
     tree_walk(&building->next.services, NULL, 0, index_service, building);

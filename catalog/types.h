@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/coordinate.h"
 #include "base/str.h"
 
 struct catalog_bytes {
@@ -135,6 +136,13 @@ struct catalog_removal {
     bool prune;                   /* nobody lists it any more, not even as left */
     int64_t at_ms;                /* Unix time, by the clock of who was asked */
     uint64_t create_index, modify_index;
+};
+
+/* Where a node is, as its agent says, in one segment of the network ("" = the only one). */
+struct catalog_coordinate {
+    const char *node;
+    const char *segment;
+    struct coordinate at;
 };
 
 /* What the leader's care for its group goes by (contract 17.2). */

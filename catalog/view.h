@@ -113,6 +113,16 @@ void view_walk_sessions(const struct catalog_view *view, view_visit_session visi
 void view_walk_node_sessions(const struct catalog_view *view, const char *node,
                              view_visit_session visit, void *context);
 
+/* ---- coordinates: by node, then segment ---- */
+
+uint64_t view_index_coordinates(const struct catalog_view *view);
+/* In the segment "". NULL: the node has told none. To sort by it: catalog/distance.h. */
+const struct coordinate *view_get_coordinate(const struct catalog_view *view, const char *node);
+typedef bool (*view_visit_coordinate)(const struct catalog_coordinate *coordinate, void *context);
+/* Those of one node; NULL = of all. */
+void view_walk_coordinates(const struct catalog_view *view, const char *node,
+                           view_visit_coordinate visit, void *context);
+
 /* ---- transactions ---- */
 
 struct catalog_transaction;

@@ -23,6 +23,8 @@ enum watch_kind {
     WATCH_SESSIONS,      /* any session */
     WATCH_SESSION,       /* one session; name = id */
     WATCH_NODE_SESSIONS, /* the sessions of one node; name = node */
+    WATCH_COORDINATES,   /* of any node */
+    WATCH_COORDINATE,    /* of one; name = node */
     WATCH_LOCAL_SERVICE, /* a service registered with this agent; name = id */
     WATCH_KIND_COUNT
 };

@@ -182,7 +182,8 @@ static struct watched find_watched(const struct http_route *route, const struct 
 
 /* The answer shows what the watched index does not cover, so only that index would be right. */
 static bool may_cache(const struct http_route *route, const struct http_request *req) {
-    return route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta");
+    return !http_request_has(req, "near") &&
+           (route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta"));
 }
 
 /* Sets the answer, and says whether the query must wait for a newer one. */

@@ -177,20 +177,11 @@ static void put_pool_stats(struct json *json, const struct backend *backend, boo
 static void put_coordinate(struct json *json, const struct backend *backend) {
     struct backend_pool_stats stats;
     backend->get_pool_stats(backend->context, false, &stats);
-    json_object_begin(json);
-    json_key(json, "Vec");
-    json_array_begin(json);
-    for (int i = 0; i < 8; i++) {
-        json_f64(json, stats.vector[i]);
+    if (backend->facts->coordinates_off) {
+        json_null(json);
+    } else {
+        encode_coordinate(json, &stats.at);
     }
-    json_array_end(json);
-    json_key(json, "Error");
-    json_f64(json, stats.error);
-    json_key(json, "Adjustment");
-    json_f64(json, stats.adjustment);
-    json_key(json, "Height");
-    json_f64(json, stats.height);
-    json_object_end(json);
 }
 
 void handle_agent_self(const struct http_request *req, struct http_response *res) {

@@ -1,7 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/datacenters.h"
 #include "http/handlers.h"
+#include "http/near.h"
 
 /* ---- writes ---- */
 
@@ -54,7 +56,10 @@ void handle_catalog_datacenters(const struct http_request *req, struct http_resp
     }
     http_response_json(res, req, &json);
     json_array_begin(&json);
-    json_str(&json, req->backend->facts->datacenter);
+    struct http_datacenters all = http_datacenters_list(req);
+    for (uint32_t i = 0; i < all.count; i++) {
+        json_str(&json, all.v[i].name);
+    }
     json_array_end(&json);
     http_response_json_end(res, req);
     http_response_cache(res, req, query.revalidate);
@@ -63,6 +68,7 @@ void handle_catalog_datacenters(const struct http_request *req, struct http_resp
 struct listing {
     const struct http_request *req;
     struct json json;
+    struct http_near near;
     const char *dc;
 };
 
@@ -72,10 +78,16 @@ static void begin(struct listing *list, const struct http_request *req, struct h
     http_response_json(res, req, &list->json);
 }
 
+static void write_node(const void *row, void *context) {
+    struct listing *list = context;
+    encode_node(&list->json, row, list->dc);
+}
+
 static bool put_node(const struct catalog_node *node, void *context) {
     struct listing *list = context;
-    if (http_match_node_meta(list->req, node) && filter_keeps(list->req->filter, node)) {
-        encode_node(&list->json, node, list->dc);
+    if (http_match_node_meta(list->req, node) && filter_keeps(list->req->filter, node) &&
+        !http_near_take(&list->near, node->name, node)) {
+        write_node(node, list);
     }
     return true;
 }
@@ -86,7 +98,9 @@ void handle_catalog_nodes(const struct http_request *req, struct http_read *read
     read->index = view_index_nodes(read->view);
     begin(&list, req, res);
     json_array_begin(&list.json);
+    http_near_begin(&list.near, req, read->view);
     view_walk_nodes(read->view, put_node, &list);
+    http_near_end(&list.near, write_node, &list);
     json_array_end(&list.json);
     http_response_json_end(res, req);
 }
@@ -168,12 +182,18 @@ void handle_catalog_services(const struct http_request *req, struct http_read *r
     http_response_json_end(res, req);
 }
 
+static void write_service_node(const void *row, void *context) {
+    struct listing *list = context;
+    encode_service_node(&list->json, row, list->dc);
+}
+
 static bool put_service_node(const struct catalog_instance *instance, void *context) {
     struct listing *list = context;
     if (http_match_tags(list->req, &instance->service->tags) &&
         http_match_node_meta(list->req, instance->node) &&
-        filter_keeps(list->req->filter, instance)) {
-        encode_service_node(&list->json, instance, list->dc);
+        filter_keeps(list->req->filter, instance) &&
+        !http_near_take(&list->near, instance->node->name, instance)) {
+        write_service_node(instance, list);
     }
     return true;
 }
@@ -184,7 +204,9 @@ void handle_catalog_service(const struct http_request *req, struct http_read *re
     read->index = view_index_service(read->view, req->rest);
     begin(&list, req, res);
     json_array_begin(&list.json);
+    http_near_begin(&list.near, req, read->view);
     view_walk_instances(read->view, req->rest, put_service_node, &list);
+    http_near_end(&list.near, write_service_node, &list);
     json_array_end(&list.json);
     http_response_json_end(res, req);
 }

@@ -70,6 +70,8 @@ void http_response_header(struct http_response *res, const char *name, const cha
 /* A plain-text answer. */
 void http_response_text(struct http_response *res, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* 404 without a body, but with the index that a blocking query goes on from. */
+void http_response_absent(struct http_response *res);
 /* The answer to a failure, by the one table of codes (contract 2.1). */
 void http_response_error(struct http_response *res, enum err err, const struct err_text *text);
 /* Starts a JSON body as the request wants it; http_response_json_end closes it. */
@@ -200,6 +202,7 @@ void encode_node_service(struct json *json, const struct catalog_service *servic
 void encode_service_node(struct json *json, const struct catalog_instance *instance,
                          const char *dc);
 void encode_check(struct json *json, const struct catalog_check *check);
+void encode_coordinate(struct json *json, const struct coordinate *at);
 /* Without its value where the contract shows none. */
 void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
 void encode_session(struct json *json, const struct catalog_session *session);

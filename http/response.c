@@ -77,3 +77,10 @@ void http_response_put_meta(struct json *json, const struct http_request *req, u
     json_member_u64(json, "Backend", 0);
     json_member_bool(json, "ResultsFilteredByACLs", false);
 }
+
+void http_response_absent(struct http_response *res) {
+    buf_reset(&res->body);
+    res->status = 404;
+    res->content_type = NULL;
+    res->absent = true;
+}

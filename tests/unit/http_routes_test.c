@@ -85,7 +85,9 @@ static const char *index_of(const struct http_route *route) {
                                                         [WATCH_KEY] = "the keys",
                                                         [WATCH_SESSION] = "sessions",
                                                         [WATCH_NODE_SESSIONS] = "sessions",
-                                                        [WATCH_SESSIONS] = "sessions"};
+                                                        [WATCH_SESSIONS] = "sessions",
+                                                        [WATCH_COORDINATES] = "coordinates",
+                                                        [WATCH_COORDINATE] = "coordinates"};
     const char *name = route->read != NULL ? names[route->watch] : NULL;
     return name != NULL ? name : route->read != NULL ? "other" : "";
 }
