@@ -31,10 +31,12 @@ void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_
         /* the owners of their values */
         &view->nodes, &view->services, &view->instances, &view->checks, &view->kvs,
         &view->tombstones, &view->tree_tombstones, &view->delays, &view->sessions,
+        &view->queries,
         /* the others */
         &view->node_ids, &view->bound_checks, &view->service_index, &view->node_index,
         &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks,
-        &view->node_addresses, &view->service_addresses};
+        &view->node_addresses, &view->service_addresses, &view->query_names,
+        &view->session_queries};
     _Static_assert(sizeof all / sizeof all[0] == CATALOG_TREES, "all are listed");
     memcpy(ret_all, all, sizeof all);
 }
@@ -752,6 +754,8 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
         break;
     case COMMAND_RESTORE:
         return catalog_apply_restore(catalog, &command->restore, text);
+    case COMMAND_QUERY:
+        return catalog_apply_query(catalog, &command->set_query, text);
     }
     return ERR_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/uuid.h"
+#include "catalog/codec_parts.h"
 #include "catalog/codec_unknown.h"
 #include "catalog/row.h"
 #include "proto/catalog.pb-c.h"
@@ -30,29 +31,6 @@ static void pack(const ProtobufCMessage *message, struct buf *out) {
 
 /* ---- shared shapes ---- */
 
-static char *writable(const char *s) {
-    return (char *)(uintptr_t)s; /* protobuf-c's structs lack const; packing does not write */
-}
-
-static Pb__Pair **put_map(const struct str_map *map, struct arena *arena) {
-    Pb__Pair **pairs = arena_alloc(arena, (map->count + 1) * sizeof *pairs);
-    for (uint32_t i = 0; i < map->count; i++) {
-        pairs[i] = arena_alloc(arena, sizeof **pairs);
-        pb__pair__init(pairs[i]);
-        pairs[i]->key = writable(map->v[i].key);
-        pairs[i]->value = writable(map->v[i].value);
-    }
-    return pairs;
-}
-
-static struct str_map get_map(Pb__Pair **pairs, size_t count, bool present, struct arena *arena) {
-    struct str_pair *v = arena_alloc(arena, (count + 1) * sizeof *v);
-    for (size_t i = 0; i < count; i++) {
-        v[i] = (struct str_pair){.key = pairs[i]->key, .value = pairs[i]->value};
-    }
-    return (struct str_map){.v = v, .count = (uint32_t)count, .present = present};
-}
-
 static Pb__Locality *put_locality(const char *region, const char *zone, struct arena *arena) {
     if (*region == '\0') {
         return NULL;
@@ -62,14 +40,6 @@ static Pb__Locality *put_locality(const char *region, const char *zone, struct a
     locality->region = writable(region);
     locality->zone = writable(zone);
     return locality;
-}
-
-static struct str_list get_list(char **v, size_t count, struct arena *arena) {
-    const char **list = arena_alloc(arena, (count + 1) * sizeof *list);
-    for (size_t i = 0; i < count; i++) {
-        list[i] = v[i];
-    }
-    return (struct str_list){.v = list, .count = (uint32_t)count};
 }
 
 /* ---- rows ---- */
@@ -533,6 +503,10 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
         pb.kind_case = PB__COMMAND__KIND_RESTORE;
         pb.restore = &restore;
         break;
+    case COMMAND_QUERY:
+        pb.kind_case = PB__COMMAND__KIND_SET_QUERY;
+        pb.set_query = codec_put_set_query(&command->set_query, &arena);
+        break;
     }
     pack(&pb.base, out);
     arena_clear(&arena);
@@ -620,6 +594,9 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
                                      .part = pb->restore->part,
                                      .records = get_bytes(&pb->restore->records)};
         return pb->restore->phase <= RESTORE_END ? ERR_OK : ERR_VERSION;
+    case PB__COMMAND__KIND_SET_QUERY:
+        ret_command->kind = COMMAND_QUERY;
+        return codec_get_set_query(pb->set_query, arena, &ret_command->set_query);
     default:
         return ERR_VERSION;
     }
@@ -649,6 +626,7 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         indexes.tombstones = record->indexes.tombstones;
         indexes.reaped = record->indexes.reaped;
         indexes.sessions = record->indexes.sessions;
+        indexes.queries = record->indexes.queries;
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_INDEXES;
         pb.indexes = &indexes;
         break;
@@ -698,6 +676,10 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_AUTOPILOT;
         pb.autopilot = &autopilot;
         break;
+    case RECORD_QUERY:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_QUERY;
+        pb.query = codec_put_query(&record->query, &arena);
+        break;
     case RECORD_END:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_END;
         pb.end = record->end;
@@ -721,7 +703,8 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
             .indexes = {pb->indexes->applied, pb->indexes->nodes, pb->indexes->services,
                         pb->indexes->checks, pb->indexes->service_extinction,
                         pb->indexes->node_extinction, pb->indexes->row_hash, pb->indexes->keys,
-                        pb->indexes->tombstones, pb->indexes->reaped, pb->indexes->sessions}};
+                        pb->indexes->tombstones, pb->indexes->reaped, pb->indexes->sessions,
+                        pb->indexes->queries}};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_NODE:
         *ret_record = (struct codec_record){.kind = RECORD_NODE, .node = get_node(pb->node, arena)};
@@ -764,6 +747,10 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
     case PB__SNAPSHOT_RECORD__KIND_AUTOPILOT:
         *ret_record = (struct codec_record){.kind = RECORD_AUTOPILOT,
                                             .autopilot = get_autopilot(pb->autopilot)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_QUERY:
+        *ret_record =
+            (struct codec_record){.kind = RECORD_QUERY, .query = codec_get_query(pb->query, arena)};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_END:
         *ret_record = (struct codec_record){.kind = RECORD_END, .end = pb->end};

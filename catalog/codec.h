@@ -35,7 +35,8 @@ enum catalog_command_kind {
     COMMAND_REAP,           /* the leader's: old tombstones go */
     COMMAND_LOCK_DELAY_END, /* the leader's */
     COMMAND_AUTOPILOT,
-    COMMAND_RESTORE
+    COMMAND_RESTORE,
+    COMMAND_QUERY
 };
 
 struct catalog_command {
@@ -51,6 +52,7 @@ struct catalog_command {
         struct catalog_lock_delay_end lock_delay_end;
         struct catalog_set_autopilot set_autopilot;
         struct catalog_restore restore;
+        struct catalog_set_query set_query;
     };
 };
 
@@ -78,6 +80,7 @@ enum codec_record_kind {
     RECORD_TOMBSTONE,
     RECORD_LOCK_DELAY,
     RECORD_AUTOPILOT,
+    RECORD_QUERY,
     RECORD_END
 };
 
@@ -86,6 +89,7 @@ struct codec_indexes {
     uint64_t keys, tombstones; /* of the last write to a key; of the last deletion */
     uint64_t reaped;           /* newest tombstone that is gone */
     uint64_t sessions;
+    uint64_t queries;
 };
 
 struct codec_record {
@@ -108,6 +112,7 @@ struct codec_record {
         } tombstone;
         struct catalog_lock_delay lock_delay;
         struct catalog_autopilot autopilot;
+        struct catalog_query query;
         uint64_t end; /* records before this one */
     };
 };

@@ -45,6 +45,10 @@ struct catalog_view {
     struct tree sessions;        /* id -> catalog_session */
     struct tree node_sessions;   /* node, id -> the same catalog_session */
     struct tree session_checks;  /* node, check id, session id -> the same catalog_session */
+    struct tree queries;         /* id -> catalog_query */
+    struct tree query_names;     /* folded name, without a NUL -> the same catalog_query; of those
+                                  * without a template only if they have one */
+    struct tree session_queries; /* session, id -> the same catalog_query */
     struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
     uint64_t version;
@@ -168,6 +172,18 @@ void catalog_add_event(struct catalog *catalog, enum catalog_event_kind kind, co
                        uint64_t index, int64_t ms);
 void catalog_cut_events(struct catalog *catalog, size_t count);
 
+/* ---- query.c ---- */
+
+/* The row with its links, owned by the catalog from here on. */
+void catalog_set_query_row(struct catalog *catalog, struct catalog_query *row);
+/* ERR_REFUSED: a name, id or session that does not fit what is there. */
+enum err catalog_judge_query(const struct catalog *catalog, const struct catalog_query *query,
+                             struct err_text *text);
+enum err catalog_apply_query(struct catalog *catalog, const struct catalog_set_query *set,
+                             struct err_text *text);
+/* A session has ended: so do its queries. */
+void catalog_end_session_queries(struct catalog *catalog, const char *session);
+
 /* ---- snapshot.c ---- */
 
 struct catalog_image *catalog_image_create(void);
@@ -195,8 +211,8 @@ void catalog_apply_transaction(struct catalog *catalog, const struct catalog_tra
 /* ---- view.c ---- */
 
 /* All trees of a view, those first that own their values. */
-#define CATALOG_TREES 19
-#define CATALOG_OWNERS 9
+#define CATALOG_TREES 22
+#define CATALOG_OWNERS 10
 void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]);
 
 #endif

@@ -57,6 +57,9 @@ static void set_row_indexes(struct codec_record *record, uint64_t at) {
     case RECORD_LOCK_DELAY:
         record->lock_delay.index = at;
         break;
+    case RECORD_QUERY:
+        record->query.create_index = record->query.modify_index = at;
+        break;
     case RECORD_AUTOPILOT:
         record->autopilot.create_index = record->autopilot.modify_index = at;
         break;

@@ -100,6 +100,11 @@ static bool put_session(const struct catalog_session *session, void *context) {
     return put_record(context, &record);
 }
 
+static bool put_query(const struct catalog_query *query, void *context) {
+    struct codec_record record = {.kind = RECORD_QUERY, .query = *query};
+    return put_record(context, &record);
+}
+
 enum err catalog_snapshot(const struct catalog_view *view,
                           enum err (*write)(void *context, const void *data, size_t size),
                           void *context) {
@@ -115,6 +120,7 @@ enum err catalog_snapshot(const struct catalog_view *view,
     view_walk_kvs(view, "", put_kv, &w);
     tree_walk(&view->tombstone_order, NULL, 0, put_tombstone, &w);
     view_walk_lock_delays(view, put_lock_delay, &w);
+    view_walk_queries(view, put_query, &w);
     if (view->autopilot.modify_index > 0) {
         struct codec_record autopilot = {.kind = RECORD_AUTOPILOT, .autopilot = view->autopilot};
         put_record(&w, &autopilot);
@@ -241,6 +247,15 @@ static enum err add_lock_delay(struct catalog *c, const struct catalog_lock_dela
     return ERR_OK;
 }
 
+static enum err add_query(struct catalog *c, const struct catalog_query *query) {
+    if (view_get_query(&c->next, query->id) != NULL ||
+        catalog_judge_query(c, query, NULL) != ERR_OK) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_query_row(c, row_copy_query(query));
+    return ERR_OK;
+}
+
 static enum err add_record(struct catalog_image *image, const struct codec_record *record) {
     struct catalog *c = image->building;
     if ((image->records == 0) != (record->kind == RECORD_INDEXES) || image->ended) {
@@ -276,6 +291,8 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
     case RECORD_AUTOPILOT:
         c->next.autopilot = record->autopilot;
         return ERR_OK;
+    case RECORD_QUERY:
+        return add_query(c, &record->query);
     case RECORD_END:
         image->ended = record->end == image->records;
         return image->ended ? ERR_OK : ERR_CORRUPT;
@@ -391,7 +408,8 @@ static void set_indexes(struct catalog_image *image, uint64_t at) {
                                             .keys = at,
                                             .tombstones = at,
                                             .reaped = at,
-                                            .sessions = at};
+                                            .sessions = at,
+                                            .queries = at};
     building->next.indexes.applied = at;
     tree_walk(&building->next.nodes, NULL, 0, index_node, building);
     tree_walk(&building->next.services, NULL, 0, index_service, building);

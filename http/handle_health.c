@@ -131,18 +131,7 @@ static bool put_instance(const struct catalog_instance *instance, void *context)
         !filter_keeps(list->req->filter, instance)) {
         return true;
     }
-    json_object_begin(&list->json);
-    json_key(&list->json, "Node");
-    encode_node(&list->json, instance->node, list->dc);
-    json_key(&list->json, "Service");
-    encode_node_service(&list->json, instance->service);
-    json_key(&list->json, "Checks");
-    json_array_begin(&list->json);
-    for (uint32_t i = 0; i < instance->check_count; i++) {
-        encode_check(&list->json, instance->checks[i]);
-    }
-    json_array_end(&list->json);
-    json_object_end(&list->json);
+    encode_instance(&list->json, instance, list->dc);
     return true;
 }
 

@@ -36,6 +36,10 @@ http_call_fn handle_kv_put, handle_kv_delete, handle_session_create, handle_sess
     handle_session_renew, handle_txn;
 http_finish_fn finish_kv, finish_session_create, finish_session_renew, finish_txn;
 
+http_read_fn handle_query_list, handle_query_get, handle_query_execute, handle_query_explain;
+http_call_fn handle_query_create, handle_query_update, handle_query_delete;
+http_finish_fn finish_query_create;
+
 http_read_fn handle_mesh_list;
 http_stream_fn handle_agent_monitor, handle_agent_metrics_stream;
 http_local_fn handle_mesh_off, handle_acl_off;
