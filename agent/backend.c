@@ -335,7 +335,11 @@ static void make_id(struct backend_call *call) {
     struct uuid id;
     ASSERT(getrandom(id.bytes, sizeof id.bytes, 0) == (ssize_t)sizeof id.bytes);
     uuid_format(&id, call->made_id);
-    call->command.session.id = call->made_id;
+    if (call->command.kind == COMMAND_SESSION) {
+        call->command.session.id = call->made_id;
+    } else {
+        call->command.set_query.query.id = call->made_id;
+    }
 }
 
 static struct metric *timing_of(const struct agent *agent, enum catalog_command_kind kind) {
@@ -355,6 +359,7 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     case COMMAND_AUTOPILOT:
     case COMMAND_COORDINATES:
     case COMMAND_RESTORE:
+    case COMMAND_QUERY:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:
     case COMMAND_REMOVAL:
@@ -379,7 +384,9 @@ static void submit(void *context, struct backend_call *call) {
     if (call->kind == BACKEND_COMMAND) {
         struct buf out;
         buf_init(&out, LIMIT_ENTRY_BYTES);
-        if (call->command.kind == COMMAND_SESSION) {
+        if (call->command.kind == COMMAND_SESSION ||
+            (call->command.kind == COMMAND_QUERY &&
+             call->command.set_query.verb == QUERY_CREATE)) {
             make_id(call);
         }
         codec_encode_command(&call->command, &out);

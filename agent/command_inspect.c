@@ -94,6 +94,12 @@ static const char *kind_name(enum codec_record_kind kind) {
         return "LockDelay";
     case RECORD_AUTOPILOT:
         return "Autopilot";
+    case RECORD_REMOVAL:
+        return "Removal";
+    case RECORD_COORDINATE:
+        return "CoordinateBatchUpdate";
+    case RECORD_QUERY:
+        return "PreparedQuery";
     case RECORD_INDEXES:
     case RECORD_SERVICE_INDEX:
     case RECORD_NODE_INDEX:

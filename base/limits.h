@@ -107,6 +107,9 @@
 #define LIMIT_COORDINATE_BATCHES 5    /* commands of a server in one period; more are dropped */
 #define LIMIT_COORDINATE_MEMBERS 1024 /* of the wide-area pool whose coordinates are told */
 
+/* Prepared queries. */
+#define LIMIT_QUERY_BYTES (64 * 1024) /* all texts of one; what its template comes to */
+
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
 #define LIMIT_FILTER_DEPTH 64             /* groups within groups, in expressions and patterns */

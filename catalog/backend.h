@@ -97,7 +97,7 @@ struct backend_call {
             int64_t contact_ms;
         } snapshot;
     };
-    char made_id[UUID_TEXT_BYTES]; /* of a session that the command makes */
+    char made_id[UUID_TEXT_BYTES]; /* of a session or query that the command makes */
     struct catalog_result result;  /* of a command; the caller clears it */
     char *answer;                  /* JSON, or the archive of SNAPSHOT; the caller frees it */
     size_t answer_size;

@@ -20,37 +20,6 @@ struct catalog *catalog_create(struct epoch *epoch, struct watches *watches) {
     return catalog;
 }
 
-static bool free_value(void *value, void *context) {
-    (void)context;
-    free(value);
-    return true;
-}
-
-void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]) {
-    struct tree *all[] = {/* the owners of their values */
-                          &view->nodes, &view->services, &view->instances, &view->checks,
-                          &view->kvs, &view->tombstones, &view->tree_tombstones, &view->delays,
-                          &view->sessions, &view->removals, &view->coordinates,
-                          /* the others */
-                          &view->node_ids, &view->bound_checks, &view->service_index,
-                          &view->node_index, &view->tombstone_order, &view->held,
-                          &view->node_sessions, &view->session_checks, &view->node_addresses,
-                          &view->service_addresses};
-    _Static_assert(sizeof all / sizeof all[0] == CATALOG_TREES, "all are listed");
-    memcpy(ret_all, all, sizeof all);
-}
-
-void catalog_free_trees(struct catalog_view *view, bool rows) {
-    struct tree *all[CATALOG_TREES];
-    catalog_list_trees(view, all);
-    for (size_t i = 0; rows && i < CATALOG_OWNERS; i++) {
-        tree_walk(all[i], NULL, 0, free_value, NULL);
-    }
-    for (size_t i = 0; i < CATALOG_TREES; i++) {
-        tree_clear(all[i]);
-    }
-}
-
 static void clear_rest(struct catalog *catalog) {
     if (catalog->rest.present && catalog->watches != NULL) {
         watches_pause(catalog->watches, false);
@@ -774,6 +743,8 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
     case COMMAND_REMOVAL_END:
         catalog_apply_removal_end(catalog, &command->removal_end);
         break;
+    case COMMAND_QUERY:
+        return catalog_apply_query(catalog, &command->set_query, text);
     }
     return ERR_OK;
 }

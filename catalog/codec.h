@@ -38,7 +38,8 @@ enum catalog_command_kind {
     COMMAND_RESTORE,
     COMMAND_REMOVAL,
     COMMAND_REMOVAL_END, /* the leader's */
-    COMMAND_COORDINATES
+    COMMAND_COORDINATES,
+    COMMAND_QUERY
 };
 
 struct catalog_command {
@@ -57,6 +58,7 @@ struct catalog_command {
         struct catalog_removal removal;
         struct catalog_removal_end removal_end;
         struct catalog_set_coordinates coordinates;
+        struct catalog_set_query set_query;
     };
 };
 
@@ -86,6 +88,7 @@ enum codec_record_kind {
     RECORD_AUTOPILOT,
     RECORD_REMOVAL,
     RECORD_COORDINATE,
+    RECORD_QUERY,
     RECORD_END
 };
 
@@ -95,6 +98,7 @@ struct codec_indexes {
     uint64_t reaped;           /* newest tombstone that is gone */
     uint64_t sessions;
     uint64_t coordinates;
+    uint64_t queries;
 };
 
 struct codec_record {
@@ -119,6 +123,7 @@ struct codec_record {
         struct catalog_autopilot autopilot;
         struct catalog_removal removal;
         struct catalog_coordinate coordinate;
+        struct catalog_query query;
         uint64_t end; /* records before this one */
     };
 };

@@ -48,6 +48,10 @@ struct catalog_view {
     struct tree session_checks;  /* node, check id, session id -> the same catalog_session */
     struct tree removals;        /* id -> catalog_removal */
     struct tree coordinates;     /* node, segment -> catalog_coordinate */
+    struct tree queries;         /* id -> catalog_query */
+    struct tree query_names;     /* folded name, without a NUL -> the same catalog_query; of those
+                                  * without a template only if they have one */
+    struct tree session_queries; /* session, id -> the same catalog_query */
     struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
     uint64_t removals_index; /* of their last change; derived, not in snapshots */
@@ -197,6 +201,18 @@ void catalog_apply_coordinates(struct catalog *catalog, const struct catalog_set
 /* Of a node that goes. */
 void catalog_remove_coordinates(struct catalog *catalog, const char *node);
 
+/* ---- query.c ---- */
+
+/* The row with its links, owned by the catalog from here on. */
+void catalog_set_query_row(struct catalog *catalog, struct catalog_query *row);
+/* ERR_REFUSED: a name, id or session that does not fit what is there. */
+enum err catalog_judge_query(const struct catalog *catalog, const struct catalog_query *query,
+                             struct err_text *text);
+enum err catalog_apply_query(struct catalog *catalog, const struct catalog_set_query *set,
+                             struct err_text *text);
+/* A session has ended: so do its queries. */
+void catalog_end_session_queries(struct catalog *catalog, const char *session);
+
 /* ---- snapshot.c ---- */
 
 struct catalog_image *catalog_image_create(void);
@@ -232,8 +248,8 @@ void catalog_apply_transaction(struct catalog *catalog, const struct catalog_tra
 /* ---- view.c ---- */
 
 /* All trees of a view, those first that own their values. */
-#define CATALOG_TREES 21
-#define CATALOG_OWNERS 10
+#define CATALOG_TREES 24
+#define CATALOG_OWNERS 12
 void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]);
 
 #endif

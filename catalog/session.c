@@ -100,6 +100,7 @@ static void end_session(struct catalog *catalog, struct catalog_session *row) {
     catalog->next.indexes.row_hash -= row_hash_session(row);
     touch(catalog, row);
     catalog_release_keys(catalog, row);
+    catalog_end_session_queries(catalog, row->id);
     catalog_add_event(catalog, CATALOG_SESSION_ENDED, row->id, 0, 0);
     catalog_retire(catalog, row);
 }

@@ -110,6 +110,11 @@ static bool put_coordinate(const struct catalog_coordinate *coordinate, void *co
     return put_record(context, &record);
 }
 
+static bool put_query(const struct catalog_query *query, void *context) {
+    struct codec_record record = {.kind = RECORD_QUERY, .query = *query};
+    return put_record(context, &record);
+}
+
 enum err catalog_snapshot(const struct catalog_view *view,
                           enum err (*write)(void *context, const void *data, size_t size),
                           void *context) {
@@ -127,6 +132,7 @@ enum err catalog_snapshot(const struct catalog_view *view,
     view_walk_lock_delays(view, put_lock_delay, &w);
     view_walk_removals(view, put_removal, &w);
     view_walk_coordinates(view, NULL, put_coordinate, &w);
+    view_walk_queries(view, put_query, &w);
     if (view->autopilot.modify_index > 0) {
         struct codec_record autopilot = {.kind = RECORD_AUTOPILOT, .autopilot = view->autopilot};
         put_record(&w, &autopilot);
@@ -272,6 +278,15 @@ static enum err add_coordinate(struct catalog *c, const struct catalog_coordinat
     return ERR_OK;
 }
 
+static enum err add_query(struct catalog *c, const struct catalog_query *query) {
+    if (view_get_query(&c->next, query->id) != NULL ||
+        catalog_judge_query(c, query, NULL) != ERR_OK) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_query_row(c, row_copy_query(query));
+    return ERR_OK;
+}
+
 static enum err add_record(struct catalog_image *image, const struct codec_record *record) {
     struct catalog *c = image->building;
     if ((image->records == 0) != (record->kind == RECORD_INDEXES) || image->ended) {
@@ -311,6 +326,8 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
         return add_removal(c, &record->removal);
     case RECORD_COORDINATE:
         return add_coordinate(c, &record->coordinate);
+    case RECORD_QUERY:
+        return add_query(c, &record->query);
     case RECORD_END:
         image->ended = record->end == image->records;
         return image->ended ? ERR_OK : ERR_CORRUPT;
@@ -427,7 +444,8 @@ static void set_indexes(struct catalog_image *image, uint64_t at) {
                                             .tombstones = at,
                                             .reaped = at,
                                             .sessions = at,
-                                            .coordinates = at};
+                                            .coordinates = at,
+                                            .queries = at};
     building->next.indexes.applied = at;
     tree_walk(&building->next.nodes, NULL, 0, index_node, building);
     tree_walk(&building->next.services, NULL, 0, index_service, building);

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ip.h"
 #include "base/limits.h"
 #include "http/server.h"
 
@@ -18,6 +19,7 @@ static void request_init(struct http_server *server, struct arena *arena,
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
                                  .pretty = server->config.pretty_always,
+                                 .client_ip = "",
                                  .use_cache = server->config.use_cache,
                                  .authz = {.token = ""}};
 }
@@ -98,12 +100,16 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
                                        struct http_request *req, const struct http_query *query,
                                        const struct catalog_view *view) {
     struct http_response res;
-    struct http_read read = {.view = view, .index = 1};
     struct http_meta meta = {.known_leader = has_leader(server),
                              .contact_ms = query->stale ? contact_ms(server) : 0,
                              .consistency = query->stale        ? "stale"
                                             : query->consistent ? "consistent"
                                                                 : "leader"};
+    struct http_read read = {.view = view,
+                             .index = 1,
+                             .known_leader = meta.known_leader,
+                             .contact_ms = meta.contact_ms,
+                             .consistency = meta.consistency};
     response_init(&res);
     if (may_read(server, query)) {
         read_filtered(route, req, &read, &res);
@@ -197,20 +203,20 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     const struct catalog_view *view = catalog_view(server->backend->catalog);
     uint64_t led = leadership(server);
     struct watched watched = find_watched(route, req, view);
-    struct http_answer *answer = http_cache_find(cache, question, view, led);
+    struct http_answer *answer = route->once ? NULL : http_cache_find(cache, question, view, led);
     if (answer != NULL) {
         answer = http_answer_share(answer);
     } else {
         answer = read_answer(server, route, req, query, view);
         answer->route = route;
-        if (answer->status == 200 && may_cache(route, req)) {
+        if (answer->status == 200 && !route->once && may_cache(route, req)) {
             http_cache_put(cache, question, watched.kind, watched.name, view, led, answer);
         }
     }
     uint64_t watch_index = http_watch_index(view, watched.kind, watched.name);
     epoch_exit(server->backend->epoch);
     exchange->answer = answer;
-    if (!answer->may_wait || query->index == 0 || answer->index > query->index ||
+    if (!answer->may_wait || route->once || query->index == 0 || answer->index > query->index ||
         exchange->state == EXCHANGE_TIMED_OUT) {
         return false;
     }
@@ -322,7 +328,9 @@ static bool judge_route(const struct http_route *route, const char *method,
         bool options = strcmp(method, "OPTIONS") == 0;
         http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
                            options ? "" : method, options ? "" : " not allowed");
-        http_response_header(res, "Allow", http_route_methods(route, req->arena));
+        const char *methods = http_route_methods(route, req->arena);
+        bool untold = !options && route->options_untold;
+        http_response_header(res, "Allow", methods + (untold ? strlen("OPTIONS,") : 0));
         return false;
     }
     if (route->missing != NULL && *req->rest == '\0') {
@@ -412,6 +420,15 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
     return HTTP_STREAM;
 }
 
+/* The first address that proxies tell, else that of the connection. */
+static const char *find_client(struct http_exchange *exchange) {
+    const char *told = str_or_empty(http_exchange_header(exchange, "X-Forwarded-For"));
+    char *first = arena_strndup(&exchange->arena, told, strcspn(told, ", "));
+    uint8_t ip[16];
+    uint8_t bytes;
+    return ip_parse(first, ip, &bytes) ? first : http_exchange_client_ip(exchange);
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -425,6 +442,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     exchange->route = route;
+    req->rest = http_route_rest(route, req->rest, req->arena);
     if (is_blocked(exchange->server, req->path)) {
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
         return HTTP_ANSWERED;
@@ -447,6 +465,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
+    req->client_ip = route->once ? find_client(exchange) : "";
     req->cache_control = http_exchange_header(exchange, "Cache-Control");
     if (route->call == NULL && !http_answer_fits(exchange->server, 0)) {
         refuse_answer(res);

@@ -39,6 +39,9 @@ http_finish_fn finish_kv, finish_session_create, finish_session_renew, finish_tx
 http_read_fn handle_coordinate_nodes, handle_coordinate_node;
 http_local_fn handle_coordinate_datacenters;
 http_call_fn handle_coordinate_update;
+http_read_fn handle_query_list, handle_query_get, handle_query_execute, handle_query_explain;
+http_call_fn handle_query_create, handle_query_update, handle_query_delete;
+http_finish_fn finish_query_create;
 
 http_read_fn handle_mesh_list;
 http_stream_fn handle_agent_monitor, handle_agent_metrics_stream;

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/gzip.h"
+#include "net/addr.h"
 
 #define LISTENER_NAME_BYTES 128 /* the longest is a socket's path */
 
@@ -247,6 +248,19 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 
 const char *http_exchange_header(struct http_exchange *exchange, const char *name) {
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+const char *http_exchange_client_ip(struct http_exchange *exchange) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct addr addr;
+    char text[ADDR_TEXT_BYTES] = "";
+    if (info != NULL && info->client_addr != NULL) {
+        bool v6 = info->client_addr->sa_family == AF_INET6;
+        memcpy(&addr, info->client_addr, v6 ? sizeof addr.v6 : sizeof addr.v4);
+        addr_format_ip(&addr, text);
+    }
+    return arena_strdup(&exchange->arena, text);
 }
 
 bool http_exchange_may_write(struct http_exchange *exchange) {

@@ -42,6 +42,7 @@ BEHIND = {
         "catalog/codec.c",
         "catalog/codec_mirror.c",
         "catalog/codec_coordinate.h",
+        "catalog/codec_parts.h",
         "catalog/codec_removal.h",
         "catalog/codec_result.c",
         "net/rpc_wire.c",
