@@ -50,8 +50,8 @@
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
-#define LIMIT_RAFT_OUTGOING 4096               /* messages that wait for one peer */
-#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024) /* newest entries, kept in memory for peers */
+#define LIMIT_RAFT_OUTGOING 4096      /* messages that wait for one peer */
+#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024)   /* newest entries, kept in memory for peers */
 #define LIMIT_ARCHIVE_BYTES (1024 * 1024 * 1024) /* a snapshot that operators keep, unpacked */
 #define LIMIT_LEADER_HOLD_MS 2000 /* a request waits so long for a leader: several elections */
 #define LIMIT_FORWARD_MS 10000    /* a request that another server leads; then its end is unknown */
@@ -174,6 +174,13 @@
 #define LIMIT_RPC_BACKOFF_MIN_MS 50
 #define LIMIT_RPC_BACKOFF_MAX_MS 5000
 #define LIMIT_RESOLVE_ADDRESSES 64 /* of one name */
+
+/* Requests that other agents answer. */
+#define LIMIT_CARRY_HOPS 2                        /* an own server, one of another datacenter */
+#define LIMIT_CARRY_BODY_BYTES (16 * 1024 * 1024) /* of a request; above 413 */
+#define LIMIT_CARRY_PIECE_BYTES (1024 * 1024)     /* of an answer, sent at once */
+#define LIMIT_LINK_WAIT_MS 400      /* for a server of this datacenter: an error within 500 ms */
+#define LIMIT_LINK_WAIT_FAR_MS 2000 /* of another */
 
 /* Gossip. */
 #define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */
