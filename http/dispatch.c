@@ -17,6 +17,7 @@ static void request_init(struct http_server *server, struct arena *arena,
                          struct http_request *req) {
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
+                                 .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
                                  .use_cache = server->config.use_cache,
                                  .authz = {.token = ""}};
@@ -474,6 +475,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (!route->call(req, call, res)) {
         return HTTP_ANSWERED;
     }
+    if (call->kind == BACKEND_FORWARD) { /* its body names another datacenter */
+        where = call->forward.datacenter;
+        return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
+    }
     exchange->call = call;
     exchange->request = arena_alloc(&exchange->arena, sizeof *req);
     *exchange->request = *req;
@@ -540,6 +545,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     }
     request_init(exchange->server, &exchange->arena, &req);
     req.method = method;
+    if (exchange->carried != NULL && *exchange->carried->node != '\0') {
+        req.agent_node = exchange->carried->node;
+    }
     req.body = str_or_empty(exchange->body.data);
     req.body_size = exchange->body.count;
     response_init(&res);

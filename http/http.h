@@ -73,8 +73,8 @@ void http_server_work(struct http_server *server, struct http_work *work);
 
 /* A request that another agent has passed on. All that it points to is borrowed until done. */
 struct http_carried {
-    const char *method, *target;
-    struct str_map headers; /* names as they are usually written */
+    const char *method, *target, *node; /* node: the agent that the client asked */
+    struct str_map headers;             /* names as they are usually written */
     const void *body;
     size_t body_size;
     unsigned hops; /* how often it has been passed on */

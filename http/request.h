@@ -29,6 +29,7 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
+    const char *agent_node;    /* the agent that the client asked */
     const char *accept;        /* the header; NULL = absent */
     const char *cache_control; /* the same */
     bool use_cache;            /* ?cached is heeded */
@@ -191,6 +192,9 @@ enum err http_filter_parse(struct http_request *req, enum filter_rows rows, stru
 /* ?wait alone, with its default and its bound. ERR_INVALID. */
 enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
                                int64_t *ret_wait_ms, struct err_text *text);
+/* Of a write whose body names a datacenter: whether its servers are to carry it out. The call then
+ * says so, and is complete. */
+bool http_carry_wanted(const struct http_request *req, struct backend_call *call, const char *dc);
 /* ?dc and ?datacenter, of writes. ERR_REFUSED. */
 enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */
