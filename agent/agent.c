@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/config_watch.h"
+#include "agent/events.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
 #include "agent/pools.h"
@@ -162,6 +163,7 @@ static void turn_end(void *context) {
     group_turn_end(agent->group);
     removals_turn_end(agent);
     pools_turn_end(agent);
+    events_turn_end(agent);
     reconcile_turn_end(agent->reconcile);
     if (agent->backend.lan != NULL) {
         sync_set_members(agent->sync, agent->backend.lan->count);
@@ -525,6 +527,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     agent->watches = watches_create();
     agent->catalog = catalog_create(agent->epoch, agent->watches);
     removals_init(agent);
+    events_create(agent);
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
@@ -600,6 +603,7 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    events_destroy(agent);
     clocks_destroy(agent->clocks);
     reconcile_destroy(agent->reconcile);
     if (agent->group != NULL) {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/events.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
@@ -169,6 +170,7 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:
+    case BACKEND_FIRE_EVENT:
     case BACKEND_OPERATOR:
     case BACKEND_SNAPSHOT:
     case BACKEND_RESTORE:
@@ -218,6 +220,11 @@ static void run_call(struct loop_task *task) {
     if (call->kind == BACKEND_JOIN || call->kind == BACKEND_FORCE_LEAVE ||
         call->kind == BACKEND_KEYRING) {
         pools_run_call(agent, call, finish_context, pending);
+        return;
+    }
+    if (call->kind == BACKEND_FIRE_EVENT) {
+        events_fire(agent, call);
+        finish(pending);
         return;
     }
     if (call->kind == BACKEND_OPERATOR) {
@@ -430,6 +437,7 @@ void backend_init(struct agent *agent) {
         .local = agent->local,
         .facts = &agent->facts,
         .live = agent->backend.live,
+        .events = agent->backend.events,
         .has_leader = has_leader,
         .had_leader = had_leader,
         .may_read = may_read,

@@ -24,6 +24,7 @@ enum watch_kind {
     WATCH_SESSION,       /* one session; name = id */
     WATCH_NODE_SESSIONS, /* the sessions of one node; name = node */
     WATCH_LOCAL_SERVICE, /* a service registered with this agent; name = id */
+    WATCH_EVENTS,        /* user events that this agent keeps */
     WATCH_KIND_COUNT
 };
 

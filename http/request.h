@@ -123,6 +123,7 @@ struct http_route {
     enum filter_rows filter; /* what ?filter= judges; 0: the route does not know it */
     bool cached;             /* of a read: knows ?cached */
     bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
+    bool by_index;       /* the same with ?index= and X-Consul-Index: waits while they are equal */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
@@ -153,6 +154,8 @@ char *http_uri_relative(const char *target);
 /* The request as text without index and wait: tells different questions apart, and parses again.
  * revalidate: with the parameter HTTP_REVALIDATE. */
 const char *http_uri_question(const char *raw, bool revalidate, struct arena *arena);
+
+#define HTTP_INDEX "X-Consul-Index"
 
 /* What Cache-Control asks for, as a parameter of questions, which have no headers. */
 #define HTTP_REVALIDATE "must-revalidate"
@@ -189,6 +192,8 @@ enum err http_query_parse_wait(const struct http_request *req, int64_t default_m
 enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */
 enum err http_query_judge_tenancy(const struct http_request *req, struct err_text *text);
+/* Of what is this agent's own: moves whenever an answer from it might. Inside an epoch section. */
+uint64_t http_local_version(const struct backend *backend, enum watch_kind kind);
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
 
 /* ---- encode.c: the one encoder of rows (contract 5) ---- */

@@ -43,6 +43,7 @@ struct http_wait {
     uint64_t seen_index; /* of the answer it was parked on */
     uint64_t seen_hash;
     int64_t wait_ms;
+    bool exact;                  /* without jitter */
     const char *name, *question; /* in the exchange's arena until it has joined its group */
 };
 
@@ -135,7 +136,7 @@ struct http_server {
     pthread_key_t cache_key; /* each HTTP thread's answers */
     _Atomic bool stopping;
     _Atomic size_t parked;
-    _Atomic size_t unsent; /* were parked, and their answers are not all sent */
+    _Atomic size_t unsent;      /* were parked, and their answers are not all sent */
     _Atomic uint64_t intervals; /* of metrics that have ended */
     struct http_timings *timings;
     /* The core's thread only. */

@@ -36,9 +36,11 @@ BEHIND = {
     "zlib.h": ["agent/archive.c", "http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c", "catalog/codec_unknown.h", "raft/codec.c"],
     "proto/*.pb-c.h": [
+        "agent/events.c",
         "agent/group_wire.c",
         "agent/operator.c",
         "catalog/codec.c",
+        "catalog/codec_removal.c",
         "catalog/codec_result.c",
         "net/rpc_wire.c",
         "raft/codec.c",
