@@ -89,6 +89,10 @@ static void leader_known(void *context, bool known) {
     }
 }
 
+static bool leads(void *context) {
+    return group_leads(((struct agent *)context)->group);
+}
+
 static void joined(void *context) {
     servers_note_cluster(context);
 }
@@ -133,6 +137,7 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     agent->left_done = done;
     agent->left_context = context;
     log_write(agent->log, LOG_INFO, MODULE, "server starting leave");
+    sync_leave(agent->sync);
     agent->leave_parts = 2;
     group_leave(agent->group, group_left, agent);
     pools_leave(agent, part_left);
@@ -294,6 +299,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .output_ms = config->check_update_interval_ns / DURATION_MS,
         .seed = random_u64(),
         .taken = taken_from_catalog,
+        .leads = leads,
         .context = agent,
         .register_timing = agent->telemetry.catalog_register,
         .deregister_timing = agent->telemetry.catalog_deregister,

@@ -14,6 +14,9 @@
 #define FULL_MS (60 * 1000)  /* ae_interval, plus a random part of the same size */
 #define SCALE_MEMBERS 128    /* from here on each doubling adds one interval */
 #define RETRY_MS (15 * 1000) /* after a failure, plus a random part */
+/* What nobody knows the end of may come into the catalog so late, plus a random part: behind what
+ * was told after it, a service that is gone by then among it. */
+#define DOUBT_MS (LIMIT_LEADER_HOLD_MS + LIMIT_FORWARD_MS)
 
 struct sync {
     struct sync_config config;
@@ -21,6 +24,7 @@ struct sync {
     struct loop_timer full_timer, output_timer, retry_timer;
     bool full_wanted;
     bool keep_unknown;
+    bool leaving; /* nothing is told any more: it would bring back the node that goes */
     uint64_t members;
 };
 
@@ -59,6 +63,13 @@ static int64_t after(struct sync *sync, int64_t base_ms, int64_t spread_ms) {
 
 /* ---- telling ---- */
 
+/* Compares everything once that is over. */
+static void note_doubt(struct sync *sync, enum err err) {
+    if (err == ERR_TIMEOUT || err == ERR_CLOSED || err == ERR_IO) {
+        loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, DOUBT_MS, DOUBT_MS));
+    }
+}
+
 static void log_told(struct sync *sync, const struct telling *telling, const struct told *told) {
     const char *what = told->kind == LOCAL_SERVICE ? "service" : "check";
     log_write(sync->config.log, LOG_INFO, MODULE, "%s %s: %s=%s",
@@ -69,6 +80,7 @@ static void telling_done(struct group_proposal *proposal, enum err err,
                          const struct err_text *text) {
     struct telling *telling = (struct telling *)proposal;
     struct sync *sync = telling->sync;
+    note_doubt(sync, err);
     for (size_t i = 0; i < telling->count; i++) {
         struct told *told = &telling->told[i];
         local_end_sync(sync->config.local, told->kind, told->id, told->generation, err == ERR_OK);
@@ -317,7 +329,7 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
     bool own_service = local_knows(sync->config.local, LOCAL_SERVICE, "consul");
     /* Whether a server that does not lead is alive is for the leader to say. */
     bool own_check = local_knows(sync->config.local, LOCAL_CHECK, "serfHealth") ||
-                     !group_leads(sync->config.group);
+                     !sync->config.leads(sync->config.context);
     if (node != NULL && row_equal_node(node, sync->config.node) &&
         (own_service || (service != NULL && row_equal_service(service, &self.service))) &&
         (own_check || (check != NULL && row_equal_check(check, &self.check)))) {
@@ -338,7 +350,7 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
 
 void sync_run(struct sync *sync, struct sync_wait *wait) {
     sync_hold(wait);
-    if (group_has_leader(sync->config.group)) {
+    if (!sync->leaving && group_has_leader(sync->config.group)) {
         struct run run = {.sync = sync, .wait = wait};
         epoch_enter(sync->config.epoch);
         run.view = catalog_view(sync->config.catalog);
@@ -355,6 +367,10 @@ void sync_run(struct sync *sync, struct sync_wait *wait) {
         free(run.checks);
     }
     sync_release(wait);
+}
+
+void sync_leave(struct sync *sync) {
+    sync->leaving = true;
 }
 
 void sync_keep_unknown(struct sync *sync) {
@@ -383,6 +399,9 @@ void sync_full(struct sync *sync) {
 void sync_node(struct sync *sync, struct sync_wait *wait) {
     struct catalog_command command = {.kind = COMMAND_REGISTER,
                                       .reg = {.node = *sync->config.node}};
+    if (sync->leaving) {
+        return;
+    }
     struct telling *telling = mem_calloc(1, sizeof *telling);
     telling->wait = wait;
     propose(sync, telling, &command);

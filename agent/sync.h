@@ -16,6 +16,7 @@ struct sync_config {
     struct log *log;
     struct epoch *epoch;
     struct group *group;
+    bool (*leads)(void *context); /* this agent is the leader of its datacenter */
     struct local *local;
     const struct catalog *catalog;
     const struct backend_facts *facts;
@@ -52,6 +53,8 @@ void sync_keep_unknown(struct sync *sync);
 /* Compares everything, once this server leads: what it registers for itself, its registrations, and
  * what the catalog has beyond them. */
 void sync_full(struct sync *sync);
+/* The agent leaves: its node goes, and nothing is told any more that would bring it back. */
+void sync_leave(struct sync *sync);
 /* How many agents the LAN pool has: the more, the longer between two full comparisons. 1 at first.
  */
 void sync_set_members(struct sync *sync, uint64_t members);
