@@ -16,6 +16,7 @@
 #include "agent/carry.h"
 #include "agent/asker.h"
 #include "agent/config_watch.h"
+#include "agent/events.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
 #include "agent/own.h"
@@ -94,6 +95,11 @@ static void leader_known(void *context, bool known) {
     }
 }
 
+static bool leads(void *context) {
+    const struct agent *agent = context;
+    return agent->group != NULL && group_leads(agent->group);
+}
+
 static void joined(void *context) {
     servers_note_cluster(context);
 }
@@ -141,6 +147,7 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     log_write(agent->log, LOG_INFO, MODULE, "%s starting leave",
               agent->config->server ? "server" : "client");
     agent->leave_parts = agent->group != NULL ? 2 : 1;
+    sync_leave(agent->sync);
     if (agent->group != NULL) {
         group_leave(agent->group, group_left, agent);
     }
@@ -177,6 +184,7 @@ static void turn_end(void *context) {
         removals_turn_end(agent);
     }
     pools_turn_end(agent);
+    events_turn_end(agent);
     if (agent->reconcile != NULL) {
         reconcile_turn_end(agent->reconcile);
     }
@@ -324,11 +332,6 @@ static void sync_propose(void *context, struct group_proposal *proposal) {
     }
 }
 
-static bool sync_leads(void *context) {
-    const struct agent *agent = context;
-    return agent->group != NULL && group_leads(agent->group);
-}
-
 static void sync_fetch(void *context) {
     asker_fetch(context);
 }
@@ -350,7 +353,6 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .catalog = config->server ? agent->catalog : NULL,
         .fetch = sync_fetch,
         .ready = sync_ready,
-        .leads = sync_leads,
         .propose = sync_propose,
         .facts = &agent->facts,
         .node = &agent->node,
@@ -358,6 +360,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .output_ms = config->check_update_interval_ns / DURATION_MS,
         .seed = random_u64(),
         .taken = taken_from_catalog,
+        .leads = leads,
         .context = agent,
         .register_timing = agent->telemetry.catalog_register,
         .deregister_timing = agent->telemetry.catalog_deregister,
@@ -595,6 +598,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     agent->watches = watches_create();
     agent->catalog = catalog_create(agent->epoch, agent->watches);
     removals_init(agent);
+    events_create(agent);
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
@@ -678,6 +682,7 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    events_destroy(agent);
     clocks_destroy(agent->clocks);
     coordinates_destroy(agent->coordinates);
     reconcile_destroy(agent->reconcile);

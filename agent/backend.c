@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "agent/carry.h"
+#include "agent/events.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
@@ -173,6 +174,7 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:
+    case BACKEND_FIRE_EVENT:
     case BACKEND_OPERATOR:
     case BACKEND_SNAPSHOT:
     case BACKEND_RESTORE:
@@ -233,6 +235,11 @@ static void run_call(struct loop_task *task) {
             return;
         }
         carry_run(agent, call, finish_context, pending);
+        return;
+    }
+    if (call->kind == BACKEND_FIRE_EVENT) {
+        events_fire(agent, call);
+        finish(pending);
         return;
     }
     if (call->kind == BACKEND_OPERATOR) {
@@ -515,6 +522,7 @@ void backend_init(struct agent *agent) {
         .local = agent->local,
         .facts = &agent->facts,
         .live = agent->backend.live,
+        .events = agent->backend.events,
         .has_leader = has_leader,
         .had_leader = had_leader,
         .may_read = may_read,

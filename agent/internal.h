@@ -74,6 +74,7 @@ struct agent {
     struct addr rpc_addr;            /* of this server, as others reach it */
     struct clocks *clocks;
     struct reconcile *reconcile;
+    struct events *events;
     struct loop_timer removals_timer, removals_retry_timer;
     struct removing *removals_waiting; /* for a leader that commits them */
     uint64_t removals_seen; /* their index when the LAN pool was told last */

@@ -16,6 +16,7 @@ static const struct command {
     {"catalog datacenters", command_catalog_datacenters, "Lists the known datacenters"},
     {"catalog nodes", command_catalog_nodes, "Lists the nodes of a datacenter"},
     {"catalog services", command_catalog_services, "Lists the services of a datacenter"},
+    {"event", command_event, "Tells an event to all agents"},
     {"force-leave", command_force_leave, "Tells a failed member to have left"},
     {"info", command_info, "Shows numbers about an agent"},
     {"join", command_join, "Makes an agent join a pool"},

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/events.h"
 #include "agent/pools_internal.h"
 #include "agent/removals.h"
 #include "base/assert.h"
@@ -134,6 +135,7 @@ static void changed(void *context, const struct gossip_change *change) {
     case GOSSIP_CHANGE_JOIN_DONE:
     case GOSSIP_CHANGE_JOIN_FAILED:
     case GOSSIP_CHANGE_LEAVE_DONE:
+    case GOSSIP_CHANGE_USER_EVENT:
         return;
     default:
         break;
@@ -151,6 +153,14 @@ static void changed(void *context, const struct gossip_change *change) {
 
 static void store_epoch(void *context, uint32_t boot_epoch) {
     pool_state_store_epoch(((struct member_pool *)context)->agent, boot_epoch);
+}
+
+static void heard_event(void *context, const struct uuid *id, uint64_t ltime, const uint8_t *data,
+                        size_t size) {
+    struct member_pool *pool = context;
+    if (!pool->wan) { /* nobody fires there */
+        events_heard(pool->agent, id, ltime, data, size);
+    }
 }
 
 /* ---- the WAN pool follows the servers of the LAN pool ---- */
@@ -283,6 +293,7 @@ static bool open_pool(struct agent *agent, struct member_pool *pool, bool wan,
                                .allowed_count = allowed->count,
                                .seed = seed,
                                .changed = changed,
+                               .heard_event = heard_event,
                                .store_epoch = store_epoch,
                                .context = pool};
     if (!wan) {

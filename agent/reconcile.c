@@ -174,8 +174,7 @@ static bool judge_removal(const struct catalog_removal *removal, void *context) 
     struct looking *looking = context;
     bool member = reconcile_has_member(&looking->members, removal->id);
     const struct catalog_node *node = view_get_node_by_id(looking->view, removal->id);
-    if (!member && node != NULL &&
-        view_get_check(looking->view, node->name, RECONCILE_CHECK_ID) != NULL) {
+    if (!member && node != NULL) { /* even if only a late word of its agent has brought it back */
         deregister(looking, node, "removed");
     }
     int64_t age_ms = looking->wall_ms - removal->at_ms;

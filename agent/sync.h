@@ -66,6 +66,8 @@ bool sync_compare(struct sync *sync, const struct catalog_view *view);
 /* It is as it was when nothing had to be told. */
 void sync_unchanged(struct sync *sync);
 void sync_fetch_failed(struct sync *sync, const char *why);
+/* The agent leaves: its node goes, and nothing is told any more that would bring it back. */
+void sync_leave(struct sync *sync);
 /* How many agents the LAN pool has: the more, the longer between two full comparisons. 1 at first.
  */
 void sync_set_members(struct sync *sync, uint64_t members);

@@ -26,13 +26,14 @@ enum backend_call_kind {
     BACKEND_JOIN,       /* its pools: what follows is answered once it is so */
     BACKEND_FORCE_LEAVE,
     BACKEND_KEYRING,
-    BACKEND_OPERATOR, /* of the Raft group: the leader answers */
-    BACKEND_SNAPSHOT, /* the whole catalog as an archive, */
-    BACKEND_RESTORE,  /* and back */
     BACKEND_FORWARD,  /* a whole HTTP request, answered by a server of this or another datacenter */
     BACKEND_QUESTION, /* the same of a DNS question */
-    BACKEND_LEAVE,    /* the agent leaves and stops */
-    BACKEND_RELOAD    /* the agent reads its configuration anew */
+    BACKEND_FIRE_EVENT, /* to all members of the LAN pool; made_id is the event's */
+    BACKEND_OPERATOR,   /* of the Raft group: the leader answers */
+    BACKEND_SNAPSHOT,   /* the whole catalog as an archive, */
+    BACKEND_RESTORE,    /* and back */
+    BACKEND_LEAVE,      /* the agent leaves and stops */
+    BACKEND_RELOAD      /* the agent reads its configuration anew */
 };
 
 enum backend_keys_action {
@@ -94,6 +95,11 @@ struct backend_call {
             bool local_only;
         } keyring;
         struct {
+            const char *name;
+            const char *node, *service, *tag; /* regular expressions, "" = all */
+            struct catalog_bytes payload;
+        } fire;
+        struct {
             enum backend_operator_action action;
             const char *server_id, *address; /* of a server; "" = not given */
             bool stale;                      /* of a show: as this server knows it */
@@ -125,7 +131,7 @@ struct backend_call {
             unsigned hops;
         } question; /* answer: the message */
     };
-    char made_id[UUID_TEXT_BYTES]; /* of a session or query that the command makes */
+    char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
     char *answer;                  /* JSON, or the archive of SNAPSHOT; the caller frees it */
     size_t answer_size;
@@ -164,6 +170,22 @@ struct backend_pool {
     const struct backend_member *members; /* by name */
     uint32_t count, self;                 /* self: the place of this agent */
     bool encrypted;
+};
+
+/* A user event that this agent has kept (contract 14). */
+struct backend_event {
+    char id[UUID_TEXT_BYTES];
+    uint64_t index; /* what tells it from others: both halves of its id, as XOR */
+    uint64_t ltime;
+    const char *name, *node_filter, *service_filter, *tag_filter;
+    struct catalog_bytes payload;
+};
+
+/* The last LIMIT_EVENTS_KEPT, oldest first. */
+struct backend_events {
+    uint64_t version;
+    uint32_t count;
+    const struct backend_event *v[];
 };
 
 /* Numbers of a pool. */
@@ -210,6 +232,7 @@ struct backend {
     const struct backend_live *_Atomic live;
     /* The same of the pools; NULL: this agent is not in such a one. */
     const struct backend_pool *_Atomic lan, *_Atomic wan;
+    const struct backend_events *_Atomic events; /* NULL: there was none */
 
     /* Any thread. Whether a leader is known, and since the start has ever been. */
     bool (*has_leader)(void *context);

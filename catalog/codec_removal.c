@@ -1,5 +1,7 @@
 #include "catalog/codec_removal.h"
 
+#include "proto/catalog.pb-c.h"
+
 /* protobuf-c takes texts as writable and only reads them. */
 static char *writable(const char *text) {
     return (char *)(uintptr_t)text;

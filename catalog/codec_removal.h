@@ -4,7 +4,10 @@
 
 #include "base/arena.h"
 #include "catalog/command.h"
-#include "proto/catalog.pb-c.h"
+
+/* As protobuf-c makes them; whoever looks inside includes what it made. */
+typedef struct Pb__Removal Pb__Removal;
+typedef struct Pb__RemovalEnd Pb__RemovalEnd;
 
 /* Blocks live in the arena, texts are borrowed, in both directions. */
 Pb__Removal *codec_put_removal(const struct catalog_removal *removal, struct arena *arena);

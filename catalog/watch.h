@@ -28,6 +28,7 @@ enum watch_kind {
     WATCH_QUERIES,       /* any prepared query */
     WATCH_QUERY,         /* one prepared query; name = id */
     WATCH_LOCAL_SERVICE, /* a service registered with this agent; name = id */
+    WATCH_EVENTS,        /* user events that this agent keeps */
     WATCH_KIND_COUNT
 };
 

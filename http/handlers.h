@@ -51,6 +51,9 @@ http_call_fn handle_operator_raft_configuration, handle_operator_remove_peer,
     handle_operator_transfer_leader, handle_autopilot_get, handle_autopilot_set,
     handle_autopilot_health, handle_autopilot_state;
 http_read_fn handle_operator_usage;
+http_call_fn handle_event_fire;
+http_finish_fn finish_event_fire;
+http_local_fn handle_event_list;
 http_call_fn handle_snapshot_save, handle_snapshot_restore;
 http_finish_fn finish_snapshot_save;
 http_finish_fn finish_autopilot_set, finish_autopilot_health;

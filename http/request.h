@@ -139,6 +139,7 @@ struct http_route {
     bool by_server;      /* of a local: a server answers it, see http_route_travels */
     bool dc_ignored;     /* ?dc= does not say who answers */
     bool own;            /* of a call: never answered by another agent, see http_route_travels */
+    bool by_index;       /* the same with ?index= and X-Consul-Index: waits while they are equal */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
@@ -175,6 +176,8 @@ char *http_uri_relative(const char *target);
 /* The request as text without index and wait: tells different questions apart, and parses again.
  * revalidate: with the parameter HTTP_REVALIDATE. */
 const char *http_uri_question(const char *raw, bool revalidate, struct arena *arena);
+
+#define HTTP_INDEX "X-Consul-Index"
 
 /* What Cache-Control asks for, as a parameter of questions, which have no headers. */
 #define HTTP_REVALIDATE "must-revalidate"
@@ -214,6 +217,8 @@ bool http_carry_wanted(const struct http_request *req, struct backend_call *call
 enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */
 enum err http_query_judge_tenancy(const struct http_request *req, struct err_text *text);
+/* Of what is this agent's own: moves whenever an answer from it might. Inside an epoch section. */
+uint64_t http_local_version(const struct backend *backend, enum watch_kind kind);
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
 
 /* ---- encode.c: the one encoder of rows (contract 5) ---- */

@@ -43,6 +43,7 @@ struct http_wait {
     uint64_t seen_index; /* of the answer it was parked on */
     uint64_t seen_hash;
     int64_t wait_ms;
+    bool exact;                  /* without jitter */
     const char *name, *question; /* in the exchange's arena until it has joined its group */
 };
 

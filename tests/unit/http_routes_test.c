@@ -145,6 +145,7 @@ static bool row_of(const struct http_route *route, const char *text, char *out, 
              route->once           ? ""
              : route->read != NULL ? "index"
              : route->by_hash      ? "hash"
+             : route->by_index     ? "equal"
              : route->stream       ? "stream"
                                    : "",
              route->filter != FILTER_NOTHING ? "yes" : "", index_of(route));
