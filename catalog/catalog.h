@@ -47,6 +47,10 @@ void catalog_skip(struct catalog *catalog, uint64_t index);
 
 void catalog_publish(struct catalog *catalog);
 
+/* Sum over all rows as they are now, in no order: equal on servers that have applied the same.
+ * Between commands only. */
+uint64_t catalog_hash(const struct catalog *catalog);
+
 /* A restore is under way (catalog/restore.c), which a snapshot would not hold. */
 bool catalog_is_restoring(const struct catalog *catalog);
 
