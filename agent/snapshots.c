@@ -12,7 +12,7 @@
 #include "net/crypto.h"
 
 #define MODULE "agent.server.snapshot"
-#define PART_BYTES ((size_t)256 * 1024) /* of records in a command: a small part of a slice */
+#define PART_BYTES ((size_t)64 * 1024) /* of records in a command: a small part of a slice */
 
 struct snapshots {
     struct loop_task task;

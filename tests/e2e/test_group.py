@@ -169,7 +169,8 @@ class Calm(GroupTest):
         foreign.put("/v1/agent/join/" + self.leader.ip)
         eventually(lambda: "refused by the peer: 'foreign' belongs to cluster" in foreign.output(),
                    "it is told why")
-        self.assertIn("'foreign' belongs to cluster", self.leader.output())
+        eventually(lambda: any("'foreign' belongs to cluster" in s.output()
+                               for s in self.group.servers), "whoever was asked says so, too")
         self.assertEqual(foreign.value("theirs"), "y")
         self.assertIsNone(foreign.value("ours"))
         self.assertIsNone(self.leader.value("theirs"))
