@@ -269,9 +269,20 @@ static void end_renewal(struct pending *pending, enum err err, const char *sente
     finish(pending);
 }
 
+static void renewal_is_here(struct group_read *read, enum err err) {
+    end_renewal(CONTAINER_OF(read, struct pending, read), err, "No cluster leader");
+}
+
+/* The answer shows the session as this server has it, which may be behind the leader. */
 static void renewal_answered(struct group_request *request, enum err err,
                              const struct err_text *text) {
-    end_renewal(CONTAINER_OF(request, struct pending, request), err, text != NULL ? text->s : "");
+    struct pending *pending = CONTAINER_OF(request, struct pending, request);
+    if (err == ERR_OK) {
+        pending->read.done = renewal_is_here;
+        group_read(pending->agent->group, &pending->read, false);
+    } else {
+        end_renewal(pending, err, text != NULL ? text->s : "");
+    }
 }
 
 /* The clocks are the leader's. */
