@@ -305,11 +305,19 @@ static void renew_again(struct pending *pending) {
     }
 }
 
+static void renewal_is_here(struct group_read *read, enum err err) {
+    end_renewal(CONTAINER_OF(read, struct pending, read), err, "No cluster leader");
+}
+
+/* The answer shows the session as this server has it, which may be behind the leader. */
 static void renewal_answered(struct group_request *request, enum err err,
                              const struct err_text *text) {
     struct pending *pending = CONTAINER_OF(request, struct pending, request);
     if (err == ERR_NO_LEADER || err == ERR_CLOSED) {
         renew_again(pending);
+    } else if (err == ERR_OK) {
+        pending->read.done = renewal_is_here;
+        group_read(pending->agent->group, &pending->read, false);
     } else {
         end_renewal(pending, err, text != NULL ? text->s : "");
     }

@@ -319,6 +319,9 @@ static void wait_applied(struct group *group, struct group_read *list, uint64_t 
 void group_reads_applied(struct group *group) {
     struct group_read *list = group->reads_applying, *ready = NULL;
     uint64_t applied = view_applied(catalog_view(group->config.catalog));
+    if (group->fenced) {
+        return;
+    }
     group->reads_applying = NULL;
     while (list != NULL) {
         struct group_read *next = list->next;
@@ -328,6 +331,20 @@ void group_reads_applied(struct group *group) {
         list = next;
     }
     answer_reads(ready, ERR_OK);
+}
+
+void group_expire_reads(struct group *group) {
+    struct group_read *list = group->reads_applying, *over = NULL;
+    group->reads_applying = NULL;
+    while (list != NULL) {
+        struct group_read *next = list->next;
+        struct group_read **to =
+            list->hold_until_ms <= now_ms(group) ? &over : &group->reads_applying;
+        list->next = *to;
+        *to = list;
+        list = next;
+    }
+    answer_reads(over, ERR_NO_LEADER);
 }
 
 static void finish_round(struct read_round *round, enum err err, uint64_t index) {

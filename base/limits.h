@@ -139,6 +139,13 @@
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
 
+/* Whether servers of a group have the same rows. */
+#define LIMIT_CHECK_PERIOD_MS 1000
+#define LIMIT_CHECK_ENTRIES 256 /* between two sums that are kept */
+#define LIMIT_CHECK_SAMPLES 64  /* of them */
+#define LIMIT_CHECK_PATIENCE 10 /* rounds without all answers, then the leader decides */
+#define LIMIT_HEAL_RETRY_MS 200
+
 #define LIMIT_PEERS_FILE_BYTES (64 * 1024) /* raft/peers.json */
 
 /* Configuration. */

@@ -40,6 +40,7 @@ void catalog_destroy(struct catalog *catalog) {
     }
     catalog_publish(catalog);
     tree_sweep_clear(&catalog->sweep);
+    tree_sweep_clear(&catalog->grave_sweep);
     catalog_cut_events(catalog, 0);
     free(catalog->events);
     free(catalog->cut);
@@ -50,7 +51,7 @@ void catalog_destroy(struct catalog *catalog) {
 }
 
 void catalog_publish(struct catalog *catalog) {
-    ASSERT(!catalog->rest.present);
+    ASSERT(!catalog->rest.present && catalog->restoring.ending == ENDING_NOT);
     catalog->next.version++;
     struct catalog_view *view = mem_memdup(&catalog->next, sizeof catalog->next);
     struct catalog_view *old = atomic_exchange(&catalog->published, view);
@@ -60,6 +61,7 @@ void catalog_publish(struct catalog *catalog) {
     while (catalog->cut_count > 0) {
         tree_sweep_add(&catalog->sweep, &catalog->cut[--catalog->cut_count]);
     }
+    catalog_close_graves(catalog);
     if (catalog->changing) {
         catalog->changing = false;
         epoch_release(catalog->epoch);
@@ -484,6 +486,7 @@ bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
     struct catalog_rest *rest = &catalog->rest;
     const uint64_t end =
         rows > UINT64_MAX - catalog->touched ? UINT64_MAX : catalog->touched + rows;
+    catalog_end_restore(catalog, end);
     while (rest->present && catalog->touched < end) {
         if (!rest->checks_listed && rest->at < rest->services.count) {
             const struct catalog_service *service = rest->services.v[rest->at++];
@@ -503,7 +506,7 @@ bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
             end_rest(catalog);
         }
     }
-    return !rest->present;
+    return !rest->present && catalog->restoring.ending == ENDING_NOT;
 }
 
 uint64_t catalog_touched(const struct catalog *catalog) {

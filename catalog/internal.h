@@ -58,6 +58,17 @@ struct catalog_view {
     uint64_t version;
 };
 
+/* What the last command of a restore has left to do: see catalog_go_on. */
+enum catalog_ending {
+    ENDING_NOT, /* no last command is under way */
+    ENDING_NODES,
+    ENDING_SERVICES,
+    ENDING_SESSIONS_ENDED,
+    ENDING_SESSIONS_MADE,
+    ENDING_DELAYS,
+    ENDING_SWAP
+};
+
 /* A restore under way. Snapshots do not hold it, so none is taken meanwhile. */
 struct catalog_restoring {
     struct catalog_image *image; /* NULL: there is none */
@@ -65,6 +76,17 @@ struct catalog_restoring {
     uint64_t part;        /* that comes next */
     uint64_t begin_index; /* rows get it, because the end's is not known yet */
     uint64_t last_index;  /* of its last command */
+    enum catalog_ending ending;
+    struct key at;                 /* in the tree of that step: rows from here on are left */
+    char done_id[UUID_TEXT_BYTES]; /* of the last one that has ended: late repeats of it */
+};
+
+/* What nobody sees any more, to be freed some of it a turn. */
+struct catalog_grave {
+    struct catalog_grave *next;
+    struct catalog_view view;
+    unsigned at;     /* the tree that comes next */
+    bool unreadable; /* the view in its place is published */
 };
 
 struct catalog_rows {
@@ -100,6 +122,8 @@ struct catalog {
     bool record_events;
     struct catalog_restoring restoring;
     struct changes *changes; /* NULL: they are not noted */
+    struct catalog_grave *graves;
+    struct tree_sweep grave_sweep; /* of the first grave's tree before `at` */
     _Atomic(struct catalog_view *) published;
 };
 
@@ -220,14 +244,23 @@ struct catalog_image *catalog_image_create(void);
 enum err catalog_image_add(struct catalog_image *image, const struct codec_record *record);
 /* One that is left out, but counts. */
 void catalog_image_skip(struct catalog_image *image);
-/* After the record `end`: builds what is derived; at is the index of everything from then on, 0: as
- * the records have it. */
-enum err catalog_image_finish(struct catalog_image *image, uint64_t at);
+/* Whether the record `end` has come. */
+bool catalog_image_has_ended(const struct catalog_image *image);
+/* From then on everything has one index, but for the rows' own. */
+void catalog_image_set_index(struct catalog_image *image, uint64_t at);
+/* Where the image is built: its next view. */
+struct catalog *catalog_image_building(struct catalog_image *image);
+/* Into the catalog's place, which is not published; takes the image. */
+void catalog_put_image(struct catalog *catalog, struct catalog_image *image);
+/* What was built goes the way of the buried. */
+void catalog_bury_image(struct catalog *catalog, struct catalog_image *image);
 
 /* ---- restore.c ---- */
 
 enum err catalog_apply_restore(struct catalog *catalog, const struct catalog_restore *restore,
                                struct err_text *text);
+/* The last command's rest, until `touched` has come to end. */
+void catalog_end_restore(struct catalog *catalog, uint64_t end);
 /* One that nobody goes on with is dropped after so many entries. */
 void catalog_judge_restore(struct catalog *catalog);
 void catalog_drop_restore(struct catalog *catalog);
@@ -239,6 +272,16 @@ void catalog_set_removal(struct catalog *catalog, const struct catalog_removal *
 enum err catalog_apply_removal(struct catalog *catalog, const struct catalog_removal *removal,
                                struct err_text *text);
 void catalog_apply_removal_end(struct catalog *catalog, const struct catalog_removal_end *end);
+
+/* ---- bury.c ---- */
+
+/* Trees and rows of a view that is no longer the working state: freed by catalog_sweep, after the
+ * next publish. The view is copied. */
+void catalog_bury(struct catalog *catalog, const struct catalog_view *view);
+/* At a publish. */
+void catalog_close_graves(struct catalog *catalog);
+/* Frees some. */
+void catalog_sweep_graves(struct catalog *catalog);
 
 /* ---- txn.c ---- */
 

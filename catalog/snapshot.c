@@ -11,6 +11,7 @@
 
 #define RECORD_BYTES_MAX LIMIT_ENTRY_BYTES
 #define PIECE_BYTES (64 * 1024)
+#define ADVANCE_RECORDS 64
 
 struct writer {
     const struct catalog_view *view;
@@ -338,6 +339,9 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
 enum err catalog_image_add(struct catalog_image *image, const struct codec_record *record) {
     enum err err = add_record(image, record);
     image->records++;
+    if (image->records % ADVANCE_RECORDS == 0) {
+        epoch_advance(image->epoch); /* frees the nodes that were replaced: nobody reads them */
+    }
     return err;
 }
 
@@ -392,36 +396,6 @@ static bool build(void *value, void *context) {
     return catalog_get_index(&c->next.service_index, service->name) > 0;
 }
 
-static bool retire_value(void *value, void *context) {
-    epoch_retire(context, value);
-    return true;
-}
-
-static void retire_rows(struct catalog_view *view, struct epoch *epoch) {
-    struct tree *all[CATALOG_TREES];
-    catalog_list_trees(view, all);
-    for (size_t i = 0; i < CATALOG_OWNERS; i++) {
-        tree_walk(all[i], NULL, 0, retire_value, epoch);
-    }
-    for (size_t i = 0; i < CATALOG_TREES; i++) {
-        tree_retire(all[i], epoch);
-    }
-}
-
-static bool index_node(void *value, void *context) {
-    const struct catalog_node *node = value;
-    struct catalog *c = context;
-    catalog_set_index(c, &c->next.node_index, node->name, catalog_now(c));
-    return true;
-}
-
-static bool index_service(void *value, void *context) {
-    const struct catalog_service *service = value;
-    struct catalog *c = context;
-    catalog_set_index(c, &c->next.service_index, service->name, catalog_now(c));
-    return true;
-}
-
 static bool derive(struct catalog *building) {
     return tree_walk(&building->next.nodes, NULL, 0, node_has_index, building) &&
            tree_walk(&building->next.services, NULL, 0, build, building);
@@ -431,9 +405,7 @@ static bool derive(struct catalog *building) {
  * an image goes on above it. */
 #define IMAGE_STAMP (1ull << 62)
 
-/* Everything has the one index. */
-static void set_indexes(struct catalog_image *image, uint64_t at) {
-    struct catalog *building = image->building;
+void catalog_image_set_index(struct catalog_image *image, uint64_t at) {
     image->indexes = (struct codec_indexes){.applied = at,
                                             .nodes = at,
                                             .services = at,
@@ -446,19 +418,15 @@ static void set_indexes(struct catalog_image *image, uint64_t at) {
                                             .sessions = at,
                                             .coordinates = at,
                                             .queries = at};
-    building->next.indexes.applied = at;
-    tree_walk(&building->next.nodes, NULL, 0, index_node, building);
-    tree_walk(&building->next.services, NULL, 0, index_service, building);
+    image->building->next.indexes.applied = at;
 }
 
-enum err catalog_image_finish(struct catalog_image *image, uint64_t at) {
-    if (!image->ended) {
-        return ERR_CORRUPT;
-    }
-    if (at > 0) {
-        set_indexes(image, at);
-    }
-    return derive(image->building) ? ERR_OK : ERR_CORRUPT;
+bool catalog_image_has_ended(const struct catalog_image *image) {
+    return image->ended;
+}
+
+struct catalog *catalog_image_building(struct catalog_image *image) {
+    return image->building;
 }
 
 struct catalog_image *catalog_image_create(void) {
@@ -485,8 +453,8 @@ enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t si
     if (err == ERR_OK && view_row_hash(&image->building->next) != image->indexes.row_hash) {
         err = ERR_CORRUPT;
     }
-    if (err == ERR_OK) {
-        err = catalog_image_finish(image, 0);
+    if (err == ERR_OK && !derive(image->building)) {
+        err = ERR_CORRUPT;
     }
     if (err != ERR_OK) {
         err_set(text, err, "snapshot: record %llu: %s", (unsigned long long)image->records,
@@ -498,24 +466,36 @@ enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t si
     return ERR_OK;
 }
 
-void catalog_take_image(struct catalog *catalog, struct catalog_image *image) {
-    catalog_drop_restore(catalog);
-    catalog_publish(catalog); /* closes the batch, so that all retired below waits for the next */
-    struct catalog_view old = catalog->next;
+void catalog_bury_image(struct catalog *catalog, struct catalog_image *image) {
+    if (image != NULL) {
+        catalog_bury(catalog, &image->building->next);
+        image->building->next = (struct catalog_view){0};
+        catalog_drop_image(image);
+    }
+}
+
+void catalog_put_image(struct catalog *catalog, struct catalog_image *image) {
+    catalog_begin_change(catalog); /* what is retired below waits for the publish */
+    catalog_bury(catalog, &catalog->next);
+    uint64_t version = catalog->next.version;
     catalog->next = image->building->next;
     image->indexes.row_hash = catalog->next.indexes.row_hash; /* of what no tree sums up */
     catalog->next.indexes = image->indexes;
     catalog->next.removals_index = image->indexes.applied;
-    catalog->next.version = old.version;
+    catalog->next.version = version;
     catalog->batch.stamp =
         (catalog->batch.stamp > IMAGE_STAMP ? catalog->batch.stamp : IMAGE_STAMP) + 1;
     image->building->next = (struct catalog_view){0};
     catalog_drop_image(image);
-    retire_rows(&old, catalog->epoch);
     catalog_changes_reset(catalog);
     if (catalog->watches != NULL) {
         watches_mark_all(catalog->watches);
     }
+}
+
+void catalog_take_image(struct catalog *catalog, struct catalog_image *image) {
+    catalog_drop_restore(catalog);
+    catalog_put_image(catalog, image);
     catalog_publish(catalog);
 }
 

@@ -48,6 +48,10 @@ uint64_t view_row_hash(const struct catalog_view *view) {
            tree_sum(&view->tree_tombstones, NULL, 0).hash;
 }
 
+uint64_t catalog_hash(const struct catalog *catalog) {
+    return view_row_hash(&catalog->next);
+}
+
 uint64_t view_version(const struct catalog_view *view) {
     return view->version;
 }

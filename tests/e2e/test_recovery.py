@@ -1,7 +1,10 @@
-"""Most servers are gone for good: the rest goes on by raft/peers.json, and new ones join it."""
+"""Most servers are gone for good: the rest goes on by raft/peers.json, and new ones join it. A large
+snapshot is restored while leaders change."""
+import base64
 import json
 import os
 import shutil
+import threading
 import unittest
 
 from cairn import eventually
@@ -155,6 +158,79 @@ class Recovery(unittest.TestCase):
             file.write("[]")
         server.spawn()
         server.ended(1)
+
+
+KEYS, STEP = 12800, 64
+
+
+class Restore(unittest.TestCase):
+    """All of a restore or nothing of it, on every server, whatever happens meanwhile."""
+
+    def setUp(self):
+        self.group = Group(3)
+        self.addCleanup(self.group.discard)
+        self.group.start()
+
+    def fill(self, server, value):
+        for i in range(0, KEYS, STEP):
+            server.must_put("/v1/txn", [
+                {"KV": {"Verb": "set", "Key": "many/%05d" % k,
+                        "Value": base64.b64encode(value.encode()).decode()}}
+                for k in range(i, i + STEP)])
+
+    def values(self, server, query="?stale"):
+        """{value: how many keys have it}, and the keys that only one state has."""
+        reply = server.get("/v1/kv/" + query + "&recurse")
+        found = {}
+        for row in reply.json:
+            name = base64.b64decode(row["Value"] or "").decode()
+            found[name] = found.get(name, 0) + 1
+        return found, reply.index
+
+    def test_leaders_change_amid_it(self):
+        leader, followers = self.group.roles()
+        self.fill(leader, "old")
+        leader.must_put("/v1/kv/mark", "old")
+        leader.register("kept-service", node="ext", Port=1234)
+        archive = leader.get("/v1/snapshot").body
+        self.fill(leader, "new")
+        leader.must_put("/v1/kv/mark", "new")
+        asked, answers, seen = followers[0], [], []
+        self.assertEqual(self.values(asked, "?")[0], {"new": KEYS + 1})
+
+        def restore():
+            with asked.client(timeout=120) as client:
+                answers.append(client.put("/v1/snapshot", archive))
+        thread = threading.Thread(target=restore)
+        thread.start()
+        moves = 0
+        while thread.is_alive():  # each look finds one state or the other, never both
+            found, index = self.values(followers[1])
+            self.assertIn(found, ({"new": KEYS + 1}, {"old": KEYS + 1}))
+            seen.append((index, list(found)[0]))
+            if moves < 4:
+                reply = asked.try_request("POST", "/v1/operator/raft/transfer-leader")
+                moves += reply is not None and reply.status == 200
+        thread.join()
+        self.assertGreater(moves, 0)
+        self.assertEqual(answers[0].status, 200, answers[0])
+        self.assertEqual(seen, sorted(seen))  # "new" comes before "old", and indexes rise
+        before = dict((value, index) for index, value in seen)
+        for server in self.group.servers:
+            eventually(lambda s=server: s.value("mark") == "old", "the restored state")
+            found, index = self.values(server, "?")
+            self.assertEqual(found, {"old": KEYS + 1})
+            self.assertGreater(index, before["new"])
+            self.assertEqual(len(server.get("/v1/catalog/service/kept-service").json), 1)
+        # What the log says comes to the same after a restart.
+        self.group.stop()
+        for server in self.group.servers:
+            server.spawn()
+        self.group.whole()
+        for server in self.group.servers:
+            eventually(lambda s=server: s.value("mark") == "old", "the log's replay")
+            self.assertEqual(self.values(server, "?")[0], {"old": KEYS + 1})
+        self.group.stop()
 
 
 if __name__ == "__main__":
