@@ -40,6 +40,8 @@ static const struct command {
     {"operator raft list-peers", command_raft_list_peers, "Lists its servers"},
     {"operator raft remove-peer", command_raft_remove_peer, "Removes a server from it"},
     {"operator raft transfer-leader", command_raft_transfer_leader, "Makes another server lead"},
+    {"operator usage", NULL, "Shows how much there is"},
+    {"operator usage instances", command_usage_instances, "Counts services and nodes"},
     {"reload", command_reload, "Makes the agent read its configuration anew"},
     {"services", NULL, "Registers and deregisters services"},
     {"services deregister", command_services_deregister, "Takes services off an agent"},
