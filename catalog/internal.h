@@ -48,6 +48,7 @@ struct catalog_view {
     struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
     uint64_t version;
+    uint64_t followers; /* checks of type session */
 };
 
 /* A restore under way. Snapshots do not hold it, so none is taken meanwhile. */
@@ -73,6 +74,12 @@ struct catalog_rest {
     bool checks_listed; /* the node's services are gone, now its checks */
 };
 
+/* A session that was made or has ended, until the end of the command. */
+struct catalog_noted {
+    const struct catalog_session *session; /* a row; if it has left the trees, retired */
+    bool in_force;
+};
+
 struct catalog {
     struct epoch *epoch;
     struct watches *watches;
@@ -90,6 +97,8 @@ struct catalog {
     struct catalog_event *events;
     size_t event_count, event_capacity;
     bool record_events;
+    struct catalog_noted *noted;
+    size_t noted_count, noted_capacity, noted_at;
     struct catalog_restoring restoring;
     _Atomic(struct catalog_view *) published;
 };
@@ -124,6 +133,14 @@ void catalog_made(struct catalog *catalog, void *row);
 enum err catalog_apply_register(struct catalog *catalog, const struct catalog_register *reg,
                                 struct err_text *text);
 void catalog_apply_deregister(struct catalog *catalog, const struct catalog_deregister *dereg);
+
+/* Sets one check, with what follows from it. */
+void catalog_write_check(struct catalog *catalog, const struct catalog_check *check);
+
+/* ---- autopilot.c ---- */
+
+void catalog_apply_autopilot(struct catalog *catalog, const struct catalog_set_autopilot *set,
+                             struct catalog_result *result);
 
 /* ---- kv.c ---- */
 
@@ -167,6 +184,15 @@ void catalog_end_check_sessions(struct catalog *catalog, const char *node, const
 void catalog_add_event(struct catalog *catalog, enum catalog_event_kind kind, const char *name,
                        uint64_t index, int64_t ms);
 void catalog_cut_events(struct catalog *catalog, size_t count);
+
+/* ---- session_checks.c ---- */
+
+bool catalog_follows_session(const struct catalog_check *check);
+/* A session was made or has ended. */
+void catalog_note_session(struct catalog *catalog, const struct catalog_session *session,
+                          bool in_force);
+/* Brings one check up to date; false: there is none left. */
+bool catalog_follow_session(struct catalog *catalog);
 
 /* ---- snapshot.c ---- */
 
