@@ -27,9 +27,9 @@
 #define HTTP_THREADS 2
 #define DNS_THREADS 2
 #define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
-#define UNSENT_MS 300 /* answers may take so long to leave once the agent stops */
+#define UNSENT_MS 300                 /* answers may take so long to leave once the agent stops */
 #define UNSENT_TICK_MS 5
-#define STOP_MS 1500                  /* requests that are still parked after this are given up */
+#define STOP_MS 1500 /* requests that are still parked after this are given up */
 #define LOG_FLUSH_MS 500
 
 static uint64_t random_u64(void) {
@@ -390,6 +390,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
+        .discovery_stale_ms = config->discovery_max_stale_ns / DURATION_MS,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),

@@ -298,6 +298,9 @@ static enum err judge_http(struct config_load *load) {
     if (c->session_ttl_min_ns < 0 || c->session_ttl_min_ns > LIMIT_SESSION_TTL_MAX_S * DURATION_S) {
         return config_fail(load, "session_ttl_min must be between 0s and 24h0m0s");
     }
+    if (c->discovery_max_stale_ns < 0) {
+        return config_fail(load, "discovery_max_stale: a negative duration");
+    }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY &&
         c->http.max_conns_per_client + DESCRIPTORS_KEPT > (int64_t)limit.rlim_max) {
         return config_fail(load,

@@ -19,6 +19,7 @@ static void request_init(struct http_server *server, struct arena *arena,
                                  .backend = server->backend,
                                  .pretty = server->config.pretty_always,
                                  .use_cache = server->config.use_cache,
+                                 .discovery_stale_ms = server->config.discovery_stale_ms,
                                  .authz = {.token = ""}};
 }
 

@@ -29,9 +29,10 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
-    const char *accept;        /* the header; NULL = absent */
-    const char *cache_control; /* the same */
-    bool use_cache;            /* ?cached is heeded */
+    const char *accept;         /* the header; NULL = absent */
+    const char *cache_control;  /* the same */
+    bool use_cache;             /* ?cached is heeded */
+    int64_t discovery_stale_ms; /* of struct http_config */
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
