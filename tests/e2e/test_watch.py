@@ -71,33 +71,35 @@ class Configured(unittest.TestCase):
         agent.config["watches"] = watches
         agent.start()
 
-        def last(kind):
-            lines = lines_of(paths[kind])
-            return json.loads(lines[-1]) if lines and len(lines) % 2 == 0 else "nothing"
-        eventually(lambda: last("key") is None, "a key that is not there")
-        eventually(lambda: last("keyprefix") == [], "a prefix without keys")
-        eventually(lambda: last("service") == [], "a service that is not there")
-        eventually(lambda: "consul" in last("services"), "services")
-        eventually(lambda: last("nodes")[0]["Node"] == "n1", "nodes")
-        eventually(lambda: last("checks") == [], "checks")
+        def told(kind, right, what):
+            def last():
+                lines = lines_of(paths[kind])
+                whole = len(lines) > 0 and len(lines) % 2 == 0
+                return whole and right(json.loads(lines[-1]))
+            eventually(last, "%s: %s" % (kind, what))
+        told("key", lambda row: row is None, "not there")
+        told("keyprefix", lambda rows: rows == [], "none")
+        told("service", lambda rows: rows == [], "not there")
+        told("services", lambda names: "consul" in names, "the first")
+        told("nodes", lambda rows: rows[0]["Node"] == "n1", "this one")
+        told("checks", lambda rows: rows == [], "none")
 
         agent.must_put("/v1/kv/w/a", "1")
-        eventually(lambda: last("key") and last("key")["Value"] == "MQ==", "the key")
-        self.assertEqual(list(last("key")), ["Key", "CreateIndex", "ModifyIndex", "LockIndex",
-                                             "Flags", "Value", "Session"])
-        index = int(lines_of(paths["key"])[-2])
-        self.assertEqual(index, agent.get("/v1/kv/w/a").index)
-        eventually(lambda: [row["Key"] for row in last("keyprefix")] == ["w/a"], "the prefix")
+        told("key", lambda row: row is not None and row["Value"] == "MQ==", "the value")
+        lines = lines_of(paths["key"])
+        self.assertEqual(list(json.loads(lines[-1])), ["Key", "CreateIndex", "ModifyIndex",
+                                                       "LockIndex", "Flags", "Value", "Session"])
+        self.assertEqual(int(lines[-2]), agent.get("/v1/kv/w/a").index)
+        told("keyprefix", lambda rows: [row["Key"] for row in rows] == ["w/a"], "one")
 
         agent.must_put("/v1/agent/service/register", {"Name": "web", "ID": "web-1", "Tags": ["v1"]})
         agent.must_put("/v1/agent/service/register", {"Name": "web", "ID": "web-2", "Tags": ["v2"]})
-        eventually(lambda: last("services").get("web") == ["v1", "v2"], "the services")
-        eventually(lambda: [row["Service"]["ID"] for row in last("service")] == ["web-1"],
-                   "the service")
+        told("services", lambda names: names.get("web") == ["v1", "v2"], "with tags")
+        told("service", lambda rows: [row["Service"]["ID"] for row in rows] == ["web-1"], "by tag")
         agent.must_put("/v1/agent/check/register",
                        {"Name": "sick", "TTL": "1h", "Status": "critical", "ServiceID": "web-1"})
-        eventually(lambda: [row["CheckID"] for row in last("checks")] == ["sick"], "the checks")
-        eventually(lambda: last("service") == [], "passing ones only")
+        told("checks", lambda rows: [row["CheckID"] for row in rows] == ["sick"], "the critical one")
+        told("service", lambda rows: rows == [], "passing ones only")
         self.assertNotIn("Failed to run watch handler", agent.output())
         agent.stop()
 
@@ -149,6 +151,28 @@ class Configured(unittest.TestCase):
                      'output="said so', 'error="exit status 3"', "connection refused"):
             eventually(lambda t=text: t in agent.output(), text)
         self.assertIn("'handler' field is deprecated", agent.output())
+        agent.stop()
+
+    def test_large_answers(self):
+        agent = Agent({"log_level": "TRACE"})
+        self.addCleanup(agent.discard)
+        path = os.path.join(agent.folder, "seen")
+        agent.config["watches"] = [{"type": "keyprefix", "prefix": "a/",
+                                    "args": ["/bin/sh", "-c", "wc -c >> " + path]}]
+        agent.start()
+        eventually(lambda: lines_of(path) == ["3"], "an empty list and a line's end")
+        agent.must_put("/v1/kv/a/1", "x" * 500000)
+
+        def last():
+            return int(lines_of(path)[-1])
+        eventually(lambda: last() > 666000, "all of it")
+        for number in range(7):
+            agent.must_put("/v1/kv/a/%d" % (number + 2), "x" * 500000)
+        eventually(lambda: "the answer is too large for a program's input" in agent.output(),
+                   "what does not fit is told")
+        agent.must_put("/v1/kv/b", "1")
+        self.assertEqual(agent.request("DELETE", "/v1/kv/a/?recurse").status, 200)
+        eventually(lambda: last() == 3, "it goes on")
         agent.stop()
 
     def test_reload(self):
