@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/carry.h"
+#include "agent/events.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
@@ -25,6 +27,8 @@ struct pending {
     struct reload_wait reload;
     struct group_read read;
     struct group_request request; /* to the leader */
+    struct loop_timer retry;      /* of a renewal without a leader */
+    int64_t retry_until_ms;
 };
 
 static void finish(struct pending *pending) {
@@ -170,9 +174,12 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:
+    case BACKEND_FIRE_EVENT:
     case BACKEND_OPERATOR:
     case BACKEND_SNAPSHOT:
     case BACKEND_RESTORE:
+    case BACKEND_FORWARD:
+    case BACKEND_QUESTION:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         break;
@@ -219,6 +226,20 @@ static void run_call(struct loop_task *task) {
     if (call->kind == BACKEND_JOIN || call->kind == BACKEND_FORCE_LEAVE ||
         call->kind == BACKEND_KEYRING) {
         pools_run_call(agent, call, finish_context, pending);
+        return;
+    }
+    if (call->kind == BACKEND_FORWARD || call->kind == BACKEND_QUESTION) {
+        if (agent->links == NULL) { /* the agent ends */
+            call->err = err_set(&call->text, ERR_CLOSED, "the agent stops");
+            finish(pending);
+            return;
+        }
+        carry_run(agent, call, finish_context, pending);
+        return;
+    }
+    if (call->kind == BACKEND_FIRE_EVENT) {
+        events_fire(agent, call);
+        finish(pending);
         return;
     }
     if (call->kind == BACKEND_OPERATOR) {
@@ -270,23 +291,57 @@ static void end_renewal(struct pending *pending, enum err err, const char *sente
     finish(pending);
 }
 
+/* A renewal only sets a clock, so it may be asked for again whatever became of the first request.
+ */
+#define RENEW_AGAIN_MS 20
+
+static void renew_again(struct pending *pending) {
+    struct loop *loop = pending->agent->loop;
+    int64_t now_ms = loop_now_ms(loop);
+    if (pending->agent->stopping || now_ms >= pending->retry_until_ms) {
+        end_renewal(pending, ERR_NO_LEADER, "No cluster leader");
+    } else {
+        loop_timer_start(loop, &pending->retry, now_ms + RENEW_AGAIN_MS);
+    }
+}
+
+static void renewal_is_here(struct group_read *read, enum err err) {
+    end_renewal(CONTAINER_OF(read, struct pending, read), err, "No cluster leader");
+}
+
+/* The answer shows the session as this server has it, which may be behind the leader. */
 static void renewal_answered(struct group_request *request, enum err err,
                              const struct err_text *text) {
-    end_renewal(CONTAINER_OF(request, struct pending, request), err, text != NULL ? text->s : "");
+    struct pending *pending = CONTAINER_OF(request, struct pending, request);
+    if (err == ERR_NO_LEADER || err == ERR_CLOSED) {
+        renew_again(pending);
+    } else if (err == ERR_OK) {
+        pending->read.done = renewal_is_here;
+        group_read(pending->agent->group, &pending->read, false);
+    } else {
+        end_renewal(pending, err, text != NULL ? text->s : "");
+    }
 }
 
 /* The clocks are the leader's. */
-static void renew_session(struct loop_task *task) {
-    struct pending *pending = (struct pending *)task;
+static void ask_for_renewal(struct loop_timer *timer) {
+    struct pending *pending = CONTAINER_OF(timer, struct pending, retry);
     struct agent *agent = pending->agent;
     const char *id = pending->call->id;
-    pending->request.done = renewal_answered;
     if (group_leads(agent->group)) {
-        end_renewal(pending, clocks_renew(agent->clocks, id), "No cluster leader");
+        renewal_answered(&pending->request, clocks_renew(agent->clocks, id), NULL);
     } else if (!group_ask_leader(agent->group, &pending->request, RPC_METHOD_RENEW_SESSION, id,
                                  strlen(id))) {
-        end_renewal(pending, ERR_NO_LEADER, "No cluster leader");
+        renew_again(pending);
     }
+}
+
+static void renew_session(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    pending->request.done = renewal_answered;
+    pending->retry.run = ask_for_renewal;
+    pending->retry_until_ms = loop_now_ms(pending->agent->loop) + LIMIT_LEADER_HOLD_MS;
+    ask_for_renewal(&pending->retry);
 }
 
 static void run_coordinate(struct loop_task *task) {
@@ -307,7 +362,11 @@ static void make_id(struct backend_call *call) {
     struct uuid id;
     ASSERT(getrandom(id.bytes, sizeof id.bytes, 0) == (ssize_t)sizeof id.bytes);
     uuid_format(&id, call->made_id);
-    call->command.session.id = call->made_id;
+    if (call->command.kind == COMMAND_SESSION) {
+        call->command.session.id = call->made_id;
+    } else {
+        call->command.set_query.query.id = call->made_id;
+    }
 }
 
 static struct metric *timing_of(const struct agent *agent, enum catalog_command_kind kind) {
@@ -327,11 +386,19 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     case COMMAND_AUTOPILOT:
     case COMMAND_COORDINATES:
     case COMMAND_RESTORE:
+    case COMMAND_QUERY:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:
+    case COMMAND_REMOVAL:
+    case COMMAND_REMOVAL_END:
         break;
     }
     return NULL;
+}
+
+/* Ids of sessions are never used again. */
+static bool is_repeatable(enum catalog_command_kind kind) {
+    return kind == COMMAND_SESSION || kind == COMMAND_SESSION_END;
 }
 
 /* Any thread: commands are encoded here, so the core only queues bytes. */
@@ -344,13 +411,16 @@ static void submit(void *context, struct backend_call *call) {
     if (call->kind == BACKEND_COMMAND) {
         struct buf out;
         buf_init(&out, LIMIT_ENTRY_BYTES);
-        if (call->command.kind == COMMAND_SESSION) {
+        if (call->command.kind == COMMAND_SESSION ||
+            (call->command.kind == COMMAND_QUERY &&
+             call->command.set_query.verb == QUERY_CREATE)) {
             make_id(call);
         }
         codec_encode_command(&call->command, &out);
         pending->proposal.data = (uint8_t *)buf_take(&out, &pending->proposal.size);
         pending->proposal.timing = timing_of(agent, call->command.kind);
         pending->proposal.outcome = &call->result;
+        pending->proposal.repeatable = is_repeatable(call->command.kind);
         pending->task.run = run_command;
     } else if (call->kind == BACKEND_RENEW_SESSION) {
         pending->task.run = renew_session;
@@ -362,28 +432,39 @@ static void submit(void *context, struct backend_call *call) {
     loop_post(agent->loop, &pending->task);
 }
 
+static void cancel(void *context, struct backend_call *call) {
+    call->forward.cancelled = true; /* in case that it has not been looked at yet */
+    carry_cancel(context, call);
+}
+
 /* ---- the rest of the table ---- */
 
+/* An agent without -server has no view that is current: its servers answer. */
+
 static bool has_leader(void *context) {
-    return group_has_leader(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL ? group_has_leader(agent->group) : links_connected(agent->links);
 }
 
 static bool may_read(void *context, bool consistent) {
-    return group_may_read(((struct agent *)context)->group, consistent);
+    struct agent *agent = context;
+    return agent->group != NULL && group_may_read(agent->group, consistent);
 }
 
 static int64_t contact_ms(void *context) {
-    return group_contact_ms(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL ? group_contact_ms(agent->group) : -1;
 }
 
 static bool had_leader(void *context) {
-    return group_had_leader(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL && group_had_leader(agent->group);
 }
 
 static uint32_t get_servers(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]) {
     struct agent *agent = context;
     struct group_peer_status peers[LIMIT_RAFT_SERVERS];
-    uint32_t count = group_get_peers(agent->group, peers);
+    uint32_t count = agent->group != NULL ? group_get_peers(agent->group, peers) : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct backend_server *to = &ret_servers[i];
         *to = (struct backend_server){.leader = peers[i].leader, .voter = peers[i].voter};
@@ -409,6 +490,11 @@ static uint32_t count_others(const struct group *group) {
 static void get_stats(void *context, struct backend_stats *ret_stats) {
     struct agent *agent = context;
     struct group_status status;
+    if (agent->group == NULL) {
+        *ret_stats = (struct backend_stats){
+            .role = "", .contact_ms = -1, .uptime_ms = clock_monotonic_ms() - agent->started_at_ms};
+        return;
+    }
     group_get_status(agent->group, &status);
     *ret_stats = (struct backend_stats){
         .leader = status.leader,
@@ -444,11 +530,13 @@ void backend_init(struct agent *agent) {
         .local = agent->local,
         .facts = &agent->facts,
         .live = agent->backend.live,
+        .events = agent->backend.events,
         .has_leader = has_leader,
         .had_leader = had_leader,
         .may_read = may_read,
         .contact_ms = contact_ms,
         .submit = submit,
+        .cancel = cancel,
         .get_stats = get_stats,
         .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,

@@ -80,6 +80,7 @@ struct group_proposal {
     struct metric *timing;          /* samples the time until the answer; NULL: nothing does */
     uint64_t proposed_at_ns;
     int64_t hold_until_ms; /* the group's: waits for a leader until then */
+    bool repeatable;       /* applied twice is applied once: goes to the next leader, too */
     /* ERR_OK: applied. ERR_REFUSED: applied, and the catalog said no. ERR_NO_LEADER and
      * ERR_OVERLOADED, ERR_NO_SPACE, ERR_TOO_LARGE: surely not appended. ERR_IO, ERR_TIMEOUT,
      * ERR_CLOSED: outcome unknown. */

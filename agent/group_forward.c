@@ -1,5 +1,6 @@
 /* Writes and reads that need the leader: passed on when another server leads, held while none is
- * known. A write is sent again only when it surely was not appended; a read as often as need be. */
+ * known. A write is sent again only when it surely was not appended or may be applied twice; a read
+ * as often as need be. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,6 +180,14 @@ static void unlink_forward(struct forward *forward) {
     forward->group->forward_count--;
 }
 
+static void outcome_unknown(struct group *group, struct group_proposal *proposal) {
+    if (proposal->repeatable) {
+        group_hold(group, proposal);
+    } else {
+        group_queue_answer(group, proposal, ERR_TIMEOUT, &lost_leader);
+    }
+}
+
 static void forward_done(struct rpc_request *request, enum err err, const struct err_text *text,
                          const uint8_t *body, size_t size) {
     struct forward *forward = CONTAINER_OF(request, struct forward, request);
@@ -197,8 +206,11 @@ static void forward_done(struct rpc_request *request, enum err err, const struct
         group_hold(group, proposal);
         return;
     }
-    bool unknown = err == ERR_CLOSED || err == ERR_TIMEOUT;
-    group_queue_answer(group, proposal, unknown ? ERR_TIMEOUT : err, unknown ? &lost_leader : text);
+    if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
+        outcome_unknown(group, proposal);
+    } else {
+        group_queue_answer(group, proposal, err, text);
+    }
 }
 
 static bool forward(struct group *group, struct rpc_connection *leader,
@@ -307,6 +319,9 @@ static void wait_applied(struct group *group, struct group_read *list, uint64_t 
 void group_reads_applied(struct group *group) {
     struct group_read *list = group->reads_applying, *ready = NULL;
     uint64_t applied = view_applied(catalog_view(group->config.catalog));
+    if (group->fenced) {
+        return;
+    }
     group->reads_applying = NULL;
     while (list != NULL) {
         struct group_read *next = list->next;
@@ -316,6 +331,20 @@ void group_reads_applied(struct group *group) {
         list = next;
     }
     answer_reads(ready, ERR_OK);
+}
+
+void group_expire_reads(struct group *group) {
+    struct group_read *list = group->reads_applying, *over = NULL;
+    group->reads_applying = NULL;
+    while (list != NULL) {
+        struct group_read *next = list->next;
+        struct group_read **to =
+            list->hold_until_ms <= now_ms(group) ? &over : &group->reads_applying;
+        list->next = *to;
+        *to = list;
+        list = next;
+    }
+    answer_reads(over, ERR_NO_LEADER);
 }
 
 static void finish_round(struct read_round *round, enum err err, uint64_t index) {
@@ -466,7 +495,7 @@ static void leave_old_leader(struct group *group) {
         if (known && !raft_id_equal(&forward->leader, &group->leader)) {
             rpc_request_cancel(&forward->request);
             unlink_forward(forward);
-            group_queue_answer(group, forward->proposal, ERR_TIMEOUT, &lost_leader);
+            outcome_unknown(group, forward->proposal);
             free(forward);
         }
     }

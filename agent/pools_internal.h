@@ -47,6 +47,8 @@ struct pools {
     struct join *flood, *joins;    /* joins: all that are under way */
     void (*servers_changed)(void *context, const struct pools_server *servers, uint32_t count);
     void *servers_context;
+    void (*far_servers_changed)(void *context, const struct pools_server *servers, uint32_t count);
+    void *far_servers_context;
     struct uuid cluster;
     bool has_cluster, leaving;
     unsigned leaves_waited; /* pools that still tell it */
@@ -62,6 +64,12 @@ struct pools {
 /* ---- pools.c ---- */
 
 void pools_path(const struct agent *agent, const char *name, char path[POOL_PATH_BYTES]);
+/* NULL: this agent is not in the WAN pool, and the call says so; sentence is a client's. */
+struct member_pool *pools_pool_of(struct agent *agent, struct backend_call *call, bool wan,
+                                  const char *sentence);
+/* By name; in the WAN pool without its datacenter too. */
+bool pools_find_member(struct agent *agent, struct member_pool *pool, const char *name,
+                       struct gossip_member *ret_member);
 
 /* ---- pool_state.c: what is kept from one start to the next ---- */
 

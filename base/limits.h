@@ -50,8 +50,8 @@
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
-#define LIMIT_RAFT_OUTGOING 4096               /* messages that wait for one peer */
-#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024) /* newest entries, kept in memory for peers */
+#define LIMIT_RAFT_OUTGOING 4096      /* messages that wait for one peer */
+#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024)   /* newest entries, kept in memory for peers */
 #define LIMIT_ARCHIVE_BYTES (1024 * 1024 * 1024) /* a snapshot that operators keep, unpacked */
 #define LIMIT_LEADER_HOLD_MS 2000 /* a request waits so long for a leader: several elections */
 #define LIMIT_FORWARD_MS 10000    /* a request that another server leads; then its end is unknown */
@@ -77,6 +77,11 @@
 #define LIMIT_TREE_KEY_BYTES 2048     /* composed key of an index */
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
 
+/* Mirrors. */
+#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024)       /* names of rows that have changed lately */
+#define LIMIT_MIRROR_NAMES 4096                     /* services of one stream */
+#define LIMIT_MIRROR_BATCH_BYTES (64 * 1024 * 1024) /* a part of a stream, unpacked */
+
 /* Keys and sessions. */
 #define LIMIT_KV_KEY_BYTES 2000
 #define LIMIT_KV_VALUE_BYTES (512 * 1024) /* default of limits.kv_max_value_size */
@@ -92,11 +97,18 @@
 #define LIMIT_TOMBSTONES_PER_REAP 1000 /* one command */
 #define LIMIT_SWEEP_NODES 2000         /* of deleted trees, freed in one turn */
 
+/* Members that operators have removed and that are not yet forgotten. */
+#define LIMIT_REMOVALS 16384
+#define LIMIT_REMOVALS_PER_COMMAND 256 /* that end */
+
 /* Coordinates. */
 #define LIMIT_COORDINATE_RATE 64      /* reports a second of a whole pool */
 #define LIMIT_COORDINATE_BATCH 128    /* in one command */
 #define LIMIT_COORDINATE_BATCHES 5    /* commands of a server in one period; more are dropped */
 #define LIMIT_COORDINATE_MEMBERS 1024 /* of the wide-area pool whose coordinates are told */
+
+/* Prepared queries. */
+#define LIMIT_QUERY_BYTES (64 * 1024) /* all texts of one; what its template comes to */
 
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
@@ -132,6 +144,15 @@
 
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
+
+/* Whether servers of a group have the same rows. */
+#define LIMIT_CHECK_PERIOD_MS 1000
+#define LIMIT_CHECK_ENTRIES 256 /* between two sums that are kept */
+#define LIMIT_CHECK_SAMPLES 64  /* of them */
+#define LIMIT_CHECK_PATIENCE 10 /* rounds without all answers, then the leader decides */
+#define LIMIT_HEAL_RETRY_MS 200
+
+#define LIMIT_PEERS_FILE_BYTES (64 * 1024) /* raft/peers.json */
 
 /* Configuration. */
 #define LIMIT_CONFIG_FILE_BYTES (16 * 1024 * 1024)
@@ -187,6 +208,13 @@
 #define LIMIT_RPC_BACKOFF_MAX_MS 5000
 #define LIMIT_RESOLVE_ADDRESSES 64 /* of one name */
 
+/* Requests that other agents answer. */
+#define LIMIT_CARRY_HOPS 2                        /* an own server, one of another datacenter */
+#define LIMIT_CARRY_BODY_BYTES (16 * 1024 * 1024) /* of a request; above 413 */
+#define LIMIT_CARRY_PIECE_BYTES (1024 * 1024)     /* of an answer, sent at once */
+#define LIMIT_LINK_WAIT_MS 400      /* for a server of this datacenter: an error within 500 ms */
+#define LIMIT_LINK_WAIT_FAR_MS 2000 /* of another */
+
 /* Gossip. */
 #define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */
 #define LIMIT_GOSSIP_NAME_BYTES 255
@@ -198,6 +226,12 @@
 #define LIMIT_GOSSIP_ACCUSERS 8                      /* told in one suspicion */
 #define LIMIT_GOSSIP_PROBES 64                       /* of this member, under way at once */
 #define LIMIT_GOSSIP_RELAYS 1024                     /* probes made for others, at once */
+#define LIMIT_GOSSIP_EVENTS 512                      /* user events whose ids a member remembers */
+#define LIMIT_GOSSIP_EVENT_BYTES 800                 /* one of them */
+#define LIMIT_GOSSIP_EVENTS_QUEUED 128               /* on their way to others */
+#define LIMIT_GOSSIP_EVENTS_BYTES (96 * 1024)        /* kept for members that have missed them */
+#define LIMIT_EVENT_BYTES 512                        /* name, filters and payload (contract 14.1) */
+#define LIMIT_EVENTS_KEPT 256                        /* shown by an agent */
 
 /* Telemetry. */
 #define LIMIT_METRICS 512                      /* series: a name and its labels */
@@ -231,6 +265,9 @@ _Static_assert(LIMIT_HTTP_ANSWER_BYTES <= LIMIT_HTTP_ANSWERS_BYTES, "an answer f
 _Static_assert(LIMIT_HTTP_REFUSED_IDLE_S < LIMIT_HTTP_REQUEST_S, "the refused go first");
 _Static_assert(LIMIT_HTTP_SWEEP_MS < 1000 * LIMIT_HTTP_REFUSED_IDLE_S, "deadlines are kept");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
+_Static_assert(LIMIT_EVENT_BYTES + 64 <= LIMIT_GOSSIP_EVENT_BYTES, "an event can be fired");
+_Static_assert(LIMIT_GOSSIP_EVENT_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
+               "an event fits a packet");
 _Static_assert(LIMIT_GOSSIP_DESCRIPTOR_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
                "a member's rumour fits a packet");
 

@@ -26,11 +26,14 @@ enum backend_call_kind {
     BACKEND_JOIN,       /* its pools: what follows is answered once it is so */
     BACKEND_FORCE_LEAVE,
     BACKEND_KEYRING,
-    BACKEND_OPERATOR, /* of the Raft group: the leader answers */
-    BACKEND_SNAPSHOT, /* the whole catalog as an archive, */
-    BACKEND_RESTORE,  /* and back */
-    BACKEND_LEAVE,    /* the agent leaves and stops */
-    BACKEND_RELOAD    /* the agent reads its configuration anew */
+    BACKEND_FORWARD,  /* a whole HTTP request, answered by a server of this or another datacenter */
+    BACKEND_QUESTION, /* the same of a DNS question */
+    BACKEND_FIRE_EVENT, /* to all members of the LAN pool; made_id is the event's */
+    BACKEND_OPERATOR,   /* of the Raft group: the leader answers */
+    BACKEND_SNAPSHOT,   /* the whole catalog as an archive, */
+    BACKEND_RESTORE,    /* and back */
+    BACKEND_LEAVE,      /* the agent leaves and stops */
+    BACKEND_RELOAD      /* the agent reads its configuration anew */
 };
 
 enum backend_keys_action {
@@ -48,6 +51,13 @@ enum backend_operator_action {
     BACKEND_SHOW_STATE = 4,
     BACKEND_REMOVE_SERVER = 5,
     BACKEND_TRANSFER_LEADER = 6
+};
+
+/* What a server answered to a request that was passed on, in one block; the body is apart. */
+struct backend_reply {
+    int status;
+    uint32_t header_count;
+    struct str_pair headers[];
 };
 
 /* One asynchronous request to the core. The caller owns it and all it points to until done runs. */
@@ -85,6 +95,11 @@ struct backend_call {
             bool local_only;
         } keyring;
         struct {
+            const char *name;
+            const char *node, *service, *tag; /* regular expressions, "" = all */
+            struct catalog_bytes payload;
+        } fire;
+        struct {
             enum backend_operator_action action;
             const char *server_id, *address; /* of a server; "" = not given */
             bool stale;                      /* of a show: as this server knows it */
@@ -96,8 +111,27 @@ struct backend_call {
             uint64_t index; /* result of SNAPSHOT */
             int64_t contact_ms;
         } snapshot;
+        struct {
+            const char *datacenter;             /* "" = this agent's */
+            const char *method, *target, *node; /* node: the agent that the client asked */
+            struct str_map headers;
+            const void *body;
+            size_t body_size;
+            unsigned hops;               /* how often it was passed on before */
+            bool repeatable;             /* carried out twice it does no harm */
+            int64_t answer_ms;           /* how long the server may take */
+            bool cancelled;              /* by `cancel` */
+            struct backend_reply *reply; /* result, beside answer; the caller frees it */
+        } forward;
+        struct {
+            const char *datacenter; /* "" = this agent's */
+            const void *request;
+            size_t size;
+            bool tcp;
+            unsigned hops;
+        } question; /* answer: the message */
     };
-    char made_id[UUID_TEXT_BYTES]; /* of a session that the command makes */
+    char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
     char *answer;                  /* JSON, or the archive of SNAPSHOT; the caller frees it */
     size_t answer_size;
@@ -136,6 +170,22 @@ struct backend_pool {
     const struct backend_member *members; /* by name */
     uint32_t count, self;                 /* self: the place of this agent */
     bool encrypted;
+};
+
+/* A user event that this agent has kept (contract 14). */
+struct backend_event {
+    char id[UUID_TEXT_BYTES];
+    uint64_t index; /* what tells it from others: both halves of its id, as XOR */
+    uint64_t ltime;
+    const char *name, *node_filter, *service_filter, *tag_filter;
+    struct catalog_bytes payload;
+};
+
+/* The last LIMIT_EVENTS_KEPT, oldest first. */
+struct backend_events {
+    uint64_t version;
+    uint32_t count;
+    const struct backend_event *v[];
 };
 
 /* Numbers of a pool. */
@@ -182,6 +232,7 @@ struct backend {
     const struct backend_live *_Atomic live;
     /* The same of the pools; NULL: this agent is not in such a one. */
     const struct backend_pool *_Atomic lan, *_Atomic wan;
+    const struct backend_events *_Atomic events; /* NULL: there was none */
 
     /* Any thread. Whether a leader is known, and since the start has ever been. */
     bool (*has_leader)(void *context);
@@ -192,6 +243,8 @@ struct backend {
     int64_t (*contact_ms)(void *context);
     /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
     void (*submit)(void *context, struct backend_call *call);
+    /* Core's thread: nobody waits for a FORWARD that was submitted; its done runs soon. */
+    void (*cancel)(void *context, struct backend_call *call);
     void (*get_stats)(void *context, struct backend_stats *ret_stats);
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);

@@ -36,7 +36,10 @@ enum catalog_command_kind {
     COMMAND_LOCK_DELAY_END, /* the leader's */
     COMMAND_AUTOPILOT,
     COMMAND_RESTORE,
-    COMMAND_COORDINATES
+    COMMAND_REMOVAL,
+    COMMAND_REMOVAL_END, /* the leader's */
+    COMMAND_COORDINATES,
+    COMMAND_QUERY
 };
 
 struct catalog_command {
@@ -52,7 +55,10 @@ struct catalog_command {
         struct catalog_lock_delay_end lock_delay_end;
         struct catalog_set_autopilot set_autopilot;
         struct catalog_restore restore;
+        struct catalog_removal removal;
+        struct catalog_removal_end removal_end;
         struct catalog_set_coordinates coordinates;
+        struct catalog_set_query set_query;
     };
 };
 
@@ -80,7 +86,9 @@ enum codec_record_kind {
     RECORD_TOMBSTONE,
     RECORD_LOCK_DELAY,
     RECORD_AUTOPILOT,
+    RECORD_REMOVAL,
     RECORD_COORDINATE,
+    RECORD_QUERY,
     RECORD_END
 };
 
@@ -90,6 +98,7 @@ struct codec_indexes {
     uint64_t reaped;           /* newest tombstone that is gone */
     uint64_t sessions;
     uint64_t coordinates;
+    uint64_t queries;
 };
 
 struct codec_record {
@@ -112,7 +121,9 @@ struct codec_record {
         } tombstone;
         struct catalog_lock_delay lock_delay;
         struct catalog_autopilot autopilot;
+        struct catalog_removal removal;
         struct catalog_coordinate coordinate;
+        struct catalog_query query;
         uint64_t end; /* records before this one */
     };
 };

@@ -70,11 +70,20 @@ static const struct decode_spec check_spec = {.type = "CheckType",
                                               .fields = check_fields,
                                               .count = COUNT(check_fields)};
 
-/* The Definition of an external check: the same fields, lenient to others. */
+/* The Definition of an external check: the same fields, older names of three (contract
+ * http-kv 3.6), lenient to others. */
+static const struct decode_field external_fields[] = {
+    DEFINITION_CHECK_FIELDS(CHECK_FIELD) /* with commas */
+    DECODE_FIELD(struct check_definition, interval_ns, "IntervalDuration", DECODE_DURATION),
+    DECODE_FIELD(struct check_definition, timeout_ns, "TimeoutDuration", DECODE_DURATION),
+    DECODE_FIELD(struct check_definition, deregister_critical_after_ns,
+                 "DeregisterCriticalServiceAfterDuration", DECODE_DURATION),
+};
+
 const struct decode_spec definition_external_spec = {.type = "HealthCheckDefinition",
                                                      .size = sizeof(struct check_definition),
-                                                     .fields = check_fields,
-                                                     .count = COUNT(check_fields),
+                                                     .fields = external_fields,
+                                                     .count = COUNT(external_fields),
                                                      .lenient = true};
 
 #define CHECK_STRINGS 20

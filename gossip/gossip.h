@@ -186,8 +186,11 @@ enum gossip_event_kind {
      * member and on those that are alive. */
     GOSSIP_EVENT_FORCE_LEAVE,
     /* Removal was decided elsewhere (a committed command). Gossip cannot bring the member back
-     * until it returns with an incarnation above the given one. */
+     * until it returns with an incarnation above the given one. With prune its record goes too,
+     * else it is listed as one that has left. Told again it changes nothing. */
     GOSSIP_EVENT_TOMBSTONE,
+    /* A user event, to be told to all members that are alive (gossip/event.c). */
+    GOSSIP_EVENT_FIRE,
 };
 
 /* Handles of streams: the pool numbers those it opens, with this bit set; the driver numbers
@@ -233,7 +236,13 @@ struct gossip_event {
         struct {
             struct uuid id;
             struct gossip_incarnation incarnation;
+            bool prune;
         } tombstone;
+        struct {
+            struct uuid id;      /* random */
+            const uint8_t *data; /* borrowed for the call */
+            size_t size;         /* 1 .. LIMIT_GOSSIP_EVENT_BYTES */
+        } fire;
     };
 };
 
@@ -277,6 +286,7 @@ enum gossip_change_kind {
     GOSSIP_CHANGE_JOIN_DONE,   /* address, members: how many it told */
     GOSSIP_CHANGE_JOIN_FAILED, /* address, err */
     GOSSIP_CHANGE_LEAVE_DONE,
+    GOSSIP_CHANGE_USER_EVENT, /* heard for the first time, or this member's own */
 };
 
 /* "joined", "updated", ... for logs. */
@@ -291,6 +301,9 @@ struct gossip_change {
     struct gossip_address address; /* JOIN_*: the target; ID_CLASH: the second machine's */
     uint32_t members;              /* JOIN_DONE */
     enum err err;                  /* JOIN_FAILED */
+    struct uuid event_id;          /* USER_EVENT, as are the following */
+    uint64_t ltime;
+    uint32_t offset, size; /* in output->bytes */
 };
 
 /* Filled by a step, valid until the next step with it. One may serve many pools in turn. */
@@ -341,7 +354,9 @@ void gossip_destroy(struct gossip *gossip);
  *   HINT, FORCE_LEAVE,
  *   TOMBSTONE                ERR_NOT_FOUND  no such member (TOMBSTONE: none needed; never)
  *   FORCE_LEAVE, TOMBSTONE   ERR_REFUSED    it is this member; FORCE_LEAVE: it is alive
- *   LEAVE, JOIN              ERR_CLOSED     this member is leaving
+ *   LEAVE, JOIN, FIRE        ERR_CLOSED     this member is leaving
+ *   FIRE                     ERR_TOO_LARGE  or empty
+ *                            ERR_OVERLOADED LIMIT_GOSSIP_EVENTS_QUEUED are on their way
  * ret_output is valid (and to be carried out) in any case. */
 /* clang-format on */
 enum err gossip_step(struct gossip *gossip, uint64_t now_ms, const struct gossip_event *event,
@@ -404,6 +419,9 @@ enum gossip_counter {
     GOSSIP_SYNCS_FAILED,
     GOSSIP_EVICTED,              /* suspects that this member declared dead */
     GOSSIP_FROZEN,               /* ... that the guard held instead */
+    GOSSIP_USER_EVENTS,          /* told: own ones and those heard */
+    GOSSIP_USER_EVENTS_KNOWN,    /* heard again */
+    GOSSIP_USER_EVENTS_OLD,      /* heard, from before what this member remembers */
     GOSSIP_DROPPED_TRUNCATED,    /* input: ends too early, or a length lies */
     GOSSIP_DROPPED_MALFORMED,    /* input: a value out of its range */
     GOSSIP_DROPPED_VERSION,      /* input: of a newer protocol */
@@ -435,6 +453,7 @@ struct gossip_status {
     uint64_t guard_since_ms; /* if guard_on */
     uint32_t awareness;      /* 0: healthy, up to awareness_max */
     uint32_t rumours;        /* queued */
+    uint32_t user_events;    /* queued */
     bool leaving;
     uint64_t counters[GOSSIP_COUNTERS];
 };

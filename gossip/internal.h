@@ -143,6 +143,7 @@ struct gossip {
     uint64_t gossip_round_at_ms; /* the last one's */
     uint32_t packet_subject;     /* whose rumour the packet being made has already; or NO_RECORD */
     uint64_t death_at_ms;        /* the last one's; 0: none */
+    struct user_events *events;  /* NULL: there were none */
 
     struct timers timers;
     struct task probe_round;
@@ -266,6 +267,23 @@ void write_subject(struct gossip *gossip, size_t start, uint32_t record);
 void write_rumours(struct gossip *gossip, struct buf *out, size_t start);
 void run_gossip_round(struct gossip *gossip);
 void run_reconnect_round(struct gossip *gossip);
+
+/* There is something to talk about: the next round comes soon. */
+void start_talk(struct gossip *gossip);
+/* So often something is told. */
+uint32_t retransmit_limit(const struct gossip *gossip);
+
+/* event.c */
+enum err fire_event(struct gossip *gossip, const struct uuid *id, const uint8_t *data, size_t size);
+void receive_event(struct gossip *gossip, struct reader *body);
+void receive_event_clock(struct gossip *gossip, struct reader *body);
+uint32_t events_queued(const struct gossip *gossip);
+/* Behind the rumours of the packet that began at `start`. */
+void write_events(struct gossip *gossip, struct buf *out, size_t start);
+/* Recent ones, into a message over a stream. */
+void write_recent_events(struct gossip *gossip);
+void events_forget(struct gossip *gossip);
+void events_clear(struct gossip *gossip);
 
 /* output.c */
 size_t packet_begin(struct gossip *gossip);

@@ -17,19 +17,23 @@
  *   ALIVE     incarnation, descriptor
  *   SUSPECT   id, incarnation, count u8, count * accuser u32
  *   DEAD      id, incarnation
- *   LEFT      id, incarnation, flags u8. LEFT_PRUNE: forget it, too
- *   REMOVED   id, incarnation: a tombstone
+ *   LEFT      id, incarnation, flags u8 (0)
+ *   REMOVED   id, incarnation: a tombstone. To prune a member is to say this
  *
- * and over streams:
+ *   EVENT     id, ltime u64, age varint (tenths of a second), size varint, bytes: what users send to
+ *             all members (gossip/event.c)
+ *
+ * and over streams, where EVENT and EVENT_CLOCK may come behind any of the SYNC sections:
  *
  *   STREAM_PING   target id                    answered with STREAM_ACK
  *   STREAM_ACK    id of the one who answers
- *   SYNC_FULL     flags u8, sender id, then to the message's end only MEMBER sections follow: all
- *                 the sender's. SYNC_REPLY: this is the answer, the exchange is over
+ *   SYNC_FULL     flags u8, sender id, then to the message's end MEMBER sections follow: all the
+ *                 sender's. SYNC_REPLY: this is the answer, the exchange is over
  *   SYNC_DIGEST   flags u8, sender id, count u8 (64), 64 * u64: for each bucket of ids the sum of
  *                 hashes of its live members
  *   SYNC_BUCKETS  flags u8, sender id, mask u64: MEMBER sections of these buckets follow.
  *                 SYNC_REPLY: as above, else the peer answers with its own
+ *   EVENT_CLOCK   ltime u64: of the newest event that the sender knows of
  *   MEMBER        state u8, incarnation, age varint (seconds in this state), descriptor
  *
  *   id           16 bytes
@@ -62,6 +66,8 @@ enum message_kind {
     MESSAGE_DEAD = 7,
     MESSAGE_LEFT = 8,
     MESSAGE_REMOVED = 9,
+    MESSAGE_EVENT = 10,
+    MESSAGE_EVENT_CLOCK = 11,
     MESSAGE_STREAM_PING = 16,
     MESSAGE_STREAM_ACK = 17,
     MESSAGE_SYNC_FULL = 18,
@@ -74,7 +80,6 @@ enum message_kind {
 #define ACK_COORDINATE 1u
 #define RELAY_COORDINATE 1u
 #define ACCUSER_CLOSED 1u
-#define LEFT_PRUNE 1u
 #define SYNC_REPLY 1u
 #define SYNC_JOIN 2u
 #define DESCRIPTOR_SERVER 1u

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ip.h"
 #include "base/limits.h"
 #include "http/server.h"
 
@@ -17,7 +18,9 @@ static void request_init(struct http_server *server, struct arena *arena,
                          struct http_request *req) {
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
+                                 .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
+                                 .client_ip = "",
                                  .use_cache = server->config.use_cache,
                                  .authz = {.token = ""}};
 }
@@ -98,12 +101,16 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
                                        struct http_request *req, const struct http_query *query,
                                        const struct catalog_view *view) {
     struct http_response res;
-    struct http_read read = {.view = view, .index = 1};
     struct http_meta meta = {.known_leader = has_leader(server),
                              .contact_ms = query->stale ? contact_ms(server) : 0,
                              .consistency = query->stale        ? "stale"
                                             : query->consistent ? "consistent"
                                                                 : "leader"};
+    struct http_read read = {.view = view,
+                             .index = 1,
+                             .known_leader = meta.known_leader,
+                             .contact_ms = meta.contact_ms,
+                             .consistency = meta.consistency};
     response_init(&res);
     if (may_read(server, query)) {
         read_filtered(route, req, &read, &res);
@@ -147,7 +154,7 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
         epoch_enter(server->backend->epoch);
         answer = read_answer(server, route, &req, &query, catalog_view(server->backend->catalog));
         epoch_exit(server->backend->epoch);
-    } else if (route != NULL && route->by_hash) {
+    } else if (route != NULL && (route->by_hash || route->by_index)) {
         epoch_enter(server->backend->epoch);
         route->local(&req, &res);
         epoch_exit(server->backend->epoch);
@@ -197,20 +204,20 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     const struct catalog_view *view = catalog_view(server->backend->catalog);
     uint64_t led = leadership(server);
     struct watched watched = find_watched(route, req, view);
-    struct http_answer *answer = http_cache_find(cache, question, view, led);
+    struct http_answer *answer = route->once ? NULL : http_cache_find(cache, question, view, led);
     if (answer != NULL) {
         answer = http_answer_share(answer);
     } else {
         answer = read_answer(server, route, req, query, view);
         answer->route = route;
-        if (answer->status == 200 && may_cache(route, req)) {
+        if (answer->status == 200 && !route->once && may_cache(route, req)) {
             http_cache_put(cache, question, watched.kind, watched.name, view, led, answer);
         }
     }
     uint64_t watch_index = http_watch_index(view, watched.kind, watched.name);
     epoch_exit(server->backend->epoch);
     exchange->answer = answer;
-    if (!answer->may_wait || query->index == 0 || answer->index > query->index ||
+    if (!answer->may_wait || route->once || query->index == 0 || answer->index > query->index ||
         exchange->state == EXCHANGE_TIMED_OUT) {
         return false;
     }
@@ -219,6 +226,7 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     exchange->wait.seen_index = watch_index;
     exchange->wait.seen_hash = http_answer_hash(answer);
     exchange->wait.wait_ms = query->wait_ms;
+    exchange->wait.exact = false;
     exchange->wait.name = watched.name;
     exchange->wait.question = question;
     return true;
@@ -322,7 +330,9 @@ static bool judge_route(const struct http_route *route, const char *method,
         bool options = strcmp(method, "OPTIONS") == 0;
         http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
                            options ? "" : method, options ? "" : " not allowed");
-        http_response_header(res, "Allow", http_route_methods(route, req->arena));
+        const char *methods = http_route_methods(route, req->arena);
+        bool untold = !options && route->options_untold;
+        http_response_header(res, "Allow", methods + (untold ? strlen("OPTIONS,") : 0));
         return false;
     }
     if (route->missing != NULL && *req->rest == '\0') {
@@ -341,15 +351,38 @@ static const char *find_header(const struct http_response *res, const char *name
     return "";
 }
 
+/* What the client has seen of a local answer, as the answer's own header tells it; "" = nothing, so
+ * it does not wait. ERR_INVALID. */
+static enum err find_seen(struct http_exchange *exchange, const struct http_request *req,
+                          const char **ret_seen, struct err_text *text) {
+    const struct http_route *route = exchange->route;
+    struct http_wait *wait = &exchange->wait;
+    const char *index = route->by_index ? str_or_empty(http_request_param(req, "index")) : "";
+    uint64_t number = 0;
+    *ret_seen = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
+    if (*index != '\0' && !str_parse_u64(index, &number)) {
+        return err_set(text, ERR_INVALID, "Invalid index");
+    }
+    if (number > 0) {
+        *ret_seen = arena_format(req->arena, "%llu", (unsigned long long)number);
+    }
+    if (**ret_seen == '\0') {
+        return ERR_OK;
+    }
+    wait->kind = route->by_index ? route->watch : WATCH_LOCAL_SERVICE;
+    wait->exact = route->by_index;
+    return http_query_parse_wait(
+        req, route->by_index ? LIMIT_QUERY_WAIT_MAX_MS : LIMIT_QUERY_WAIT_DEFAULT_MS,
+        LIMIT_QUERY_WAIT_MAX_MS, &wait->wait_ms, text);
+}
+
 static enum http_verdict dispatch_local(struct http_exchange *exchange, struct http_request *req,
                                         struct http_response *res) {
     struct http_server *server = exchange->server;
     const struct http_route *route = exchange->route;
-    const char *hash = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
+    const char *seen_by_client = "";
     struct err_text text = {""};
-    if (*hash != '\0' &&
-        http_query_parse_wait(req, LIMIT_QUERY_WAIT_DEFAULT_MS, LIMIT_QUERY_WAIT_MAX_MS,
-                              &exchange->wait.wait_ms, &text) != ERR_OK) {
+    if (find_seen(exchange, req, &seen_by_client, &text) != ERR_OK) {
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
@@ -358,7 +391,7 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
     uint64_t version = 0;
     if (err == ERR_OK) {
         epoch_enter(server->backend->epoch);
-        version = local_view_version(local_view(server->backend->local));
+        version = http_local_version(server->backend, exchange->wait.kind);
         route->local(req, res);
         epoch_exit(server->backend->epoch);
         err = filter_judge(req->filter, &text);
@@ -367,12 +400,12 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
         http_response_error(res, err, &text);
         return HTTP_ANSWERED;
     }
-    if (*hash == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
-        strcmp(hash, find_header(res, HTTP_CONTENT_HASH)) != 0) {
+    if (*seen_by_client == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
+        strcmp(seen_by_client,
+               find_header(res, route->by_index ? HTTP_INDEX : HTTP_CONTENT_HASH)) != 0) {
         return HTTP_ANSWERED;
     }
     struct http_answer *seen = http_answer_create(server, res, NULL);
-    exchange->wait.kind = WATCH_LOCAL_SERVICE;
     exchange->wait.index = 0;
     exchange->wait.seen_index = version;
     exchange->wait.seen_hash = http_answer_hash(seen);
@@ -402,6 +435,10 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
                                          struct http_response *res) {
     struct http_stream_options options = {.metrics = false};
     struct err_text text = {"too many monitors of this agent's log"};
+    if (exchange->carried != NULL) {
+        http_response_text(res, 400, "only the agent itself streams");
+        return HTTP_ANSWERED;
+    }
     if (!exchange->route->stream(req, &options, res)) {
         return HTTP_ANSWERED;
     }
@@ -410,6 +447,15 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
         return HTTP_ANSWERED;
     }
     return HTTP_STREAM;
+}
+
+/* The first address that proxies tell, else that of the connection. */
+static const char *find_client(struct http_exchange *exchange) {
+    const char *told = str_or_empty(http_exchange_header(exchange, "X-Forwarded-For"));
+    char *first = arena_strndup(&exchange->arena, told, strcspn(told, ", "));
+    uint8_t ip[16];
+    uint8_t bytes;
+    return ip_parse(first, ip, &bytes) ? first : http_exchange_client_ip(exchange);
 }
 
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
@@ -425,7 +471,8 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     exchange->route = route;
-    if (is_blocked(exchange->server, req->path)) {
+    req->rest = http_route_rest(route, req->rest, req->arena);
+    if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
         return HTTP_ANSWERED;
     }
@@ -447,6 +494,11 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
+    req->client_ip = route->once ? find_client(exchange) : "";
+    const char *where = http_carry_where(exchange, req);
+    if (where != NULL) {
+        return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
+    }
     req->cache_control = http_exchange_header(exchange, "Cache-Control");
     if (route->call == NULL && !http_answer_fits(exchange->server, 0)) {
         refuse_answer(res);
@@ -466,6 +518,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     memset(call, 0, sizeof *call);
     if (!route->call(req, call, res)) {
         return HTTP_ANSWERED;
+    }
+    if (call->kind == BACKEND_FORWARD) { /* its body names another datacenter */
+        where = call->forward.datacenter;
+        return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
     exchange->call = call;
     exchange->request = arena_alloc(&exchange->arena, sizeof *req);
@@ -533,6 +589,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     }
     request_init(exchange->server, &exchange->arena, &req);
     req.method = method;
+    if (exchange->carried != NULL && *exchange->carried->node != '\0') {
+        req.agent_node = exchange->carried->node;
+    }
     req.body = str_or_empty(exchange->body.data);
     req.body_size = exchange->body.count;
     response_init(&res);
@@ -569,7 +628,20 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
 
 struct http_answer *http_call_answer(struct http_exchange *exchange) {
     struct http_response res;
+    if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err == ERR_OK) {
+        char *body = exchange->call->answer;
+        exchange->call->answer = NULL;
+        return http_answer_carried(exchange->server, exchange->call->forward.reply, body,
+                                   exchange->call->answer_size);
+    }
     response_init(&res);
+    if (exchange->call->kind == BACKEND_FORWARD) {
+        struct http_meta meta = {.present = exchange->route->read != NULL &&
+                                            tells_meta_on_errors(exchange->route),
+                                 .index = 1};
+        http_response_error(&res, exchange->call->err, &exchange->call->text);
+        return http_answer_create(exchange->server, &res, &meta);
+    }
     if (exchange->call->err != ERR_OK) {
         http_response_error(&res, exchange->call->err, &exchange->call->text);
     } else if (exchange->route->finish != NULL) {

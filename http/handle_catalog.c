@@ -7,14 +7,6 @@
 
 /* ---- writes ---- */
 
-static bool judge_dc(const struct http_request *req, const char *dc, struct http_response *res) {
-    if (*dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter)) {
-        http_response_text(res, 500, "No path to datacenter");
-        return false;
-    }
-    return true;
-}
-
 bool handle_catalog_register(const struct http_request *req, struct backend_call *call,
                              struct http_response *res) {
     const char *dc = "";
@@ -26,7 +18,8 @@ bool handle_catalog_register(const struct http_request *req, struct backend_call
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, dc, res);
+    http_carry_wanted(req, call, dc);
+    return true;
 }
 
 bool handle_catalog_deregister(const struct http_request *req, struct backend_call *call,
@@ -40,7 +33,8 @@ bool handle_catalog_deregister(const struct http_request *req, struct backend_ca
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, dc, res);
+    http_carry_wanted(req, call, dc);
+    return true;
 }
 
 /* ---- reads ---- */

@@ -139,18 +139,7 @@ void handle_health_checks(const struct http_request *req, struct http_read *read
 static void write_instance(const void *row, void *context) {
     const struct catalog_instance *instance = row;
     struct listing *list = context;
-    json_object_begin(&list->json);
-    json_key(&list->json, "Node");
-    encode_node(&list->json, instance->node, list->dc);
-    json_key(&list->json, "Service");
-    encode_node_service(&list->json, instance->service);
-    json_key(&list->json, "Checks");
-    json_array_begin(&list->json);
-    for (uint32_t i = 0; i < instance->check_count; i++) {
-        encode_check(&list->json, instance->checks[i]);
-    }
-    json_array_end(&list->json);
-    json_object_end(&list->json);
+    encode_instance(&list->json, instance, list->dc);
 }
 
 static bool put_instance(const struct catalog_instance *instance, void *context) {

@@ -183,11 +183,23 @@ uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind,
     case WATCH_COORDINATES:
     case WATCH_COORDINATE:
         return view_index_coordinates(view);
+    case WATCH_QUERIES:
+    case WATCH_QUERY:
+        return view_index_queries(view);
     case WATCH_LOCAL_SERVICE: /* not of the catalog */
+    case WATCH_EVENTS:
     case WATCH_KIND_COUNT:
         break;
     }
     return 1;
+}
+
+uint64_t http_local_version(const struct backend *backend, enum watch_kind kind) {
+    const struct backend_events *events = backend->events;
+    if (kind != WATCH_EVENTS) {
+        return local_view_version(local_view(backend->local));
+    }
+    return events != NULL ? events->version : 0;
 }
 
 bool http_match_node_meta(const struct http_request *req, const struct catalog_node *node) {

@@ -309,10 +309,17 @@ def routes():
     return found
 
 
+def fits(path, pattern):
+    head, slash, tail = pattern.partition("//")  # a name stands between
+    if slash:
+        return path.startswith(head + "/") and path.endswith("/" + tail)
+    return path == pattern or pattern.endswith("/") and path.startswith(pattern)
+
+
 def route_of(case, known):
     path = unquote(case.target.split("?")[0])
     fitting = [pattern for method, pattern in known if method == case.method and
-               (path == pattern or pattern.endswith("/") and path.startswith(pattern))]
+               fits(path, pattern)]
     return (case.method, max(fitting, key=len)) if fitting else None
 
 

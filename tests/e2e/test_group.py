@@ -97,6 +97,14 @@ class Calm(GroupTest):
             thread.join()
         self.assertEqual(sorted(answers), ["false", "false", "true"])
 
+    def test_a_session_made_at_a_follower_is_renewed_there_at_once(self):
+        for _ in range(100):
+            for server in self.followers:
+                session = server.must_put("/v1/session/create", {"TTL": "60s"}).json["ID"]
+                self.assertEqual(server.must_put("/v1/session/renew/" + session).json[0]["ID"],
+                                 session)
+                server.must_put("/v1/session/destroy/" + session)
+
     def test_a_lock_is_held_once_among_followers(self):
         one, two = self.followers
         session = one.put("/v1/session/create", {"TTL": "60s", "LockDelay": "0s"}).json["ID"]
@@ -169,7 +177,8 @@ class Calm(GroupTest):
         foreign.put("/v1/agent/join/" + self.leader.ip)
         eventually(lambda: "refused by the peer: 'foreign' belongs to cluster" in foreign.output(),
                    "it is told why")
-        self.assertIn("'foreign' belongs to cluster", self.leader.output())
+        eventually(lambda: any("'foreign' belongs to cluster" in s.output()
+                               for s in self.group.servers), "whoever was asked says so, too")
         self.assertEqual(foreign.value("theirs"), "y")
         self.assertIsNone(foreign.value("ours"))
         self.assertIsNone(self.leader.value("theirs"))

@@ -195,14 +195,4 @@ int pool_figure_join(uint32_t members);
 int pool_figure_traffic(void);
 int pool_figure_restart(uint32_t members);
 
-/* ---- pool_mutant.c ---- */
-struct pool_mutant {
-    const char *name;
-    const char *rule;
-    uint64_t seed;
-};
-extern const struct pool_mutant pool_mutants[];
-extern const uint32_t pool_mutant_count;
-bool pool_mutant_choose(const char *name);
-
 #endif
