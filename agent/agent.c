@@ -111,6 +111,7 @@ void agent_stop(struct agent *agent, int exit_code) {
         agent->stopping_at_ms = loop_now_ms(agent->loop);
         agent->exit_code = exit_code;
         log_write(agent->log, LOG_INFO, MODULE, "Requesting shutdown");
+        agent_watch(agent, NULL);
         pools_end_calls(agent);
         asker_end_calls(agent);
         http_server_drain(agent->http);
@@ -632,8 +633,9 @@ bool agent_is_encrypted(const struct agent *agent) {
 
 int agent_run(struct agent *agent) {
     pools_start(agent);
-    if (agent->coordinates != NULL) {
-        coordinates_start(agent->coordinates);
+    coordinates_start(agent->coordinates);
+    if (agent->config->watch_inputs.count > 0) {
+        agent_watch(agent, agent->config);
     }
     loop_run(agent->loop);
     if (agent->exit_code == 0) {

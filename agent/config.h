@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "catalog/definition.h"
+#include "checks/watchers.h"
 #include "net/addr.h"
 
 #define CONFIG_LISTEN_MAX 16
@@ -101,6 +102,7 @@ struct config {
     /* As decoded; the singular ones are moved to the plural after each source. */
     struct decode_objects service_inputs, check_inputs;
     const void *service_input, *check_input;
+    struct decode_objects watch_inputs; /* struct watch_definition, judged */
 
     /* Derived. */
     struct str_list paths; /* of -config-file and -config-dir */

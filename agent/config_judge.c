@@ -529,10 +529,35 @@ static enum err judge_checks(struct config_load *load) {
     return err == ERR_OK ? take_checks(load) : err;
 }
 
+static enum err judge_watches(struct config_load *load) {
+    struct config *c = &load->config;
+    struct watch_definition *definitions = c->watch_inputs.v;
+    if (c->watch_inputs.count > LIMIT_WATCHES) {
+        return config_fail(load, "watches: at most %d", LIMIT_WATCHES);
+    }
+    for (uint32_t i = 0; i < c->watch_inputs.count; i++) {
+        struct err_text text = {""};
+        if (watch_definition_judge(&definitions[i], load->arena, &text) != ERR_OK) {
+            return config_fail(load, "Failed to parse watch %u: %s", i, text.s);
+        }
+        if (*definitions[i].handler != '\0') {
+            config_warn(load,
+                        "watches[%u]: the 'handler' field is deprecated. Use the 'args' field "
+                        "instead.",
+                        i);
+        }
+    }
+    if (c->watch_inputs.count > 0 && c->http_listen.count + c->http_listen.path_count == 0) {
+        return config_fail(load, "watch plans require an HTTP or HTTPS endpoint");
+    }
+    return ERR_OK;
+}
+
 enum err config_judge(struct config_load *load, const struct config *running) {
     enum err (*const rules[])(struct config_load *) = {
-        judge_role, judge_datacenter, judge_node, config_judge_addresses, judge_dns,   judge_http,
-        judge_keys, judge_stores,     judge_tls,  judge_telemetry,        judge_checks};
+        judge_role, judge_datacenter, judge_node,   config_judge_addresses,
+        judge_dns,  judge_http,       judge_keys,   judge_stores,
+        judge_tls,  judge_telemetry,  judge_checks, judge_watches};
     enum err err = judge_log(load, running);
     for (size_t i = 0; err == ERR_OK && i < COUNT(rules); i++) {
         err = rules[i](load);

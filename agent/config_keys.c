@@ -172,7 +172,8 @@ const struct config_key config_keys[] = {
     USED("enable_local_script_checks", BOOL_SET, enable_local_script_checks, "",
          "allows them in files; default: enable_script_checks"),
     SLOT("enable_agent_tls_for_checks", BOOL, LATER, "false", ""),
-    SLOT("watches", RAW, LATER, "", ""),
+    DEFS("watches", OBJECTS, watch_inputs,
+         "what is run when an answer changes: type, and a handler", &watch_definition_spec),
 
     /* log */
     LIVE("log_level", STR, log.level_name, "INFO", "TRACE, DEBUG, INFO, WARN or ERROR"),

@@ -1,5 +1,6 @@
 #include "agent/coordinates.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -12,6 +13,9 @@
 #include "base/mem.h"
 
 #define MODULE "agent"
+#define MOVED_S 2e-5
+#define MOVED_ERROR 0.05
+#define UNTOLD_MAX 20
 #define PENDING_MAX (LIMIT_COORDINATE_BATCH * LIMIT_COORDINATE_BATCHES)
 
 /* A command of coordinates on its way through the log. */
@@ -26,6 +30,8 @@ struct coordinates {
     struct loop_timer send_timer, flush_timer;
     struct backend_call call; /* the own one, */
     bool sending;             /* which is under way */
+    struct coordinate told;   /* the last one that was sent */
+    unsigned untold;          /* so often since then it was not worth telling */
     bool flushing;            /* the timer runs */
     struct catalog_coordinate pending[PENDING_MAX];
     uint32_t pending_count, dropped;
@@ -56,6 +62,18 @@ static void send_again(struct coordinates *coordinates, int64_t after_ms) {
                      loop_now_ms(loop) + after_ms - after_ms / 4 + spread);
 }
 
+/* As applications want it (Ledlie, Gardner, Seltzer, NSDI 2007, 6): told once it has moved so that
+ * somebody could care, and now and then all the same. */
+static bool is_worth_telling(struct coordinates *coordinates, const struct coordinate *at) {
+    const struct coordinate *told = &coordinates->told;
+    double moved_s = coordinate_between(told, at) + fabs(told->height - at->height) +
+                     fabs(told->adjustment - at->adjustment);
+    bool worth = moved_s > MOVED_S || fabs(told->error - at->error) > MOVED_ERROR ||
+                 ++coordinates->untold > UNTOLD_MAX;
+    coordinates->untold = worth ? 0 : coordinates->untold;
+    return worth;
+}
+
 static void sent(struct backend_call *call) {
     struct coordinates *coordinates = call->context;
     coordinates->sending = false;
@@ -65,12 +83,22 @@ static void sent(struct backend_call *call) {
     }
 }
 
+static bool is_known(const struct agent *agent) {
+    epoch_enter(agent->epoch);
+    bool known = view_get_coordinate(catalog_view(agent->catalog), agent->facts.node_name) != NULL;
+    epoch_exit(agent->epoch);
+    return known;
+}
+
 static void send_own(struct loop_timer *timer) {
     struct coordinates *coordinates = CONTAINER_OF(timer, struct coordinates, send_timer);
     struct agent *agent = coordinates->agent;
     struct backend_pool_stats stats;
     pools_get_stats(agent->pools, false, &stats);
-    if (!coordinates->sending && agent->backend.had_leader(agent)) {
+    bool known = is_known(agent);
+    if (!coordinates->sending && agent->backend.has_leader(agent) &&
+        (!known || is_worth_telling(coordinates, &stats.at))) {
+        coordinates->told = stats.at;
         coordinates->call = (struct backend_call){
             .kind = BACKEND_COORDINATE,
             .coordinate = {.node = agent->facts.node_name, .segment = "", .at = stats.at},
@@ -80,9 +108,6 @@ static void send_own(struct loop_timer *timer) {
         agent->backend.submit(agent->backend.context, &coordinates->call);
     }
     /* Soon again while the catalog has none: the node may not have been there yet. */
-    epoch_enter(agent->epoch);
-    bool known = view_get_coordinate(catalog_view(agent->catalog), agent->facts.node_name) != NULL;
-    epoch_exit(agent->epoch);
     send_again(coordinates, known ? interval_ms(coordinates) : period_ms(coordinates));
 }
 
@@ -144,12 +169,33 @@ static void propose(struct coordinates *coordinates, const struct catalog_coordi
     group_propose(coordinates->agent->group, &batch->proposal);
 }
 
+/* Those that the catalog has already would be an entry for nothing. */
+static void drop_known(struct coordinates *coordinates) {
+    struct agent *agent = coordinates->agent;
+    uint32_t kept = 0;
+    epoch_enter(agent->epoch);
+    for (uint32_t i = 0; i < coordinates->pending_count; i++) {
+        struct catalog_coordinate *row = &coordinates->pending[i];
+        const struct coordinate *known =
+            *row->segment == '\0' ? view_get_coordinate(catalog_view(agent->catalog), row->node)
+                                  : NULL;
+        if (known != NULL && coordinate_equal(known, &row->at)) {
+            clear_row(row);
+        } else {
+            coordinates->pending[kept++] = *row;
+        }
+    }
+    epoch_exit(agent->epoch);
+    coordinates->pending_count = kept;
+}
+
 static void flush(struct loop_timer *timer) {
     struct coordinates *coordinates = CONTAINER_OF(timer, struct coordinates, flush_timer);
     struct agent *agent = coordinates->agent;
     coordinates->flushing = false;
     /* While some are still on their way more would only pile up. */
     if (coordinates->batches == 0 && !agent->stopping) {
+        drop_known(coordinates);
         for (uint32_t i = 0; i < coordinates->pending_count; i += LIMIT_COORDINATE_BATCH) {
             uint32_t left = coordinates->pending_count - i;
             propose(coordinates, coordinates->pending + i,

@@ -106,6 +106,11 @@ struct agent {
     int64_t started_at_ms;
 };
 
+/* ---- watches.c ---- */
+
+/* Makes the agent's watches be those of the configuration; NULL: none. */
+void agent_watch(struct agent *agent, const struct config *live);
+
 /* ---- backend.c ---- */
 
 void backend_init(struct agent *agent);

@@ -30,6 +30,14 @@ bool coordinate_is_sane(const struct coordinate *c) {
     return sum_of_sizes(c) < SANE_MAX_S && c->error >= 0 && c->height >= 0;
 }
 
+bool coordinate_equal(const struct coordinate *a, const struct coordinate *b) {
+    bool same = a->error == b->error && a->adjustment == b->adjustment && a->height == b->height;
+    for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {
+        same = same && a->vector[i] == b->vector[i];
+    }
+    return same;
+}
+
 double coordinate_between(const struct coordinate *a, const struct coordinate *b) {
     double sum = 0;
     for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {

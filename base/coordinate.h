@@ -27,6 +27,8 @@ bool coordinate_is_finite(const struct coordinate *c);
  * what anybody may be believed. */
 bool coordinate_is_sane(const struct coordinate *c);
 
+bool coordinate_equal(const struct coordinate *a, const struct coordinate *b);
+
 /* The length of the difference of the vectors alone. */
 double coordinate_between(const struct coordinate *a, const struct coordinate *b);
 /* With both heights. */

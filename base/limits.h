@@ -136,6 +136,12 @@
 #define LIMIT_CHECK_TEXT_BYTES (4 * LIMIT_CHECK_DEFINITION_BYTES) /* the same with separators */
 #define LIMIT_CHECK_FRAME_BYTES (LIMIT_CHECK_TEXT_BYTES + 4096)   /* on their way to a script */
 
+/* Watches. */
+#define LIMIT_WATCHES 100                         /* of the configuration: a connection each */
+#define LIMIT_WATCH_HANDLERS 16                   /* run at once; the others wait */
+#define LIMIT_WATCH_ANSWER_BYTES (16 * 1024 * 1024) /* larger answers are an error */
+#define LIMIT_WATCH_SCRIPT_MS (3600 * 1000)       /* a handler that runs longer is killed */
+
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
 

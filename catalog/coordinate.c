@@ -28,14 +28,6 @@ static uint64_t hash_row(const struct catalog_coordinate *row) {
     return hash_bytes(hash, others, sizeof others);
 }
 
-static bool equal(const struct coordinate *a, const struct coordinate *b) {
-    bool same = a->error == b->error && a->adjustment == b->adjustment && a->height == b->height;
-    for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {
-        same = same && a->vector[i] == b->vector[i];
-    }
-    return same;
-}
-
 static void touch(struct catalog *catalog, const char *node) {
     catalog->touched++;
     catalog->next.indexes.coordinates = catalog_now(catalog);
@@ -82,7 +74,7 @@ void catalog_apply_coordinates(struct catalog *catalog, const struct catalog_set
         row_key(&key, node->name, row->segment);
         const struct catalog_coordinate *old =
             tree_get(&catalog->next.coordinates, key.bytes, key.size);
-        if (old == NULL || !equal(&old->at, &row->at)) {
+        if (old == NULL || !coordinate_equal(&old->at, &row->at)) {
             catalog_set_coordinate_row(catalog, node->name, row);
             touch(catalog, node->name);
         }

@@ -16,6 +16,7 @@
 struct check;
 struct helper;
 struct transfers;
+struct watchers;
 
 /* Kinds whose runs must not take each other's places: scripts are heavy, and a UDP check whose
  * service never answers lasts its whole timeout. */
@@ -98,6 +99,7 @@ struct checks {
     struct transfers *transfers; /* NULL before the first check that needs it */
     void *tls;                   /* the same, see tls.h */
     struct helper *helper;       /* NULL before the first script runs, and after it has died */
+    struct watchers *watchers;   /* NULL before there are any */
     _Atomic uint64_t generation;
     _Atomic uint64_t stat_checks, stat_running, stat_waiting, stat_done;
 };

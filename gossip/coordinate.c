@@ -1,7 +1,7 @@
 /* Where this member is among the others: [Vivaldi] with height for the access link (5.4), the
- * adjustment of [Lee] for what the space cannot express, and the latency filter and the gravity of
- * [Ledlie]. What others say of themselves is believed within bounds only: an odd coordinate is
- * dropped, and none moves this member far at once. */
+ * adjustment of [Lee] for what the space cannot express, the latency filter and the gravity of
+ * [Ledlie], and surprises tempered. What others say of themselves is believed within bounds only: an
+ * odd coordinate is dropped, and none moves this member far at once. */
 #include <math.h>
 #include <string.h>
 
@@ -13,6 +13,9 @@
 #define COORDINATE_GAIN 0.25 /* c_c */
 #define FORCE_MAX_S 1.0      /* of one sample, before the gain */
 #define ZERO_S 1e-6
+#define SURPRISE_MAX 3.0      /* times what is usual */
+#define SURPRISE_FLOOR_S 1e-4 /* and this */
+#define SURPRISE_SAMPLES 10   /* before anything is usual */
 #define RTT_MAX_S 10.0
 #define GRAVITY_S 150.0 /* pulls the whole space back to its origin, against drift */
 
@@ -64,6 +67,20 @@ static double filter(struct vivaldi *vivaldi, uint64_t peer, double rtt_s) {
     return (double)(c < low ? low : c > high ? high : c);
 }
 
+/* A sample that surprises far more than usual counts only as far as it would be usual to the edge
+ * (Huber, "Robust Estimation of a Location Parameter", 1964): members are asked so rarely that the
+ * filter alone has too little to compare with. A network that has changed is believed after some
+ * samples, because what is usual grows with each. */
+static double temper(struct vivaldi *vivaldi, const struct coordinate *other, double rtt_s) {
+    double distance = coordinate_plain_distance(&vivaldi->own, other);
+    double wrong = rtt_s - distance, limit = SURPRISE_MAX * vivaldi->usual_s + SURPRISE_FLOOR_S;
+    if (vivaldi->sample_at >= SURPRISE_SAMPLES && fabs(wrong) > limit) {
+        wrong = wrong > 0 ? limit : -limit;
+    }
+    vivaldi->usual_s += (fabs(wrong) - vivaldi->usual_s) * (vivaldi->sample_at == 0 ? 1 : 0.1);
+    return distance + wrong;
+}
+
 /* [Vivaldi] figure 3: the less sure moves further. */
 static void move(struct coordinate *own, struct rand *rand, const struct coordinate *other,
                  double rtt_s) {
@@ -95,6 +112,7 @@ void vivaldi_update(struct vivaldi *vivaldi, struct rand *rand, uint64_t peer,
         return;
     }
     double rtt = filter(vivaldi, peer, rtt_s < ZERO_S ? ZERO_S : rtt_s);
+    rtt = temper(vivaldi, other, rtt);
     struct coordinate before = vivaldi->own;
     move(&vivaldi->own, rand, other, rtt);
     adjust(vivaldi, other, rtt);

@@ -105,6 +105,7 @@ struct vivaldi {
     struct coordinate own;
     struct vivaldi_peer peers[64];
     double samples[20]; /* of the adjustment: a ring */
+    double usual_s;     /* by how much estimates are wrong, on average lately */
     uint32_t sample_at;
 };
 

@@ -40,6 +40,7 @@ struct pool_member {
     bool mute;        /* nothing leaves it */
     uint32_t side;    /* of a partition */
     uint32_t slow_ms; /* added to what it receives */
+    uint32_t x_us, y_us, access_us; /* where it is: distances are one-way times */
     uint64_t paused_until_us;
     uint64_t stuck_until_us; /* the process runs, what it sends and should receive waits */
     struct pool_inbox inbox;

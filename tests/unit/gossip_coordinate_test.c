@@ -129,7 +129,7 @@ static void members_find_their_places(void **state) {
     }
 }
 
-/* [Ledlie] 4: without the filter the error is several times as large. */
+/* [Ledlie] 4, and what surprises is tempered. */
 static void late_packets_move_nobody(void **state) {
     (void)state;
     static struct space space;
