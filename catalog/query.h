@@ -45,6 +45,6 @@ void query_select(const struct catalog_view *view, const struct catalog_query *q
 /* The one on this node comes first, if it is among the first ten. */
 void query_put_first(struct query_instances *instances, const char *node);
 /* Name of the node with this address, "" when there is none. */
-const char *query_node_at(const struct catalog_view *view, const char *ip);
+const char *query_node_at(const struct catalog_view *view, const uint8_t *ip, size_t bytes);
 
 #endif

@@ -1,7 +1,6 @@
 /* What a prepared query finds (contract, kv 4.5, 4.6). */
 #include <string.h>
 
-#include "base/ip.h"
 #include "base/uuid.h"
 #include "catalog/query.h"
 
@@ -137,12 +136,8 @@ static bool keep_name(const struct catalog_node *node, void *context) {
     return false;
 }
 
-const char *query_node_at(const struct catalog_view *view, const char *ip) {
-    uint8_t bytes[16];
-    uint8_t count = 0;
+const char *query_node_at(const struct catalog_view *view, const uint8_t *ip, size_t bytes) {
     const char *name = "";
-    if (ip_parse(ip, bytes, &count)) {
-        view_walk_nodes_at(view, bytes, count, keep_name, &name);
-    }
+    view_walk_nodes_at(view, ip, bytes, keep_name, &name);
     return name;
 }

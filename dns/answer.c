@@ -63,7 +63,9 @@ static void put_opt(struct dns_writer *writer, const struct answer *answer) {
         at = dns_store_u16(at, 8);
         at = dns_store_u16(at, request->ecs_bytes);
         memcpy(at, request->ecs, request->ecs_bytes);
-        at[3] = 0; /* scope: no answer depends on where the client is */
+        /* Scope: where the client is decides the order of what a query finds, and nothing else. */
+        bool by_client = answer->name.kind == DNS_NAME_QUERY && answer->rcode == DNS_NOERROR;
+        at[3] = by_client ? at[2] : 0;
     }
 }
 
@@ -248,6 +250,8 @@ static enum found look_up(struct answer *answer) {
         return lookup_node(answer, &asked, &answer->name, &answer->answers);
     case DNS_NAME_SERVICE:
         return lookup_service(answer, &asked, &answer->name, &answer->answers);
+    case DNS_NAME_QUERY:
+        return lookup_query(answer, &asked, &answer->name, &answer->answers);
     case DNS_NAME_ADDR: {
         /* The contract wants this owner in lower case, unlike all others. */
         dns_name_lower(answer->scratch->lower_name, answer->request.name,
@@ -269,7 +273,9 @@ static enum found look_up(struct answer *answer) {
 
 /* RFC 2308: SOA goes along with NXDOMAIN and NODATA. */
 static void settle(struct answer *answer, enum found found) {
-    answer->rcode = found == FOUND_NO_NAME ? DNS_NXDOMAIN : DNS_NOERROR;
+    answer->rcode = found == FOUND_NO_NAME  ? DNS_NXDOMAIN
+                    : found == FOUND_FAILED ? DNS_SERVFAIL
+                                            : DNS_NOERROR;
     answer->soa_authority =
         found == FOUND_NO_NAME || found == FOUND_NO_TYPE ||
         (answer->name.kind == DNS_NAME_REVERSE && answer->request.type == DNS_TYPE_SOA);
@@ -294,9 +300,9 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
     uint16_t type = answer->request.type;
     bool reverse = answer->name.kind == DNS_NAME_REVERSE;
     bool about_zone = !reverse && (type == DNS_TYPE_SOA || type == DNS_TYPE_NS);
-    bool needs_view = about_zone || answer->name.kind == DNS_NAME_NODE ||
-                      answer->name.kind == DNS_NAME_SERVICE ||
-                      (reverse && answer->name.address_bytes > 0);
+    bool needs_view =
+        about_zone || answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE ||
+        answer->name.kind == DNS_NAME_QUERY || (reverse && answer->name.address_bytes > 0);
     answer->authoritative = true;
     if (type == DNS_TYPE_AXFR) {
         return write_plain(answer, DNS_NOTIMP, out);

@@ -78,6 +78,7 @@ struct dns_question {
     /* What recursors said, or that they failed to; then nothing more is needed of them. NULL: they
      * were not asked yet. */
     const struct dns_resolved *resolved;
+    const struct addr *client; /* who asks; NULL: not known */
 };
 
 /* Writes the answer into out, which has DNS_MESSAGE_BYTES of room. Returns its bytes; 0: the

@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "catalog/query.h"
 #include "dns/internal.h"
 
 struct record *section_add(struct section *section) {
@@ -124,6 +125,39 @@ static bool keep_instance(const struct catalog_instance *instance, void *context
 void gather_instances(struct answer *answer, const char *service) {
     answer->scratch->instance_count = 0;
     view_walk_instances(answer->question->view, service, keep_instance, answer->scratch);
+}
+
+/* The node with the address of who asks: what a resolver tells of its client, else the address that
+ * the question came from. */
+static const char *client_node(const struct answer *answer) {
+    const struct dns_request *request = &answer->request;
+    const struct addr *client = answer->question->client;
+    const struct catalog_view *view = answer->question->view;
+    uint8_t ip[16] = {0};
+    if (request->ecs != NULL && request->ecs_bytes > 4) {
+        memcpy(ip, request->ecs + 4, request->ecs_bytes - 4u);
+        return query_node_at(view, ip, dns_load_u16(request->ecs) == 1 ? 4 : 16);
+    }
+    if (client == NULL) {
+        return "";
+    }
+    return client->any.sa_family == AF_INET6
+               ? query_node_at(view, client->v6.sin6_addr.s6_addr, 16)
+               : query_node_at(view, (const uint8_t *)&client->v4.sin_addr, 4);
+}
+
+void gather_query(struct answer *answer, const struct catalog_query *query, struct arena *arena) {
+    struct query_instances found;
+    const char *near = query->near_node;
+    near = strcmp(near, "_agent") == 0 ? answer->config->node_name
+           : strcmp(near, "_ip") == 0  ? client_node(answer)
+                                       : near;
+    query_select(answer->question->view, query, &answer->scratch->rand, arena, &found);
+    query_put_first(&found, near);
+    answer->scratch->instance_count = 0;
+    for (size_t i = 0; i < found.count; i++) {
+        keep_instance(found.v[i], answer->scratch);
+    }
 }
 
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i) {

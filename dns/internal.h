@@ -6,6 +6,7 @@
 #ifndef DNS_INTERNAL_H
 #define DNS_INTERNAL_H
 
+#include "base/arena.h"
 #include "base/limits.h"
 #include "dns/answer.h"
 #include "dns/name.h"
@@ -122,13 +123,16 @@ struct asked {
     unsigned depth; /* names that may still be followed */
 };
 
-enum found { FOUND, FOUND_NO_NAME, FOUND_NO_TYPE, FOUND_EMPTY };
+enum found { FOUND, FOUND_NO_NAME, FOUND_NO_TYPE, FOUND_EMPTY, FOUND_FAILED };
 
-/* lookup.c. FOUND_NO_TYPE is an answer of NODATA, FOUND_EMPTY one without SOA. */
+/* lookup.c. FOUND_NO_TYPE is an answer of NODATA, FOUND_EMPTY one without SOA, FOUND_FAILED a
+ * SERVFAIL. */
 enum found lookup_node(struct answer *answer, const struct asked *asked,
                        const struct dns_name *name, struct section *to);
 enum found lookup_service(struct answer *answer, const struct asked *asked,
                           const struct dns_name *name, struct section *to);
+enum found lookup_query(struct answer *answer, const struct asked *asked,
+                        const struct dns_name *name, struct section *to);
 /* Asked for another family or type, the address goes to the other section. */
 enum found lookup_addr(struct answer *answer, const struct asked *asked,
                        const struct dns_name *name, struct section *to, struct section *otherwise);
@@ -144,6 +148,8 @@ bool section_drop_double(struct section *section, unsigned base);
 bool dc_is_ours(const struct answer *answer, const char *dc);
 /* What view_walk_instances finds, in scratch->instances. */
 void gather_instances(struct answer *answer, const char *service);
+/* What the query finds for who asks, in scratch->instances. */
+void gather_query(struct answer *answer, const struct catalog_query *query, struct arena *arena);
 /* Moves a random one of the instances [i, count) to place i: Fisher and Yates, one step. */
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i);
 bool instance_is_healthy(const struct answer *answer, const struct catalog_instance *instance);

@@ -152,7 +152,8 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
         struct dns_question question = {.request = datagram->request,
                                         .request_bytes = thread->in[i].msg_len,
                                         .view = source.view,
-                                        .wall_s = source.wall_s};
+                                        .wall_s = source.wall_s,
+                                        .client = &datagram->peer};
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);
         thread->asked[i] = dns_scratch_asked(thread->scratch);

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/assert.h"
+#include "base/ip.h"
 #include "catalog/query.h"
 #include "http/handlers.h"
 
@@ -173,10 +174,16 @@ static enum err parse_execution(const struct http_request *req, struct execution
     return ERR_OK;
 }
 
+static const char *client_node(const struct http_request *req, const struct catalog_view *view) {
+    uint8_t ip[16];
+    uint8_t bytes = 0;
+    return ip_parse(req->client_ip, ip, &bytes) ? query_node_at(view, ip, bytes) : "";
+}
+
 static const char *source_of(const struct http_request *req, const struct catalog_view *view,
                              const char *near) {
     return strcmp(near, "_agent") == 0 ? req->backend->facts->node_name
-           : strcmp(near, "_ip") == 0  ? query_node_at(view, req->client_ip)
+           : strcmp(near, "_ip") == 0  ? client_node(req, view)
                                        : near;
 }
 

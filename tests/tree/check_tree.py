@@ -39,7 +39,7 @@ BEHIND = {
         "agent/group_wire.c",
         "agent/operator.c",
         "catalog/codec.c",
-        "catalog/codec_result.c",
+        "catalog/codec_result.c", "catalog/codec_parts.h", "catalog/codec_query.c",
         "net/rpc_wire.c",
         "raft/codec.c",
     ],
