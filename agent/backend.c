@@ -323,6 +323,7 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     case COMMAND_AUTOPILOT:
     case COMMAND_RESTORE:
     case COMMAND_QUERY:
+    case COMMAND_FAILOVER:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:
         break;

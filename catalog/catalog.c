@@ -31,7 +31,7 @@ void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_
         /* the owners of their values */
         &view->nodes, &view->services, &view->instances, &view->checks, &view->kvs,
         &view->tombstones, &view->tree_tombstones, &view->delays, &view->sessions,
-        &view->queries,
+        &view->queries, &view->failovers,
         /* the others */
         &view->node_ids, &view->bound_checks, &view->service_index, &view->node_index,
         &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks,
@@ -756,6 +756,8 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
         return catalog_apply_restore(catalog, &command->restore, text);
     case COMMAND_QUERY:
         return catalog_apply_query(catalog, &command->set_query, text);
+    case COMMAND_FAILOVER:
+        return catalog_apply_failover(catalog, &command->set_failover, text);
     }
     return ERR_OK;
 }

@@ -36,7 +36,8 @@ enum catalog_command_kind {
     COMMAND_LOCK_DELAY_END, /* the leader's */
     COMMAND_AUTOPILOT,
     COMMAND_RESTORE,
-    COMMAND_QUERY
+    COMMAND_QUERY,
+    COMMAND_FAILOVER
 };
 
 struct catalog_command {
@@ -53,6 +54,7 @@ struct catalog_command {
         struct catalog_set_autopilot set_autopilot;
         struct catalog_restore restore;
         struct catalog_set_query set_query;
+        struct catalog_set_failover set_failover;
     };
 };
 
@@ -81,6 +83,7 @@ enum codec_record_kind {
     RECORD_LOCK_DELAY,
     RECORD_AUTOPILOT,
     RECORD_QUERY,
+    RECORD_FAILOVER,
     RECORD_END
 };
 
@@ -89,7 +92,7 @@ struct codec_indexes {
     uint64_t keys, tombstones; /* of the last write to a key; of the last deletion */
     uint64_t reaped;           /* newest tombstone that is gone */
     uint64_t sessions;
-    uint64_t queries;
+    uint64_t queries, failovers;
 };
 
 struct codec_record {
@@ -113,6 +116,7 @@ struct codec_record {
         struct catalog_lock_delay lock_delay;
         struct catalog_autopilot autopilot;
         struct catalog_query query;
+        struct catalog_failover failover;
         uint64_t end; /* records before this one */
     };
 };

@@ -105,6 +105,11 @@ static bool put_query(const struct catalog_query *query, void *context) {
     return put_record(context, &record);
 }
 
+static bool put_failover(const struct catalog_failover *policy, void *context) {
+    struct codec_record record = {.kind = RECORD_FAILOVER, .failover = *policy};
+    return put_record(context, &record);
+}
+
 enum err catalog_snapshot(const struct catalog_view *view,
                           enum err (*write)(void *context, const void *data, size_t size),
                           void *context) {
@@ -121,6 +126,7 @@ enum err catalog_snapshot(const struct catalog_view *view,
     tree_walk(&view->tombstone_order, NULL, 0, put_tombstone, &w);
     view_walk_lock_delays(view, put_lock_delay, &w);
     view_walk_queries(view, put_query, &w);
+    view_walk_failovers(view, put_failover, &w);
     if (view->autopilot.modify_index > 0) {
         struct codec_record autopilot = {.kind = RECORD_AUTOPILOT, .autopilot = view->autopilot};
         put_record(&w, &autopilot);
@@ -256,6 +262,15 @@ static enum err add_query(struct catalog *c, const struct catalog_query *query) 
     return ERR_OK;
 }
 
+static enum err add_failover(struct catalog *c, const struct catalog_failover *policy) {
+    if (strlen(policy->service) > LIMIT_NAME_BYTES ||
+        view_get_failover(&c->next, policy->service) != NULL) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_failover_row(c, row_copy_failover(policy));
+    return ERR_OK;
+}
+
 static enum err add_record(struct catalog_image *image, const struct codec_record *record) {
     struct catalog *c = image->building;
     if ((image->records == 0) != (record->kind == RECORD_INDEXES) || image->ended) {
@@ -293,6 +308,8 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
         return ERR_OK;
     case RECORD_QUERY:
         return add_query(c, &record->query);
+    case RECORD_FAILOVER:
+        return add_failover(c, &record->failover);
     case RECORD_END:
         image->ended = record->end == image->records;
         return image->ended ? ERR_OK : ERR_CORRUPT;
@@ -409,7 +426,8 @@ static void set_indexes(struct catalog_image *image, uint64_t at) {
                                             .tombstones = at,
                                             .reaped = at,
                                             .sessions = at,
-                                            .queries = at};
+                                            .queries = at,
+                                            .failovers = at};
     building->next.indexes.applied = at;
     tree_walk(&building->next.nodes, NULL, 0, index_node, building);
     tree_walk(&building->next.services, NULL, 0, index_service, building);

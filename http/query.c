@@ -183,6 +183,9 @@ uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind,
     case WATCH_QUERIES:
     case WATCH_QUERY:
         return view_index_queries(view);
+    case WATCH_FAILOVERS:
+    case WATCH_FAILOVER:
+        return view_index_failovers(view);
     case WATCH_LOCAL_SERVICE: /* not of the catalog */
     case WATCH_KIND_COUNT:
         break;
