@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/config_watch.h"
+#include "agent/failover.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
 #include "agent/pools.h"
@@ -27,9 +28,9 @@
 #define HTTP_THREADS 2
 #define DNS_THREADS 2
 #define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
-#define UNSENT_MS 300 /* answers may take so long to leave once the agent stops */
+#define UNSENT_MS 300                 /* answers may take so long to leave once the agent stops */
 #define UNSENT_TICK_MS 5
-#define STOP_MS 1500                  /* requests that are still parked after this are given up */
+#define STOP_MS 1500 /* requests that are still parked after this are given up */
 #define LOG_FLUSH_MS 500
 
 static uint64_t random_u64(void) {
@@ -462,6 +463,7 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .answers = dns_answers(agent, config, &agent->arena),
         .epoch = agent->epoch,
         .catalog = agent->catalog,
+        .failover = &agent->failover_source,
         .ready = agent->backend.had_leader,
         .has_leader = agent->backend.has_leader,
         .ready_context = agent,
@@ -521,8 +523,10 @@ struct agent *agent_create(const struct config *config, const struct config_sour
         backend_init(agent);
         operator_start(agent);
         snapshots_start(agent);
-        started = pools_create(agent, text) && servers_create(agent, text) &&
-                  start_dns(agent, text) && start_http(agent, text) && watch_config(agent, text);
+        started = pools_create(agent, text) && servers_create(agent, text);
+        failover_start(agent);
+        started = started && start_dns(agent, text) && start_http(agent, text) &&
+                  watch_config(agent, text);
         telemetry_start(agent);
     }
     if (!started) {
@@ -577,6 +581,7 @@ void agent_destroy(struct agent *agent) {
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
+    failover_stop(agent);
     if (agent->loop != NULL) {
         alias_clear(agent);
     }

@@ -436,6 +436,7 @@ void backend_init(struct agent *agent) {
         .local = agent->local,
         .facts = &agent->facts,
         .live = agent->backend.live,
+        .failover = &agent->failover_source,
         .has_leader = has_leader,
         .had_leader = had_leader,
         .may_read = may_read,

@@ -90,6 +90,12 @@ struct config {
         int64_t last_contact_ns, stabilization_ns, max_trailing_logs, min_quorum;
     } autopilot;
 
+    struct config_failover {
+        bool enabled;
+        int64_t nearest, hold_down_ns;
+        struct str_list datacenters;
+    } failover;
+
     struct config_telemetry {
         int64_t prometheus_retention_ns;
         const char *metrics_prefix, *statsd_address, *statsite_address;

@@ -354,6 +354,17 @@ static enum err judge_keys(struct config_load *load) {
         return config_fail(load, "autopilot.min_quorum cannot be %lld. Must be between 0 and %d",
                            (long long)c->autopilot.min_quorum, LIMIT_RAFT_SERVERS);
     }
+    if (c->failover.nearest < 0 || c->failover.datacenters.count > LIMIT_FAILOVER_DATACENTERS) {
+        return config_fail(load,
+                           "failover.nearest must not be negative, and failover.datacenters "
+                           "has at most %d names",
+                           LIMIT_FAILOVER_DATACENTERS);
+    }
+    if (c->failover.hold_down_ns < 0 ||
+        c->failover.hold_down_ns > LIMIT_FAILOVER_HOLD_DOWN_S * DURATION_S) {
+        return config_fail(load, "failover.hold_down must be between 0 and %d s",
+                           LIMIT_FAILOVER_HOLD_DOWN_S);
+    }
     if (slot_of(load, "advertise_reconnect_timeout") != NULL && load->config.server &&
         slot_of(load, "advertise_reconnect_timeout")->number != 0) {
         return config_fail(load, "advertise_reconnect_timeout can only be used on a client");

@@ -92,6 +92,16 @@ const struct config_key config_keys[] = {
     USED("translate_wan_addrs", BOOL, translate_wan_addrs, "false",
          "tells clients by a header; concerns answers from other datacenters"),
 
+    /* failover of lookups */
+    USED("failover.enabled", BOOL, failover.enabled, "true",
+         "a service without a healthy instance here is looked up in other datacenters"),
+    USED("failover.nearest", INT, failover.nearest, "0",
+         "so many datacenters by distance are tried first"),
+    USED("failover.datacenters", STR_LIST, failover.datacenters, "",
+         "tried behind those; neither: all by distance"),
+    USED("failover.hold_down", DURATION, failover.hold_down_ns, "10s",
+         "home must be healthy for so long before lookups come back"),
+
     /* HTTP */
     USED("http_config.block_endpoints", STR_LIST, http.block_endpoints, "",
          "paths that begin so are answered with 403"),

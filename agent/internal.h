@@ -73,6 +73,8 @@ struct agent {
     struct http_server *http;
     struct dns_server *dns;
     struct telemetry telemetry;
+    struct failover *failover;
+    struct failover_source failover_source;
     struct backend backend;
     struct backend_facts facts;
     struct catalog_node node;

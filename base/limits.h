@@ -95,6 +95,12 @@
 /* Prepared queries. */
 #define LIMIT_QUERY_BYTES (64 * 1024) /* all texts of one; what its template comes to */
 
+/* Failover. */
+#define LIMIT_FAILOVER_AWAY 4096       /* services that are answered from elsewhere, kept track of */
+#define LIMIT_FAILOVER_DATACENTERS 256 /* of one policy */
+#define LIMIT_FAILOVER_HOLD_DOWN_S 86400
+#define LIMIT_FAILOVER_NOTES 256 /* on their way to the core */
+
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
 #define LIMIT_FILTER_DEPTH 64             /* groups within groups, in expressions and patterns */

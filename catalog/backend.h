@@ -10,6 +10,7 @@
 #include "base/uuid.h"
 #include "catalog/catalog.h"
 #include "catalog/definition.h"
+#include "catalog/failover.h"
 #include "catalog/local.h"
 
 enum backend_call_kind {
@@ -174,6 +175,7 @@ struct backend {
     struct epoch *epoch;
     const struct catalog *catalog;
     const struct local *local;
+    const struct failover_source *failover; /* NULL: lookups stay at home */
     const struct backend_facts *facts;
     /* Published; valid inside an epoch section. */
     const struct backend_live *_Atomic live;

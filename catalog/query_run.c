@@ -141,3 +141,30 @@ const char *query_node_at(const struct catalog_view *view, const uint8_t *ip, si
     view_walk_nodes_at(view, ip, bytes, keep_name, &name);
     return name;
 }
+
+/* ---- the whole ---- */
+
+struct failover_place query_run(const struct failover_source *source,
+                                const struct catalog_view *home, const struct catalog_query *query,
+                                const char *near, struct rand *rand, struct arena *arena,
+                                struct query_instances *ret_instances, uint32_t *ret_tried) {
+    struct failover_place place = {.datacenter = NULL, .view = home}, other;
+    const struct failover_state *state = source != NULL ? atomic_load(&source->state) : NULL;
+    query_select(home, query, rand, arena, ret_instances);
+    query_put_first(ret_instances, near);
+    *ret_tried = 0;
+    if (ret_instances->count > 0 || state == NULL) {
+        return place;
+    }
+    const struct str_list *named =
+        query->targets_present ? &query->target_datacenters : &query->datacenters;
+    struct str_list targets = failover_targets(query->nearest, named, &state->datacenters, arena);
+    for (uint32_t i = 0; i < targets.count && ret_instances->count == 0; i++) {
+        ++*ret_tried;
+        if (source->look(source->context, targets.v[i], &other)) {
+            place = other;
+            query_select(place.view, query, rand, arena, ret_instances);
+        }
+    }
+    return place;
+}

@@ -348,6 +348,7 @@ size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapsh
         .authority = {.records = scratch->name_servers, .seen = &scratch->answers_seen},
         .additional = {.records = scratch->additionals, .seen = &scratch->additionals_seen},
     };
+    memcpy(answer.dc, snapshot->dc, sizeof answer.dc);
     scratch->answers_seen.used = false;
     scratch->additionals_seen.used = false;
     scratch->asked = (struct dns_asked){.parsed = false};

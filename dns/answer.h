@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/rand.h"
+#include "catalog/failover.h"
 #include "catalog/view.h"
 #include "dns/config.h"
 #include "dns/upstream.h"
@@ -78,7 +79,8 @@ struct dns_question {
     /* What recursors said, or that they failed to; then nothing more is needed of them. NULL: they
      * were not asked yet. */
     const struct dns_resolved *resolved;
-    const struct addr *client; /* who asks; NULL: not known */
+    const struct addr *client;              /* who asks; NULL: not known */
+    const struct failover_source *failover; /* NULL: lookups stay at home */
 };
 
 /* Writes the answer into out, which has DNS_MESSAGE_BYTES of room. Returns its bytes; 0: the

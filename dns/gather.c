@@ -122,9 +122,9 @@ static bool keep_instance(const struct catalog_instance *instance, void *context
     return true;
 }
 
-void gather_instances(struct answer *answer, const char *service) {
+void gather_instances(struct answer *answer, const struct catalog_view *view, const char *service) {
     answer->scratch->instance_count = 0;
-    view_walk_instances(answer->question->view, service, keep_instance, answer->scratch);
+    view_walk_instances(view, service, keep_instance, answer->scratch);
 }
 
 /* The node with the address of who asks: what a resolver tells of its client, else the address that
@@ -146,18 +146,22 @@ static const char *client_node(const struct answer *answer) {
                : query_node_at(view, (const uint8_t *)&client->v4.sin_addr, 4);
 }
 
-void gather_query(struct answer *answer, const struct catalog_query *query, struct arena *arena) {
+struct failover_place gather_query(struct answer *answer, const struct catalog_query *query,
+                                   struct arena *arena) {
     struct query_instances found;
+    uint32_t tried;
     const char *near = query->near_node;
     near = strcmp(near, "_agent") == 0 ? answer->config->node_name
            : strcmp(near, "_ip") == 0  ? client_node(answer)
                                        : near;
-    query_select(answer->question->view, query, &answer->scratch->rand, arena, &found);
-    query_put_first(&found, near);
+    struct failover_place place =
+        query_run(answer->question->failover, answer->question->view, query, near,
+                  &answer->scratch->rand, arena, &found, &tried);
     answer->scratch->instance_count = 0;
     for (size_t i = 0; i < found.count; i++) {
         keep_instance(found.v[i], answer->scratch);
     }
+    return place;
 }
 
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i) {

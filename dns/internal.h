@@ -92,6 +92,7 @@ struct dns_scratch {
     uint16_t target_at[LIMIT_DNS_RECORDS]; /* offsets of SRV targets in the message; 0 = none */
     uint8_t lower_name[DNS_NAME_BYTES];
     struct seen answers_seen, additionals_seen;
+    uint8_t served[128]; /* TXT data: which datacenter has answered */
     const struct catalog_instance **instances; /* grows, is kept */
     size_t instance_count, instance_capacity;
 };
@@ -104,7 +105,9 @@ struct answer {
     const struct dns_question *question;
     struct dns_request request;
     struct dns_name name;
-    const uint8_t *domain; /* response domain: the end of the question's name, in its case */
+    uint8_t dc[DNS_LABEL_BYTES + 2]; /* of the instances, as a label; [0] is 0 when unknown */
+    bool elsewhere;                  /* they are of another datacenter */
+    const uint8_t *domain;           /* response domain: the end of the question's name, in its case */
     uint8_t domain_bytes;
     enum dns_rcode rcode;
     bool authoritative;
@@ -147,9 +150,11 @@ struct record *section_add(struct section *section);
 bool section_drop_double(struct section *section, unsigned base);
 bool dc_is_ours(const struct answer *answer, const char *dc);
 /* What view_walk_instances finds, in scratch->instances. */
-void gather_instances(struct answer *answer, const char *service);
-/* What the query finds for who asks, in scratch->instances. */
-void gather_query(struct answer *answer, const struct catalog_query *query, struct arena *arena);
+void gather_instances(struct answer *answer, const struct catalog_view *view,
+                      const char *service);
+/* What the query finds for who asks, in scratch->instances, and where. */
+struct failover_place gather_query(struct answer *answer, const struct catalog_query *query,
+                                   struct arena *arena);
 /* Moves a random one of the instances [i, count) to place i: Fisher and Yates, one step. */
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i);
 bool instance_is_healthy(const struct answer *answer, const struct catalog_instance *instance);

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "base/duration.h"
 #include "base/ip.h"
 #include "base/str.h"
@@ -297,14 +299,75 @@ static enum found put_instances(struct answer *answer, const struct asked *asked
     return to->count > base ? FOUND : FOUND_NO_TYPE;
 }
 
+/* ---- elsewhere ---- */
+
+/* Names in the answer are those of the datacenter that has answered, and an additional TXT record
+ * says which one it is and how old its rows are. */
+static void note_place(struct answer *answer, const struct asked *asked,
+                       const struct failover_place *place, uint32_t ttl_s) {
+    char text[sizeof answer->scratch->served];
+    size_t bytes = strlen(place->datacenter);
+    if (!asked->is_question || bytes > DNS_LABEL_BYTES) {
+        return;
+    }
+    answer->elsewhere = true;
+    answer->dc[0] = (uint8_t)bytes;
+    memcpy(answer->dc + 1, place->datacenter, bytes + 1);
+    int size = snprintf(text, sizeof text - 1, "datacenter=%s age-ms=%lld", place->datacenter,
+                        (long long)place->age_ms);
+    struct record *record = section_add(&answer->additional);
+    if (record != NULL) {
+        answer->scratch->served[0] = (uint8_t)size;
+        memcpy(answer->scratch->served + 1, text, (size_t)size);
+        record->type = DNS_TYPE_TXT;
+        record->ttl_s = ttl_s;
+        record->owner_is_qname = true;
+        record->is_raw = true;
+        record->raw.bytes = answer->scratch->served;
+        record->raw.size = (uint16_t)(size + 1);
+    }
+}
+
+struct wanted {
+    const struct answer *answer;
+    const struct dns_name *name;
+    bool found;
+};
+
+static bool is_wanted(const struct catalog_instance *instance, void *context) {
+    struct wanted *wanted = context;
+    wanted->found = instance_is_healthy(wanted->answer, instance) &&
+                    (wanted->name->tag[0] == '\0' || has_tag(instance->service, wanted->name->tag));
+    return !wanted->found;
+}
+
+static bool has_wanted(const struct catalog_view *view, void *context) {
+    struct wanted *wanted = context;
+    wanted->found = false;
+    view_walk_instances(view, wanted->name->subject, is_wanted, wanted);
+    return wanted->found;
+}
+
 enum found lookup_service(struct answer *answer, const struct asked *asked,
                           const struct dns_name *name, struct section *to) {
+    struct arena arena;
+    struct wanted wanted = {answer, name, false};
+    struct choice choice = {service_ttl(answer->snapshot, name->subject), true, name->tag};
     if (!dc_is_ours(answer, name->dc)) {
         return FOUND_NO_NAME;
     }
-    gather_instances(answer, name->subject);
-    struct choice choice = {service_ttl(answer->snapshot, name->subject), true, name->tag};
-    return put_instances(answer, asked, &choice, to);
+    arena_init(&arena);
+    /* Who names a datacenter means that one. */
+    struct failover_place place =
+        failover_find(name->dc[0] == '\0' ? answer->question->failover : NULL,
+                      answer->question->view, name->subject, has_wanted, &wanted, &arena);
+    gather_instances(answer, place.view, name->subject);
+    if (place.datacenter != NULL) {
+        note_place(answer, asked, &place, choice.ttl_s);
+    }
+    enum found found = put_instances(answer, asked, &choice, to);
+    arena_clear(&arena);
+    return found;
 }
 
 /* That of the query, else that of its service. */
@@ -331,8 +394,11 @@ enum found lookup_query(struct answer *answer, const struct asked *asked,
     enum err err = query_find(answer->question->view, name->subject, &arena, &query, NULL);
     enum found found = err == ERR_NOT_FOUND ? FOUND_NO_NAME : FOUND_FAILED;
     if (err == ERR_OK) {
-        gather_query(answer, &query, &arena);
+        struct failover_place place = gather_query(answer, &query, &arena);
         struct choice choice = {query_ttl(answer, &query, &arena), false, ""};
+        if (place.datacenter != NULL) {
+            note_place(answer, asked, &place, choice.ttl_s);
+        }
         found = put_instances(answer, asked, &choice, to);
     }
     arena_clear(&arena);
@@ -419,7 +485,7 @@ static void add_name_server(struct answer *answer, const struct catalog_node *no
 }
 
 void lookup_name_servers(struct answer *answer, struct section *to) {
-    gather_instances(answer, "consul");
+    gather_instances(answer, answer->question->view, "consul");
     size_t count = answer->scratch->instance_count;
     for (size_t i = 0; i < count && to->count < LIMIT_DNS_NAME_SERVERS; i++) {
         const struct catalog_instance *instance = draw_instance(answer, i);

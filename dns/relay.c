@@ -55,7 +55,8 @@ static void answer_here(struct relay_query *query, const struct dns_resolved *re
                                     .view = source.view,
                                     .wall_s = source.wall_s,
                                     .resolved = resolved,
-                                    .client = &query->peer};
+                                    .client = &query->peer,
+                                    .failover = source.failover};
     size_t bytes = dns_answer(relay->scratch, source.snapshot, &question, relay->out);
     dns_source_exit(relay->server);
     give_back(query, relay->out, bytes);

@@ -26,6 +26,7 @@ void dns_source_enter(struct dns_server *server, struct dns_source *ret_source) 
         ready = config->has_leader == NULL || config->has_leader(config->ready_context);
     }
     ret_source->view = ready ? catalog_view(config->catalog) : NULL;
+    ret_source->failover = config->failover;
     ret_source->wall_s = clock_wall_ms() / 1000;
 }
 

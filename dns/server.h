@@ -32,6 +32,7 @@ struct dns_server_config {
     /* Borrowed until dns_server_stop returns. */
     struct epoch *epoch;
     const struct catalog *catalog;
+    const struct failover_source *failover; /* NULL: lookups stay at home */
     /* Whether the catalog has content to answer from: the agent has had a leader since its start.
      * Until then lookups get SERVFAIL. Any thread; NULL = always. */
     bool (*ready)(void *context);

@@ -40,6 +40,7 @@ struct dns_server {
 struct dns_source {
     const struct dns_snapshot *snapshot;
     const struct catalog_view *view; /* NULL: not ready */
+    const struct failover_source *failover;
     int64_t wall_s;
 };
 

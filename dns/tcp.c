@@ -188,7 +188,8 @@ static size_t answer_message(struct connection *c, const struct dns_source *sour
                                     .tcp = true,
                                     .view = source->view,
                                     .wall_s = source->wall_s,
-                                    .client = &c->peer};
+                                    .client = &c->peer,
+                                    .failover = source->failover};
     uint8_t *out = tcp->answers + used;
     uint64_t begun_at_ns = metrics_clock_ns();
     size_t answer = dns_answer(tcp->scratch, source->snapshot, &question, out + LENGTH_BYTES);

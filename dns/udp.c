@@ -153,7 +153,8 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
                                         .request_bytes = thread->in[i].msg_len,
                                         .view = source.view,
                                         .wall_s = source.wall_s,
-                                        .client = &datagram->peer};
+                                        .client = &datagram->peer,
+                                        .failover = source.failover};
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);
         thread->asked[i] = dns_scratch_asked(thread->scratch);

@@ -120,6 +120,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
         }
         meta.present = res.status == 200 || res.absent;
         meta.index = read.index;
+        meta.contact_ms = read.contact_ms; /* rows of elsewhere may be older */
     } else {
         http_response_text(&res, 500, "No cluster leader");
     }
@@ -188,7 +189,8 @@ static struct watched find_watched(const struct http_route *route, const struct 
 
 /* The answer shows what the watched index does not cover, so only that index would be right. */
 static bool may_cache(const struct http_route *route, const struct http_request *req) {
-    return route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta");
+    return (route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta")) &&
+           !http_request_has(req, "failover");
 }
 
 /* Sets the answer, and says whether the query must wait for a newer one. */

@@ -195,18 +195,25 @@ static struct rand make_rand(void) {
     return rand;
 }
 
+struct outcome {
+    struct query_instances instances;
+    struct failover_place place;
+    uint32_t tried;
+};
+
 static void put_execution(const struct http_request *req, const struct http_read *read,
-                          const struct catalog_query *query,
-                          const struct query_instances *instances, struct http_response *res) {
+                          const struct catalog_query *query, const struct outcome *outcome,
+                          struct http_response *res) {
     struct json json;
-    const char *dc = req->backend->facts->datacenter;
+    const char *dc = outcome->place.datacenter;
+    dc = dc != NULL ? dc : req->backend->facts->datacenter;
     http_response_json(res, req, &json);
     json_object_begin(&json);
     json_member_str(&json, "Service", query->service);
     json_key(&json, "Nodes");
     json_array_begin(&json);
-    for (size_t i = 0; i < instances->count; i++) {
-        encode_instance(&json, instances->v[i], dc);
+    for (size_t i = 0; i < outcome->instances.count; i++) {
+        encode_instance(&json, outcome->instances.v[i], dc);
     }
     json_array_end(&json);
     json_key(&json, "DNS");
@@ -215,7 +222,7 @@ static void put_execution(const struct http_request *req, const struct http_read
     json_object_end(&json);
     json_member_str(&json, "Datacenter", dc);
     json_member_str(&json, "PeerName", "");
-    json_member_u64(&json, "Failovers", 0);
+    json_member_u64(&json, "Failovers", outcome->tried);
     put_meta(&json, read);
     json_object_end(&json);
     http_response_json_end(res, req);
@@ -225,7 +232,7 @@ void handle_query_execute(const struct http_request *req, struct http_read *read
                           struct http_response *res) {
     struct execution execution;
     struct catalog_query query;
-    struct query_instances instances;
+    struct outcome outcome;
     struct err_text text = {""};
     enum err err = parse_execution(req, &execution, &text);
     err = err == ERR_OK ? query_find(read->view, req->rest, req->arena, &query, &text) : err;
@@ -234,11 +241,13 @@ void handle_query_execute(const struct http_request *req, struct http_read *read
         return;
     }
     struct rand rand = make_rand();
-    query_select(read->view, &query, &rand, req->arena, &instances);
     const char *near = *execution.near != '\0' ? execution.near : query.near_node;
-    query_put_first(&instances, source_of(req, read->view, near));
-    if (execution.limit > 0 && instances.count > (uint64_t)execution.limit) {
-        instances.count = (size_t)execution.limit;
+    outcome.place =
+        query_run(req->backend->failover, read->view, &query, source_of(req, read->view, near),
+                  &rand, req->arena, &outcome.instances, &outcome.tried);
+    if (execution.limit > 0 && outcome.instances.count > (uint64_t)execution.limit) {
+        outcome.instances.count = (size_t)execution.limit;
     }
-    put_execution(req, read, &query, &instances, res);
+    read->contact_ms += outcome.place.age_ms;
+    put_execution(req, read, &query, &outcome, res);
 }

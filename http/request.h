@@ -46,6 +46,9 @@ struct http_request {
 /* Beside the `true` of an acquired lock: the key's ModifyIndex (docs/LOCKS.md). */
 #define HTTP_FENCING_INDEX "X-Cairn-Fencing-Index"
 
+/* With ?failover: whose instances these are. */
+#define HTTP_DATACENTER "X-Cairn-Datacenter"
+
 /* A format: bytes, most bytes, configuration key. */
 #define HTTP_BODY_TOO_LARGE                                                                        \
     "Request body(%zu bytes) too large, max size: %llu bytes. See "                                \

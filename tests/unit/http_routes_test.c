@@ -104,7 +104,8 @@ static const char *index_of(const struct http_route *route) {
         [WATCH_NODE] = "the node",     [WATCH_KEY] = "the keys",
         [WATCH_SESSION] = "sessions",  [WATCH_NODE_SESSIONS] = "sessions",
         [WATCH_SESSIONS] = "sessions", [WATCH_QUERIES] = "queries",
-        [WATCH_QUERY] = "queries"};
+        [WATCH_QUERY] = "queries",     [WATCH_FAILOVERS] = "policies",
+        [WATCH_FAILOVER] = "policies"};
     const char *name = route->read != NULL ? names[route->watch] : NULL;
     if (route->once) {
         return "none"; /* 1 */
