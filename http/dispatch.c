@@ -401,6 +401,10 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
                                          struct http_response *res) {
     struct http_stream_options options = {.metrics = false};
     struct err_text text = {"too many monitors of this agent's log"};
+    if (exchange->carried != NULL) {
+        http_response_text(res, 400, "only the agent itself streams");
+        return HTTP_ANSWERED;
+    }
     if (!exchange->route->stream(req, &options, res)) {
         return HTTP_ANSWERED;
     }
@@ -424,7 +428,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     exchange->route = route;
-    if (is_blocked(exchange->server, req->path)) {
+    if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
         return HTTP_ANSWERED;
     }
@@ -445,6 +449,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (http_query_judge_tenancy(req, &text) != ERR_OK) {
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
+    }
+    const char *where = http_carry_where(exchange, req);
+    if (where != NULL) {
+        return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
     req->cache_control = http_exchange_header(exchange, "Cache-Control");
     if (route->call == NULL && !http_answer_fits(exchange->server, 0)) {
@@ -568,7 +576,20 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
 
 struct http_answer *http_call_answer(struct http_exchange *exchange) {
     struct http_response res;
+    if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err == ERR_OK) {
+        char *body = exchange->call->answer;
+        exchange->call->answer = NULL;
+        return http_answer_carried(exchange->server, exchange->call->forward.reply, body,
+                                   exchange->call->answer_size);
+    }
     response_init(&res);
+    if (exchange->call->kind == BACKEND_FORWARD) {
+        struct http_meta meta = {.present = exchange->route->read != NULL &&
+                                            tells_meta_on_errors(exchange->route),
+                                 .index = 1};
+        http_response_error(&res, exchange->call->err, &exchange->call->text);
+        return http_answer_create(exchange->server, &res, &meta);
+    }
     if (exchange->call->err != ERR_OK) {
         http_response_error(&res, exchange->call->err, &exchange->call->text);
     } else if (exchange->route->finish != NULL) {

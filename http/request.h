@@ -123,6 +123,9 @@ struct http_route {
     enum filter_rows filter; /* what ?filter= judges; 0: the route does not know it */
     bool cached;             /* of a read: knows ?cached */
     bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
+    bool by_server;      /* of a local: a server answers it, see http_route_travels */
+    bool dc_ignored;     /* ?dc= does not say who answers */
+    bool own;            /* of a call: never answered by another agent, see http_route_travels */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
@@ -132,6 +135,9 @@ const struct http_route *http_route_find(const char *path, const char *method,
                                          const char **ret_rest, bool *ret_redirect);
 /* The methods of the route's path, as the header Allow lists them. In the arena. */
 const char *http_route_methods(const struct http_route *route, struct arena *arena);
+/* Whether an agent without -server passes it on to a server, and ?dc= to another datacenter: all
+ * reads and calls do, but for /v1/agent/ and what is marked as an agent's own. */
+bool http_route_travels(const struct http_route *route);
 /* All of them, for the documents' test. */
 const struct http_route *http_routes(size_t *ret_count);
 
