@@ -15,6 +15,7 @@
 
 #include "agent/carry.h"
 #include "agent/asker.h"
+#include "agent/mirrors.h"
 #include "agent/config_watch.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
@@ -25,6 +26,7 @@
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "catalog/changes.h"
 #include "store/identity.h"
 
 #define MODULE "agent"
@@ -65,6 +67,7 @@ static void published(void *context) {
     struct agent *agent = context;
     clocks_published(agent->clocks);
     alias_published(agent);
+    mirrors_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
@@ -80,10 +83,12 @@ static void leader_changed(void *context, bool leader) {
     struct agent *agent = context;
     clocks_lead(agent->clocks, leader);
     reconcile_lead(agent->reconcile, leader);
+    mirrors_follow_leader(agent);
 }
 
 static void leader_known(void *context, bool known) {
     struct agent *agent = context;
+    mirrors_follow_leader(agent);
     if (known) {
         epoch_enter(agent->epoch);
         runners_adopt(agent, catalog_view(agent->catalog));
@@ -580,14 +585,17 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     agent->epoch = epoch_create();
     agent->watches = watches_create();
     agent->catalog = catalog_create(agent->epoch, agent->watches);
+    if (config->server) {
+        catalog_note_changes(agent->catalog, LIMIT_CHANGES_BYTES); /* of the log's replay too */
+    }
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
         operator_start(agent);
         snapshots_start(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
-                  asker_create(agent, text) && start_dns(agent, text) && start_http(agent, text) &&
-                  watch_config(agent, text);
+                  asker_create(agent, text) && mirrors_create(agent) && start_dns(agent, text) &&
+                  start_http(agent, text) && watch_config(agent, text);
         telemetry_start(agent);
     }
     if (!started) {
@@ -638,6 +646,7 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    mirrors_destroy(agent);
     asker_destroy(agent);
     servers_stop(agent);
     operator_stop(agent);

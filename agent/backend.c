@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "agent/carry.h"
+#include "agent/mirrors.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
@@ -443,6 +444,24 @@ static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *r
     pools_get_stats(((struct agent *)context)->pools, wan, ret_stats);
 }
 
+static bool get_mirror(void *context, const char *datacenter, struct backend_mirror *ret_mirror) {
+    struct mirror_face face;
+    bool found = mirrors_look(context, datacenter, &face);
+    if (found) {
+        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+    }
+    return found;
+}
+
+static bool get_subscribed(void *context, const char *service, struct backend_mirror *ret_mirror) {
+    struct mirror_face face;
+    bool found = mirrors_look_subscribed(context, service, &face);
+    if (found) {
+        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+    }
+    return found;
+}
+
 void backend_init(struct agent *agent) {
     agent->backend = (struct backend){
         .context = agent,
@@ -459,6 +478,8 @@ void backend_init(struct agent *agent) {
         .get_stats = get_stats,
         .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,
+        .get_mirror = get_mirror,
+        .get_subscribed = get_subscribed,
         .metrics = agent->telemetry.metrics,
         .refresh_metrics = telemetry_refresh,
         .prometheus = agent->config->telemetry.prometheus_retention_ns > 0,

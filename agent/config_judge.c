@@ -340,6 +340,10 @@ static enum err judge_keys(struct config_load *load) {
                            "performance.raft_multiplier cannot be %lld. Must be between 1 and 10",
                            (long long)c->raft_multiplier);
     }
+    if (c->mirror.max_age_ns < 0 || c->mirror.idle_ns <= 0 || c->mirror.bytes_max <= 0 ||
+        c->mirror.subscribed_bytes_max <= 0) {
+        return config_fail(load, "mirror: sizes and idle_time must be above 0, max_age not below");
+    }
     if (c->autopilot.max_trailing_logs < 0) {
         return config_fail(load,
                            "autopilot.max_trailing_logs cannot be %lld. Must be greater than or "

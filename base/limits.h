@@ -78,8 +78,17 @@
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
 
 /* Mirrors. */
-#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024)       /* names of rows that have changed lately */
-#define LIMIT_MIRROR_NAMES 4096                     /* services of one stream */
+#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
+#define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
+#define LIMIT_MIRRORS 256                     /* other datacenters */
+#define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
+#define LIMIT_MIRROR_WANTS 1024               /* looked up and not subscribed yet, at once */
+#define LIMIT_MIRROR_PART_BYTES (64 * 1024)   /* told at once, about: applied in one turn */
+#define LIMIT_MIRROR_CREDIT 8                 /* parts under way */
+#define LIMIT_MIRROR_STREAMS 65536            /* of one server */
+#define LIMIT_MIRROR_BEAT_MS 500              /* a stream that has nothing to tell says so */
+#define LIMIT_MIRROR_SILENCE_MS 3000          /* without a word it is given up */
+#define LIMIT_MIRROR_CHANGES_BYTES (1024 * 1024)    /* of a mirror, for those that mirror it */
 #define LIMIT_MIRROR_BATCH_BYTES (64 * 1024 * 1024) /* a part of a stream, unpacked */
 
 /* Keys and sessions. */

@@ -196,6 +196,12 @@ struct backend_server {
     bool leader, voter;
 };
 
+/* Rows that are kept elsewhere than where they are written. */
+struct backend_mirror {
+    const struct catalog_view *view;
+    int64_t age_ms; /* since they were surely so */
+};
+
 struct backend {
     void *context;
     struct epoch *epoch;
@@ -220,6 +226,13 @@ struct backend {
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);
     void (*get_pool_stats)(void *context, bool wan, struct backend_pool_stats *ret_stats);
+
+    /* Any thread, inside an epoch section. The mirror of another datacenter; false: there is none,
+     * or it is too old. NULL: no mirrors. */
+    bool (*get_mirror)(void *context, const char *datacenter, struct backend_mirror *ret_mirror);
+    /* The same of one service of this datacenter, on an agent without -server. A service that is
+     * asked for is subscribed. */
+    bool (*get_subscribed)(void *context, const char *service, struct backend_mirror *ret_mirror);
 
     struct metrics *metrics;
     bool prometheus; /* their Prometheus form is offered */

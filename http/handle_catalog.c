@@ -97,7 +97,7 @@ struct listing {
 
 static void begin(struct listing *list, const struct http_request *req, struct http_response *res) {
     list->req = req;
-    list->dc = req->backend->facts->datacenter;
+    list->dc = req->datacenter;
     http_response_json(res, req, &list->json);
 }
 

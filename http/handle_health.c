@@ -14,7 +14,7 @@ struct listing {
 
 static void begin(struct listing *list, const struct http_request *req, struct http_read *read,
                   struct http_response *res) {
-    *list = (struct listing){.req = req, .view = read->view, .dc = req->backend->facts->datacenter};
+    *list = (struct listing){.req = req, .view = read->view, .dc = req->datacenter};
     http_response_json(res, req, &list->json);
     json_array_begin(&list->json);
 }

@@ -35,6 +35,7 @@ struct http_request {
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
+    const char *datacenter; /* whose rows are read */
     struct filter *filter; /* over the route's rows; NULL = all */
     bool pretty;           /* indent */
     bool new_line;         /* ?pretty was given: ends with a newline too */
@@ -44,6 +45,9 @@ struct http_request {
 
 /* Beside the `true` of an acquired lock: the key's ModifyIndex (docs/LOCKS.md). */
 #define HTTP_FENCING_INDEX "X-Cairn-Fencing-Index"
+
+/* Milliseconds since the rows of this answer were surely so, if they are mirrored. */
+#define HTTP_MIRROR_AGE "X-Cairn-Mirror-Age"
 
 /* A format: bytes, most bytes, configuration key. */
 #define HTTP_BODY_TOO_LARGE                                                                        \

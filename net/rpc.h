@@ -52,6 +52,7 @@ enum rpc_method {
     RPC_METHOD_COMMAND = 20,
     RPC_METHOD_NODE_ROWS = 21,
     RPC_METHOD_PING = 22,
+    RPC_METHOD_MIRROR = 28,
     RPC_METHOD_GOSSIP = 32,
 };
 

@@ -33,7 +33,7 @@ BEHIND = {
     "microhttpd.h": ["http/server.c"],
     "curl/*": ["checks/transfer.h", "agent/command_client.c"],
     "openssl/*": ["agent/archive.c", "agent/files.c", "agent/node_id.c", "checks/tls.c", "net/crypto.c"],
-    "zlib.h": ["agent/archive.c", "http/gzip.c"],
+    "zlib.h": ["agent/archive.c", "agent/squeeze.c", "http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c", "catalog/codec_unknown.h", "raft/codec.c"],
     "proto/*.pb-c.h": [
         "agent/asker.c",
@@ -42,6 +42,8 @@ BEHIND = {
         "agent/carried_rows.c",
         "agent/carry.c",
         "agent/group_wire.c",
+        "agent/mirror_pull.c",
+        "agent/mirror_source.c",
         "agent/operator.c",
         "catalog/codec.c",
         "catalog/codec_mirror.c",
