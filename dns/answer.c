@@ -301,10 +301,15 @@ static size_t leave_to_servers(struct answer *answer, const char *datacenter, ui
     return write_plain(answer, DNS_SERVFAIL, out);
 }
 
-/* The name is of another datacenter, which its servers may be asked about. */
-static bool is_far(const struct answer *answer) {
+/* The name is of another datacenter, */
+static bool names_far(const struct answer *answer) {
     bool named = answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE;
-    return named && answer->config->asks_far && !dc_is_ours(answer, answer->name.dc) &&
+    return named && answer->config->asks_far && !dc_is_ours(answer, answer->name.dc);
+}
+
+/* which its servers may be asked about. */
+static bool is_far(const struct answer *answer) {
+    return names_far(answer) &&
            (answer->question->resolved == NULL || answer->question->far_failed);
 }
 
@@ -319,11 +324,16 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
     if (type == DNS_TYPE_AXFR) {
         return write_plain(answer, DNS_NOTIMP, out);
     }
+    if (answer->config->asks_servers && !about_zone) {
+        (void)mirror_turn_subscribed(answer);
+    }
     if (answer->question->view == NULL && needs_view) {
         return answer->config->asks_servers ? leave_to_servers(answer, "", out)
                                             : write_plain(answer, DNS_SERVFAIL, out);
     }
-    if (!answer->config->asks_servers && is_far(answer)) {
+    bool turned =
+        answer->question->resolved != NULL && names_far(answer) && mirror_turn_far(answer);
+    if (!turned && !answer->config->asks_servers && is_far(answer)) {
         return leave_to_servers(answer, answer->name.dc, out);
     }
     struct trim trim = trim_of(answer);
@@ -343,6 +353,7 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
             return leave_to_recursors(answer, out);
         }
         settle(answer, found);
+        mirror_tell_age(answer);
     }
     return write_trimmed(answer, &trim, out);
 }
@@ -370,6 +381,7 @@ size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapsh
         .authority = {.records = scratch->name_servers, .seen = &scratch->answers_seen},
         .additional = {.records = scratch->additionals, .seen = &scratch->additionals_seen},
     };
+    memcpy(answer.dc, snapshot->dc, sizeof answer.dc);
     scratch->answers_seen.used = false;
     scratch->additionals_seen.used = false;
     scratch->asked = (struct dns_asked){.parsed = false};

@@ -106,7 +106,12 @@ bool section_drop_double(struct section *section, unsigned base) {
 }
 
 bool dc_is_ours(const struct answer *answer, const char *dc) {
-    return dc[0] == '\0' || str_equal_fold(dc, answer->config->datacenter);
+    if (answer->mirrored && answer->dc[0] == strlen(dc)) {
+        char own[DNS_LABEL_BYTES + 1] = "";
+        memcpy(own, answer->dc + 1, answer->dc[0]);
+        return str_equal_fold(dc, own);
+    }
+    return dc[0] == '\0' || (!answer->mirrored && str_equal_fold(dc, answer->config->datacenter));
 }
 
 static bool keep_instance(const struct catalog_instance *instance, void *context) {

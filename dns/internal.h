@@ -85,6 +85,8 @@ struct dns_scratch {
     struct dns_asked asked;   /* last */
     struct dns_wanted wanted; /* last */
     const char *skipped_node; /* last */
+    struct str_pair age_pair; /* of mirrored rows, */
+    char age[24];             /* its value */
     struct record answers[LIMIT_DNS_RECORDS];
     struct record additionals[LIMIT_DNS_RECORDS];
     struct record name_servers[LIMIT_DNS_NAME_SERVERS];
@@ -110,6 +112,10 @@ struct answer {
     bool soa_answer;      /* in the answer section */
     bool soa_authority;   /* in the authority section */
     unsigned answers_max; /* more are not gathered */
+    bool mirrored;        /* the rows are kept elsewhere, and so old */
+    int64_t age_ms;
+    struct dns_question mirrored_question; /* with their view */
+    uint8_t dc[DNS_LABEL_BYTES + 2];       /* of names in records, as a label */
     struct section answers, authority, additional;
 };
 
@@ -134,6 +140,12 @@ enum found lookup_addr(struct answer *answer, const struct asked *asked,
                        const struct dns_name *name, struct section *to, struct section *otherwise);
 enum found lookup_reverse(struct answer *answer, const struct asked *asked);
 void lookup_name_servers(struct answer *answer, struct section *to);
+
+/* mirror.c. True: question and datacenter are those of the mirror now. */
+bool mirror_turn_far(struct answer *answer);
+bool mirror_turn_subscribed(struct answer *answer);
+/* A TXT record that says how old mirrored rows are, once they are older than anybody would mind. */
+void mirror_tell_age(struct answer *answer);
 
 /* gather.c */
 

@@ -64,6 +64,7 @@ static void answer_here(struct relay_query *query, const struct dns_resolved *re
                                     .tcp = query->tcp,
                                     .view = source.view,
                                     .partial = source.partial,
+                                    .backend = relay->server->config.backend,
                                     .wall_s = source.wall_s,
                                     .resolved = resolved,
                                     .far_failed = far_failed};

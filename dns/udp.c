@@ -153,6 +153,7 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
                                         .request_bytes = thread->in[i].msg_len,
                                         .view = source.view,
                                         .partial = source.partial,
+                                        .backend = server->config.backend,
                                         .wall_s = source.wall_s};
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);

@@ -1,0 +1,75 @@
+/* Answers from rows that are kept elsewhere than where they are written: of another datacenter when
+ * its servers do not answer, and of services that are subscribed on an agent without -server. */
+#include <stdio.h>
+
+#include "dns/internal.h"
+
+/* From here on the answer is about these rows. */
+static void turn(struct answer *answer, const struct backend_mirror *mirror) {
+    answer->mirrored_question = *answer->question;
+    answer->mirrored_question.view = mirror->view;
+    answer->mirrored_question.partial = false;
+    answer->question = &answer->mirrored_question;
+    answer->mirrored = true;
+    answer->age_ms = mirror->age_ms;
+}
+
+bool mirror_turn_far(struct answer *answer) {
+    const struct backend *backend = answer->question->backend;
+    struct backend_mirror mirror;
+    size_t size = strlen(answer->name.dc);
+    if (backend == NULL || backend->get_mirror == NULL || size > DNS_LABEL_BYTES ||
+        !backend->get_mirror(backend->context, answer->name.dc, &mirror)) {
+        return false;
+    }
+    turn(answer, &mirror);
+    answer->dc[0] = (uint8_t)size;
+    str_lower((char *)answer->dc + 1, size + 1, answer->name.dc);
+    return true;
+}
+
+static bool stop_at_first(const struct catalog_instance *instance, void *context) {
+    (void)instance;
+    *(bool *)context = true;
+    return false;
+}
+
+bool mirror_turn_subscribed(struct answer *answer) {
+    const struct dns_question *question = answer->question;
+    const struct backend *backend = question->backend;
+    struct backend_mirror mirror;
+    if (backend == NULL || backend->get_subscribed == NULL ||
+        answer->name.kind != DNS_NAME_SERVICE || !dc_is_ours(answer, answer->name.dc) ||
+        !backend->get_subscribed(backend->context, answer->name.subject, &mirror)) {
+        return false;
+    }
+    bool asked = question->resolved != NULL || question->partial; /* no server answers */
+    if (!asked && (mirror.age_ms > LIMIT_MIRROR_FRESH_MS || !answer->config->allow_stale)) {
+        return false;
+    }
+    bool any = !question->partial;
+    if (!any) { /* this agent's own rows may know better */
+        view_walk_instances(mirror.view, answer->name.subject, stop_at_first, &any);
+    }
+    if (any) {
+        turn(answer, &mirror);
+    }
+    return any;
+}
+
+void mirror_tell_age(struct answer *answer) {
+    struct dns_scratch *scratch = answer->scratch;
+    if (!answer->mirrored || answer->age_ms <= LIMIT_MIRROR_FRESH_MS ||
+        answer->answers.count == 0) {
+        return;
+    }
+    struct record *record = section_add(&answer->additional);
+    if (record == NULL) {
+        return;
+    }
+    snprintf(scratch->age, sizeof scratch->age, "%lld", (long long)answer->age_ms);
+    scratch->age_pair = (struct str_pair){"cairn-mirror-age-ms", scratch->age};
+    record->type = DNS_TYPE_TXT;
+    record->owner_is_qname = true;
+    record->meta = &scratch->age_pair;
+}
