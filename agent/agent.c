@@ -13,16 +13,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/carry.h"
+#include "agent/asker.h"
+#include "agent/mirrors.h"
 #include "agent/config_watch.h"
 #include "agent/failover.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
+#include "agent/own.h"
 #include "agent/pools.h"
 #include "agent/servers.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "catalog/changes.h"
+#include "store/identity.h"
 
 #define MODULE "agent"
 #define HTTP_THREADS 2
@@ -62,6 +68,7 @@ static void published(void *context) {
     struct agent *agent = context;
     clocks_published(agent->clocks);
     alias_published(agent);
+    mirrors_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
@@ -77,12 +84,16 @@ static void leader_changed(void *context, bool leader) {
     struct agent *agent = context;
     clocks_lead(agent->clocks, leader);
     reconcile_lead(agent->reconcile, leader);
+    mirrors_follow_leader(agent);
 }
 
 static void leader_known(void *context, bool known) {
     struct agent *agent = context;
+    mirrors_follow_leader(agent);
     if (known) {
-        runners_adopt(agent);
+        epoch_enter(agent->epoch);
+        runners_adopt(agent, catalog_view(agent->catalog));
+        epoch_exit(agent->epoch);
         sync_full(agent->sync);
     }
 }
@@ -99,6 +110,7 @@ void agent_stop(struct agent *agent, int exit_code) {
         agent->exit_code = exit_code;
         log_write(agent->log, LOG_INFO, MODULE, "Requesting shutdown");
         pools_end_calls(agent);
+        asker_end_calls(agent);
         http_server_drain(agent->http);
         agent->stop_timer.run = give_up;
         loop_timer_start(agent->loop, &agent->stop_timer, loop_now_ms(agent->loop) + STOP_MS);
@@ -130,9 +142,12 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     agent->leaving = true;
     agent->left_done = done;
     agent->left_context = context;
-    log_write(agent->log, LOG_INFO, MODULE, "server starting leave");
-    agent->leave_parts = 2;
-    group_leave(agent->group, group_left, agent);
+    log_write(agent->log, LOG_INFO, MODULE, "%s starting leave",
+              agent->config->server ? "server" : "client");
+    agent->leave_parts = agent->group != NULL ? 2 : 1;
+    if (agent->group != NULL) {
+        group_leave(agent->group, group_left, agent);
+    }
     pools_leave(agent, part_left);
 }
 
@@ -158,9 +173,16 @@ static void turn_end(void *context) {
         runners_follow(agent);
         local_publish(agent->local);
     }
-    group_turn_end(agent->group);
+    if (agent->own != NULL && agent->own_version != local_view_version(local_view(agent->local))) {
+        own_follow(agent);
+    }
+    if (agent->group != NULL) {
+        group_turn_end(agent->group);
+    }
     pools_turn_end(agent);
-    reconcile_turn_end(agent->reconcile);
+    if (agent->reconcile != NULL) {
+        reconcile_turn_end(agent->reconcile);
+    }
     if (agent->backend.lan != NULL) {
         sync_set_members(agent->sync, agent->backend.lan->count);
     }
@@ -264,21 +286,64 @@ static bool start_group(struct agent *agent, struct err_text *text) {
     return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
 }
 
+/* What a server has in its group. */
+static bool start_client(struct agent *agent, struct err_text *text) {
+    const struct config *config = agent->config;
+    struct uuid node, disk;
+    bool known;
+    agent->rpc_addr = config->advertise;
+    ASSERT(getrandom(&disk, sizeof disk, 0) == (ssize_t)sizeof disk);
+    if (!config->dev &&
+        store_identity_open(config->data_dir, &disk, &agent->identity, text) != ERR_OK) {
+        return false;
+    }
+    if (node_id_find(config, &node, &known, text) != ERR_OK) {
+        return false;
+    }
+    uuid_format(&node, agent->node_id);
+    return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
+}
+
+/* ---- where anti-entropy tells what it has to tell ---- */
+
+static bool sync_ready(void *context) {
+    struct agent *agent = context;
+    return agent->group != NULL   ? group_has_leader(agent->group)
+           : agent->links != NULL ? links_connected(agent->links)
+                                  : false;
+}
+
+static void sync_propose(void *context, struct group_proposal *proposal) {
+    struct agent *agent = context;
+    if (agent->group != NULL) {
+        group_propose(agent->group, proposal);
+    } else {
+        carry_propose(agent, proposal);
+    }
+}
+
+static void sync_fetch(void *context) {
+    asker_fetch(context);
+}
+
 static bool start_state(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
     unsigned unreadable = 0;
-    if (!start_group(agent, text)) {
+    if (!(config->server ? start_group(agent, text) : start_client(agent, text))) {
         return false;
     }
     describe_start(agent);
     agent->local = local_create(agent->epoch, config->node_name);
+    agent->own = config->server ? NULL : catalog_create(agent->epoch, NULL);
     struct sync_config sync = {
         .loop = agent->loop,
         .log = agent->log,
         .epoch = agent->epoch,
-        .group = agent->group,
         .local = agent->local,
-        .catalog = agent->catalog,
+        .catalog = config->server ? agent->catalog : NULL,
+        .fetch = sync_fetch,
+        .ready = sync_ready,
+        .propose = sync_propose,
         .facts = &agent->facts,
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,
@@ -430,6 +495,8 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_truncate = from->enable_truncate;
     answers.disable_compression = from->disable_compression;
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
+    answers.asks_servers = !agent->config->server;
+    answers.asks_far = agent->config->server;
     answers.allow_stale = from->allow_stale;
     answers.recursors = live->recursor_addrs;
     answers.recursor_count = live->recursor_count;
@@ -463,10 +530,11 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .answers = dns_answers(agent, config, &agent->arena),
         .epoch = agent->epoch,
         .catalog = agent->catalog,
-        .failover = &agent->failover_source,
         .ready = agent->backend.had_leader,
         .has_leader = agent->backend.has_leader,
         .ready_context = agent,
+        .backend = &agent->backend,
+        .own = agent->own,
         .metrics = agent->telemetry.metrics,
     };
     agent->dns = dns_server_start(&dns, agent->log, text);
@@ -518,12 +586,16 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     agent->epoch = epoch_create();
     agent->watches = watches_create();
     agent->catalog = catalog_create(agent->epoch, agent->watches);
+    if (config->server) {
+        catalog_note_changes(agent->catalog, LIMIT_CHANGES_BYTES); /* of the log's replay too */
+    }
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
         operator_start(agent);
         snapshots_start(agent);
-        started = pools_create(agent, text) && servers_create(agent, text);
+        started = pools_create(agent, text) && servers_create(agent, text) &&
+                  asker_create(agent, text) && mirrors_create(agent);
         failover_start(agent);
         started = started && start_dns(agent, text) && start_http(agent, text) &&
                   watch_config(agent, text);
@@ -563,11 +635,12 @@ void agent_destroy(struct agent *agent) {
     }
     config_watch_stop(agent->config_watch);
     reload_stop(agent);
-    dns_server_stop(agent->dns);
     /* Before what their threads read: statistics come from group and checks. Nothing is parked any
      * more, so nobody is owed an answer by those. */
     http_server_destroy(agent->http);
     agent->http = NULL;
+    dns_server_stop(agent->dns); /* questions of other agents are asked on the workers of HTTP */
+    agent->dns = NULL;
     if (!telemetry_stop(agent)) {
         end_now(agent, agent->exit_code);
     }
@@ -576,6 +649,8 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    mirrors_destroy(agent);
+    asker_destroy(agent);
     servers_stop(agent);
     operator_stop(agent);
     if (agent->loop != NULL) {
@@ -585,6 +660,7 @@ void agent_destroy(struct agent *agent) {
     if (agent->loop != NULL) {
         alias_clear(agent);
     }
+    bool grouped = agent->group != NULL;
     if (!group_destroy(agent->group)) {
         end_now(agent, agent->exit_code);
     }
@@ -597,12 +673,13 @@ void agent_destroy(struct agent *agent) {
     }
     clocks_destroy(agent->clocks);
     reconcile_destroy(agent->reconcile);
-    if (agent->group != NULL) {
+    if (grouped) {
         log_write(agent->log, LOG_INFO, "agent.server", "consul server down");
     }
     sync_destroy(agent->sync);
     telemetry_destroy(agent);
     local_destroy(agent->local);
+    catalog_destroy(agent->own);
     catalog_destroy(agent->catalog);
     watches_destroy(agent->watches);
     free((void *)(uintptr_t)agent->backend.live);
@@ -612,6 +689,7 @@ void agent_destroy(struct agent *agent) {
     loop_destroy(agent->loop);
     reload_clear(agent);
     arena_clear(&agent->arena);
+    store_identity_close(agent->identity);
     log_write(agent->log, LOG_INFO, MODULE, "shutdown complete");
     free(agent);
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/carry.h"
+#include "agent/mirrors.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
@@ -172,6 +174,8 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_OPERATOR:
     case BACKEND_SNAPSHOT:
     case BACKEND_RESTORE:
+    case BACKEND_FORWARD:
+    case BACKEND_QUESTION:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         break;
@@ -218,6 +222,15 @@ static void run_call(struct loop_task *task) {
     if (call->kind == BACKEND_JOIN || call->kind == BACKEND_FORCE_LEAVE ||
         call->kind == BACKEND_KEYRING) {
         pools_run_call(agent, call, finish_context, pending);
+        return;
+    }
+    if (call->kind == BACKEND_FORWARD || call->kind == BACKEND_QUESTION) {
+        if (agent->links == NULL) { /* the agent ends */
+            call->err = err_set(&call->text, ERR_CLOSED, "the agent stops");
+            finish(pending);
+            return;
+        }
+        carry_run(agent, call, finish_context, pending);
         return;
     }
     if (call->kind == BACKEND_OPERATOR) {
@@ -361,26 +374,32 @@ static void submit(void *context, struct backend_call *call) {
 
 /* ---- the rest of the table ---- */
 
+/* An agent without -server has no view that is current: its servers answer. */
+
 static bool has_leader(void *context) {
-    return group_has_leader(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL ? group_has_leader(agent->group) : links_connected(agent->links);
 }
 
 static bool may_read(void *context, bool consistent) {
-    return group_may_read(((struct agent *)context)->group, consistent);
+    struct agent *agent = context;
+    return agent->group != NULL && group_may_read(agent->group, consistent);
 }
 
 static int64_t contact_ms(void *context) {
-    return group_contact_ms(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL ? group_contact_ms(agent->group) : -1;
 }
 
 static bool had_leader(void *context) {
-    return group_had_leader(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL && group_had_leader(agent->group);
 }
 
 static uint32_t get_servers(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]) {
     struct agent *agent = context;
     struct group_peer_status peers[LIMIT_RAFT_SERVERS];
-    uint32_t count = group_get_peers(agent->group, peers);
+    uint32_t count = agent->group != NULL ? group_get_peers(agent->group, peers) : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct backend_server *to = &ret_servers[i];
         *to = (struct backend_server){.leader = peers[i].leader, .voter = peers[i].voter};
@@ -406,6 +425,11 @@ static uint32_t count_others(const struct group *group) {
 static void get_stats(void *context, struct backend_stats *ret_stats) {
     struct agent *agent = context;
     struct group_status status;
+    if (agent->group == NULL) {
+        *ret_stats = (struct backend_stats){
+            .role = "", .contact_ms = -1, .uptime_ms = clock_monotonic_ms() - agent->started_at_ms};
+        return;
+    }
     group_get_status(agent->group, &status);
     *ret_stats = (struct backend_stats){
         .leader = status.leader,
@@ -428,6 +452,24 @@ static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *r
     pools_get_stats(((struct agent *)context)->pools, wan, ret_stats);
 }
 
+static bool get_mirror(void *context, const char *datacenter, struct backend_mirror *ret_mirror) {
+    struct mirror_face face;
+    bool found = mirrors_look(context, datacenter, &face);
+    if (found) {
+        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+    }
+    return found;
+}
+
+static bool get_subscribed(void *context, const char *service, struct backend_mirror *ret_mirror) {
+    struct mirror_face face;
+    bool found = mirrors_look_subscribed(context, service, &face);
+    if (found) {
+        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+    }
+    return found;
+}
+
 void backend_init(struct agent *agent) {
     agent->backend = (struct backend){
         .context = agent,
@@ -445,6 +487,8 @@ void backend_init(struct agent *agent) {
         .get_stats = get_stats,
         .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,
+        .get_mirror = get_mirror,
+        .get_subscribed = get_subscribed,
         .metrics = agent->telemetry.metrics,
         .refresh_metrics = telemetry_refresh,
         .prometheus = agent->config->telemetry.prometheus_retention_ns > 0,

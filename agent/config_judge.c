@@ -64,10 +64,6 @@ static enum err judge_bootstrap(struct config_load *load) {
     if (c->bootstrap && !c->server) {
         return config_fail(load, "'bootstrap = true' requires 'server = true'");
     }
-    if (!c->server) {
-        return config_fail(load, "this version runs server agents only; add -server "
-                                 "-bootstrap-expect=1, or -dev");
-    }
     if (c->bootstrap && !c->dev) {
         config_warn(load, "bootstrap = true: do not enable unless necessary");
     }
@@ -343,6 +339,10 @@ static enum err judge_keys(struct config_load *load) {
         return config_fail(load,
                            "performance.raft_multiplier cannot be %lld. Must be between 1 and 10",
                            (long long)c->raft_multiplier);
+    }
+    if (c->mirror.max_age_ns < 0 || c->mirror.idle_ns <= 0 || c->mirror.bytes_max <= 0 ||
+        c->mirror.subscribed_bytes_max <= 0) {
+        return config_fail(load, "mirror: sizes and idle_time must be above 0, max_age not below");
     }
     if (c->autopilot.max_trailing_logs < 0) {
         return config_fail(load,

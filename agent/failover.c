@@ -135,8 +135,14 @@ static void post_note(void *context, const char *service) {
 }
 
 static bool look(void *context, const char *datacenter, struct failover_place *ret_place) {
-    (void)context, (void)datacenter, (void)ret_place;
-    return false;
+    const struct backend *backend = &((struct agent *)context)->backend;
+    struct backend_mirror mirror;
+    if (backend->get_mirror == NULL ||
+        !backend->get_mirror(backend->context, datacenter, &mirror)) {
+        return false;
+    }
+    *ret_place = (struct failover_place){datacenter, mirror.view, mirror.age_ms};
+    return true;
 }
 
 /* ---- life ---- */

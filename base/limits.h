@@ -50,8 +50,8 @@
 #define LIMIT_SNAPSHOT_PIECE_BYTES (1024 * 1024)
 #define LIMIT_RAFT_SERVERS 64         /* voters and learners of a group */
 #define LIMIT_RAFT_DISK_STALL_MS 2000 /* a leader whose disk makes no progress steps down */
-#define LIMIT_RAFT_OUTGOING 4096               /* messages that wait for one peer */
-#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024) /* newest entries, kept in memory for peers */
+#define LIMIT_RAFT_OUTGOING 4096      /* messages that wait for one peer */
+#define LIMIT_LOG_TAIL_BYTES (8 * 1024 * 1024)   /* newest entries, kept in memory for peers */
 #define LIMIT_ARCHIVE_BYTES (1024 * 1024 * 1024) /* a snapshot that operators keep, unpacked */
 #define LIMIT_LEADER_HOLD_MS 2000 /* a request waits so long for a leader: several elections */
 #define LIMIT_FORWARD_MS 10000    /* a request that another server leads; then its end is unknown */
@@ -76,6 +76,20 @@
 #define LIMIT_CHECKS_PER_REQUEST 4096 /* of one registration */
 #define LIMIT_TREE_KEY_BYTES 2048     /* composed key of an index */
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
+
+/* Mirrors. */
+#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
+#define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
+#define LIMIT_MIRRORS 256                     /* other datacenters */
+#define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
+#define LIMIT_MIRROR_WANTS 1024               /* looked up and not subscribed yet, at once */
+#define LIMIT_MIRROR_PART_BYTES (64 * 1024)   /* told at once, about: applied in one turn */
+#define LIMIT_MIRROR_CREDIT 8                 /* parts under way */
+#define LIMIT_MIRROR_STREAMS 65536            /* of one server */
+#define LIMIT_MIRROR_BEAT_MS 500              /* a stream that has nothing to tell says so */
+#define LIMIT_MIRROR_SILENCE_MS 3000          /* without a word it is given up */
+#define LIMIT_MIRROR_CHANGES_BYTES (1024 * 1024)    /* of a mirror, for those that mirror it */
+#define LIMIT_MIRROR_BATCH_BYTES (64 * 1024 * 1024) /* a part of a stream, unpacked */
 
 /* Keys and sessions. */
 #define LIMIT_KV_KEY_BYTES 2000
@@ -183,6 +197,13 @@
 #define LIMIT_RPC_BACKOFF_MIN_MS 50
 #define LIMIT_RPC_BACKOFF_MAX_MS 5000
 #define LIMIT_RESOLVE_ADDRESSES 64 /* of one name */
+
+/* Requests that other agents answer. */
+#define LIMIT_CARRY_HOPS 2                        /* an own server, one of another datacenter */
+#define LIMIT_CARRY_BODY_BYTES (16 * 1024 * 1024) /* of a request; above 413 */
+#define LIMIT_CARRY_PIECE_BYTES (1024 * 1024)     /* of an answer, sent at once */
+#define LIMIT_LINK_WAIT_MS 400      /* for a server of this datacenter: an error within 500 ms */
+#define LIMIT_LINK_WAIT_FAR_MS 2000 /* of another */
 
 /* Gossip. */
 #define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */

@@ -29,6 +29,8 @@ enum backend_call_kind {
     BACKEND_OPERATOR, /* of the Raft group: the leader answers */
     BACKEND_SNAPSHOT, /* the whole catalog as an archive, */
     BACKEND_RESTORE,  /* and back */
+    BACKEND_FORWARD,  /* a whole HTTP request, answered by a server of this or another datacenter */
+    BACKEND_QUESTION, /* the same of a DNS question */
     BACKEND_LEAVE,    /* the agent leaves and stops */
     BACKEND_RELOAD    /* the agent reads its configuration anew */
 };
@@ -48,6 +50,13 @@ enum backend_operator_action {
     BACKEND_SHOW_STATE = 4,
     BACKEND_REMOVE_SERVER = 5,
     BACKEND_TRANSFER_LEADER = 6
+};
+
+/* What a server answered to a request that was passed on, in one block; the body is apart. */
+struct backend_reply {
+    int status;
+    uint32_t header_count;
+    struct str_pair headers[];
 };
 
 /* One asynchronous request to the core. The caller owns it and all it points to until done runs. */
@@ -95,6 +104,24 @@ struct backend_call {
             uint64_t index; /* result of SNAPSHOT */
             int64_t contact_ms;
         } snapshot;
+        struct {
+            const char *datacenter; /* "" = this agent's */
+            const char *method, *target;
+            struct str_map headers;
+            const void *body;
+            size_t body_size;
+            unsigned hops;               /* how often it was passed on before */
+            bool repeatable;             /* carried out twice it does no harm */
+            int64_t answer_ms;           /* how long the server may take */
+            struct backend_reply *reply; /* result, beside answer; the caller frees it */
+        } forward;
+        struct {
+            const char *datacenter; /* "" = this agent's */
+            const void *request;
+            size_t size;
+            bool tcp;
+            unsigned hops;
+        } question; /* answer: the message */
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session or query that the command makes */
     struct catalog_result result;  /* of a command; the caller clears it */
@@ -170,6 +197,12 @@ struct backend_server {
     bool leader, voter;
 };
 
+/* Rows that are kept elsewhere than where they are written. */
+struct backend_mirror {
+    const struct catalog_view *view;
+    int64_t age_ms; /* since they were surely so */
+};
+
 struct backend {
     void *context;
     struct epoch *epoch;
@@ -195,6 +228,13 @@ struct backend {
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);
     void (*get_pool_stats)(void *context, bool wan, struct backend_pool_stats *ret_stats);
+
+    /* Any thread, inside an epoch section. The mirror of another datacenter; false: there is none,
+     * or it is too old. NULL: no mirrors. */
+    bool (*get_mirror)(void *context, const char *datacenter, struct backend_mirror *ret_mirror);
+    /* The same of one service of this datacenter, on an agent without -server. A service that is
+     * asked for is subscribed. */
+    bool (*get_subscribed)(void *context, const char *service, struct backend_mirror *ret_mirror);
 
     struct metrics *metrics;
     bool prometheus; /* their Prometheus form is offered */

@@ -75,6 +75,7 @@ void catalog_destroy(struct catalog *catalog) {
     catalog_cut_events(catalog, 0);
     free(catalog->events);
     free(catalog->cut);
+    catalog_changes_destroy(catalog->changes);
     catalog_free_trees(&catalog->next, true);
     free(atomic_load(&catalog->published));
     free(catalog);
@@ -86,6 +87,7 @@ void catalog_publish(struct catalog *catalog) {
     struct catalog_view *view = mem_memdup(&catalog->next, sizeof catalog->next);
     struct catalog_view *old = atomic_exchange(&catalog->published, view);
     catalog->batch.stamp++;
+    catalog_changes_publish(catalog);
     epoch_retire(catalog->epoch, old);
     while (catalog->cut_count > 0) {
         tree_sweep_add(&catalog->sweep, &catalog->cut[--catalog->cut_count]);
@@ -181,6 +183,7 @@ static bool stop_at_first(const struct catalog_instance *instance, void *context
 /* After an instance left: the service's own index goes with its last instance. */
 static void settle_service(struct catalog *catalog, const char *service) {
     bool any = false;
+    catalog_note(catalog, CHANGE_NAME, "", "", service);
     view_walk_instances(&catalog->next, service, stop_at_first, &any);
     if (any) {
         touch_service(catalog, service);
@@ -278,6 +281,7 @@ static void begin_rest(struct catalog *catalog, const char *node,
                        const struct catalog_node *removed) {
     struct catalog_rest *rest = &catalog->rest;
     ASSERT(!rest->present);
+    catalog_note(catalog, CHANGE_HEALTH, node, "", "");
     rest->present = true;
     rest->removed = removed;
     view_walk_node_services(&catalog->next, node, collect_service, &rest->services);
@@ -304,6 +308,7 @@ static void check_keys(const struct catalog_check *check, struct key *key, struc
 static void refresh_service(struct catalog *catalog, const char *node, const char *service_id) {
     const struct catalog_service *service = view_get_service(&catalog->next, node, service_id);
     if (service != NULL) {
+        catalog_note(catalog, CHANGE_NAME, "", "", service->name);
         rebuild_and_touch(service, catalog);
     }
 }
@@ -323,6 +328,7 @@ static void remove_check_row(struct catalog *catalog, const struct catalog_check
     tree_remove(&catalog->next.checks, &catalog->batch, key.bytes, key.size);
     tree_remove(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size);
     catalog->next.indexes.row_hash -= row_hash_check(row);
+    catalog_note_check(catalog, row);
     catalog->touched++;
     touch_checks_table(catalog);
     catalog_retire(catalog, row);
@@ -387,6 +393,7 @@ static void write_check(struct catalog *catalog, const struct catalog_check *che
     tree_set(&catalog->next.checks, &catalog->batch, key.bytes, key.size, row);
     tree_set(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size, row);
     catalog->next.indexes.row_hash += row_hash_check(row);
+    catalog_note_check(catalog, row);
     touch_checks_table(catalog);
     touch_node(catalog, row->node);
     if (old != NULL && !str_equal_fold(old->service_id, row->service_id)) {
@@ -418,6 +425,7 @@ static void drop_service_row(struct catalog *catalog, const struct catalog_servi
     tree_remove(&catalog->next.services, &catalog->batch, key.bytes, key.size);
     catalog_remove_service_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_service(row);
+    catalog_note(catalog, CHANGE_SERVICE, row->node, row->id, row->name);
     catalog->touched++;
     catalog_retire(catalog, row);
 }
@@ -456,6 +464,8 @@ static void set_service(struct catalog *catalog, const struct catalog_service *s
     tree_set(&catalog->next.services, &catalog->batch, key.bytes, key.size, row);
     catalog_add_service_address(catalog, row);
     catalog->next.indexes.row_hash += row_hash_service(row);
+    catalog_note(catalog, CHANGE_SERVICE, row->node, row->id, row->name);
+    catalog_note(catalog, CHANGE_NAME, "", "", row->name);
     catalog_build_instance(catalog, row);
     touch_service(catalog, row->name);
     touch_node(catalog, row->node);
@@ -479,6 +489,7 @@ static void drop_node_row(struct catalog *catalog, const struct catalog_node *ro
     }
     catalog_remove_node_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_node(row);
+    catalog_note(catalog, CHANGE_NODE, row->name, "", "");
     catalog_retire(catalog, row);
 }
 
@@ -558,6 +569,7 @@ static void set_node(struct catalog *catalog, const struct catalog_node *node,
     }
     catalog_add_node_address(catalog, row);
     catalog->next.indexes.row_hash += row_hash_node(row);
+    catalog_note(catalog, CHANGE_NODE, row->name, "", "");
     touch_nodes_table(catalog);
     touch_node(catalog, row->name);
     refresh->node = true;

@@ -158,13 +158,14 @@ struct failover_policy failover_policy_of(const struct catalog_view *view, const
     return policy;
 }
 
-static bool list_has(const struct str_list *list, const char *name) {
+/* As it is written there; NULL: it is not in the list. */
+static const char *find_name(const struct str_list *list, const char *name) {
     for (uint32_t i = 0; i < list->count; i++) {
         if (str_equal_fold(list->v[i], name)) {
-            return true;
+            return list->v[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 struct str_list failover_targets(int64_t nearest, const struct str_list *named,
@@ -174,8 +175,9 @@ struct str_list failover_targets(int64_t nearest, const struct str_list *named,
         targets.v[targets.count++] = known->v[i];
     }
     for (uint32_t i = 0; i < named->count; i++) {
-        if (list_has(known, named->v[i]) && !list_has(&targets, named->v[i])) {
-            targets.v[targets.count++] = named->v[i];
+        const char *name = find_name(known, named->v[i]);
+        if (name != NULL && find_name(&targets, name) == NULL) {
+            targets.v[targets.count++] = name;
         }
     }
     return targets;

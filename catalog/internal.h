@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/uuid.h"
 #include "catalog/catalog.h"
+#include "catalog/changes.h"
 #include "catalog/tree.h"
 
 /* A composed key: folded names, each closed by a NUL, so that no name runs into the next. */
@@ -96,6 +97,7 @@ struct catalog {
     size_t event_count, event_capacity;
     bool record_events;
     struct catalog_restoring restoring;
+    struct changes *changes; /* NULL: they are not noted */
     _Atomic(struct catalog_view *) published;
 };
 
@@ -129,6 +131,21 @@ void catalog_made(struct catalog *catalog, void *row);
 enum err catalog_apply_register(struct catalog *catalog, const struct catalog_register *reg,
                                 struct err_text *text);
 void catalog_apply_deregister(struct catalog *catalog, const struct catalog_deregister *dereg);
+
+/* ---- changes.c ---- */
+
+struct changes;
+/* NULL is allowed. */
+void catalog_changes_destroy(struct changes *changes);
+/* "" where there is nothing to say. */
+void catalog_note(struct catalog *catalog, enum change_kind kind, const char *node, const char *id,
+                  const char *name);
+/* By the name that its service has now. */
+void catalog_note_check(struct catalog *catalog, const struct catalog_check *check);
+/* What is noted so far is published. */
+void catalog_changes_publish(struct catalog *catalog);
+/* Everything was replaced. */
+void catalog_changes_reset(struct catalog *catalog);
 
 /* ---- kv.c ---- */
 

@@ -120,6 +120,18 @@ DEFINE_COPY(session)
 DEFINE_COPY(query)
 DEFINE_COPY(failover)
 
+#define DEFINE_BYTES(type)                                                                         \
+    size_t row_bytes_##type(const struct catalog_##type *from) {                                   \
+        struct catalog_##type row = *from;                                                         \
+        struct packer p = {.used = sizeof row};                                                    \
+        pack_##type(&p, &row);                                                                     \
+        return p.used;                                                                             \
+    }
+
+DEFINE_BYTES(node)
+DEFINE_BYTES(service)
+DEFINE_BYTES(check)
+
 size_t row_kv_bytes(size_t key_size, size_t session_size, size_t value_size) {
     return offsetof(struct catalog_kv, bytes) + key_size + session_size + value_size + 2;
 }

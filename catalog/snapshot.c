@@ -493,6 +493,7 @@ void catalog_take_image(struct catalog *catalog, struct catalog_image *image) {
     image->building->next = (struct catalog_view){0};
     catalog_drop_image(image);
     retire_rows(&old, catalog->epoch);
+    catalog_changes_reset(catalog);
     if (catalog->watches != NULL) {
         watches_mark_all(catalog->watches);
     }

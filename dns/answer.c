@@ -1,5 +1,6 @@
 #include "dns/answer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -296,6 +297,29 @@ static size_t leave_to_recursors(struct answer *answer, uint8_t *out) {
     return write_plain(answer, DNS_SERVFAIL, out);
 }
 
+/* What is said when no server answered. */
+static size_t leave_to_servers(struct answer *answer, const char *datacenter, uint8_t *out) {
+    struct dns_wanted *wanted = &answer->scratch->wanted;
+    if (answer->question->resolved == NULL) {
+        wanted->need = DNS_NEEDS_SERVER;
+        snprintf(wanted->datacenter, sizeof wanted->datacenter, "%s", datacenter);
+    }
+    return write_plain(answer, DNS_SERVFAIL, out);
+}
+
+/* The name is of another datacenter, */
+static bool names_far(const struct answer *answer) {
+    bool named = answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE ||
+                 answer->name.kind == DNS_NAME_QUERY;
+    return named && answer->config->asks_far && !dc_is_ours(answer, answer->name.dc);
+}
+
+/* which its servers may be asked about. */
+static bool is_far(const struct answer *answer) {
+    return names_far(answer) &&
+           (answer->question->resolved == NULL || answer->question->far_failed);
+}
+
 static size_t answer_inside(struct answer *answer, uint8_t *out) {
     uint16_t type = answer->request.type;
     bool reverse = answer->name.kind == DNS_NAME_REVERSE;
@@ -307,20 +331,41 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
     if (type == DNS_TYPE_AXFR) {
         return write_plain(answer, DNS_NOTIMP, out);
     }
+    if (answer->config->asks_servers && !about_zone) {
+        (void)mirror_turn_subscribed(answer);
+    }
     if (answer->question->view == NULL && needs_view) {
-        return write_plain(answer, DNS_SERVFAIL, out);
+        return answer->config->asks_servers ? leave_to_servers(answer, "", out)
+                                            : write_plain(answer, DNS_SERVFAIL, out);
+    }
+    bool turned =
+        answer->question->resolved != NULL && names_far(answer) &&
+        answer->name.kind != DNS_NAME_QUERY && /* mirrors have no queries */
+        mirror_turn_far(answer);
+    if (!turned && !answer->config->asks_servers && is_far(answer)) {
+        return leave_to_servers(answer, answer->name.dc, out);
     }
     struct trim trim = trim_of(answer);
     answer->answers_max = answers_max(&trim);
+    if (about_zone && answer->question->partial) {
+        return leave_to_servers(answer, "", out);
+    }
     if (about_zone) {
         answer->soa_answer = type == DNS_TYPE_SOA;
         lookup_name_servers(answer, answer->soa_answer ? &answer->authority : &answer->answers);
     } else {
         enum found found = look_up(answer);
+        /* What is not here may be elsewhere: servers know where a lookup goes on. */
+        bool lacking = answer->question->partial ||
+                       (answer->config->asks_servers && answer->question->resolved == NULL);
+        if (lacking && found == FOUND_NO_NAME) {
+            return leave_to_servers(answer, "", out);
+        }
         if (reverse && found == FOUND_NO_NAME && is_for_recursors(answer)) {
             return leave_to_recursors(answer, out);
         }
         settle(answer, found);
+        mirror_tell_age(answer);
     }
     return write_trimmed(answer, &trim, out);
 }

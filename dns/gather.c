@@ -107,7 +107,12 @@ bool section_drop_double(struct section *section, unsigned base) {
 }
 
 bool dc_is_ours(const struct answer *answer, const char *dc) {
-    return dc[0] == '\0' || str_equal_fold(dc, answer->config->datacenter);
+    if (answer->mirrored && answer->dc[0] == strlen(dc)) {
+        char own[DNS_LABEL_BYTES + 1] = "";
+        memcpy(own, answer->dc + 1, answer->dc[0]);
+        return str_equal_fold(dc, own);
+    }
+    return dc[0] == '\0' || (!answer->mirrored && str_equal_fold(dc, answer->config->datacenter));
 }
 
 static bool keep_instance(const struct catalog_instance *instance, void *context) {
@@ -122,9 +127,9 @@ static bool keep_instance(const struct catalog_instance *instance, void *context
     return true;
 }
 
-void gather_instances(struct answer *answer, const struct catalog_view *view, const char *service) {
+void gather_instances(struct answer *answer, const char *service) {
     answer->scratch->instance_count = 0;
-    view_walk_instances(view, service, keep_instance, answer->scratch);
+    view_walk_instances(answer->question->view, service, keep_instance, answer->scratch);
 }
 
 /* The node with the address of who asks: what a resolver tells of its client, else the address that
@@ -146,17 +151,16 @@ static const char *client_node(const struct answer *answer) {
                : query_node_at(view, (const uint8_t *)&client->v4.sin_addr, 4);
 }
 
-struct failover_place gather_query(struct answer *answer, const struct catalog_query *query,
-                                   struct arena *arena) {
+struct failover_place gather_query(struct answer *answer, const struct failover_source *source,
+                                   const struct catalog_query *query, struct arena *arena) {
     struct query_instances found;
     uint32_t tried;
     const char *near = query->near_node;
     near = strcmp(near, "_agent") == 0 ? answer->config->node_name
            : strcmp(near, "_ip") == 0  ? client_node(answer)
                                        : near;
-    struct failover_place place =
-        query_run(answer->question->failover, answer->question->view, query, near,
-                  &answer->scratch->rand, arena, &found, &tried);
+    struct failover_place place = query_run(source, answer->question->view, query, near,
+                                            &answer->scratch->rand, arena, &found, &tried);
     answer->scratch->instance_count = 0;
     for (size_t i = 0; i < found.count; i++) {
         keep_instance(found.v[i], answer->scratch);

@@ -83,16 +83,19 @@ struct section {
 
 struct dns_scratch {
     struct rand rand;
-    struct dns_asked asked;   /* last */
-    struct dns_wanted wanted; /* last */
-    const char *skipped_node; /* last */
+    struct dns_asked asked;          /* last */
+    struct dns_wanted wanted;        /* last */
+    const char *skipped_node;        /* last */
+    struct str_pair age_pair;        /* of mirrored rows, */
+    char age[24];                    /* its value */
+    struct str_pair place_pair;      /* of another datacenter's rows, */
+    char place[DNS_LABEL_BYTES + 1]; /* its name */
     struct record answers[LIMIT_DNS_RECORDS];
     struct record additionals[LIMIT_DNS_RECORDS];
     struct record name_servers[LIMIT_DNS_NAME_SERVERS];
     uint16_t target_at[LIMIT_DNS_RECORDS]; /* offsets of SRV targets in the message; 0 = none */
     uint8_t lower_name[DNS_NAME_BYTES];
     struct seen answers_seen, additionals_seen;
-    uint8_t served[128]; /* TXT data: which datacenter has answered */
     const struct catalog_instance **instances; /* grows, is kept */
     size_t instance_count, instance_capacity;
 };
@@ -105,15 +108,17 @@ struct answer {
     const struct dns_question *question;
     struct dns_request request;
     struct dns_name name;
-    uint8_t dc[DNS_LABEL_BYTES + 2]; /* of the instances, as a label; [0] is 0 when unknown */
-    bool elsewhere;                  /* they are of another datacenter */
-    const uint8_t *domain;           /* response domain: the end of the question's name, in its case */
+    const uint8_t *domain; /* response domain: the end of the question's name, in its case */
     uint8_t domain_bytes;
     enum dns_rcode rcode;
     bool authoritative;
     bool soa_answer;      /* in the answer section */
     bool soa_authority;   /* in the authority section */
     unsigned answers_max; /* more are not gathered */
+    bool mirrored;        /* the rows are kept elsewhere, and so old */
+    int64_t age_ms;
+    struct dns_question mirrored_question; /* with their view */
+    uint8_t dc[DNS_LABEL_BYTES + 2];       /* of names in records, as a label */
     struct section answers, authority, additional;
 };
 
@@ -142,6 +147,18 @@ enum found lookup_addr(struct answer *answer, const struct asked *asked,
 enum found lookup_reverse(struct answer *answer, const struct asked *asked);
 void lookup_name_servers(struct answer *answer, struct section *to);
 
+/* mirror.c. True: question and datacenter are those of the mirror now. */
+bool mirror_turn_far(struct answer *answer);
+bool mirror_turn_subscribed(struct answer *answer);
+/* A lookup goes on there: a TXT record says so. */
+void mirror_turn_to(struct answer *answer, const struct failover_place *place);
+/* Where the lookup of a name may go on; NULL: nowhere. */
+const struct failover_source *mirror_failover(const struct answer *answer,
+                                              const struct asked *asked,
+                                              const struct dns_name *name);
+/* A TXT record that says how old mirrored rows are, once they are older than anybody would mind. */
+void mirror_tell_age(struct answer *answer);
+
 /* gather.c */
 
 /* Room for a record, all zero; NULL: the section is full, and with it any message. */
@@ -150,11 +167,10 @@ struct record *section_add(struct section *section);
 bool section_drop_double(struct section *section, unsigned base);
 bool dc_is_ours(const struct answer *answer, const char *dc);
 /* What view_walk_instances finds, in scratch->instances. */
-void gather_instances(struct answer *answer, const struct catalog_view *view,
-                      const char *service);
+void gather_instances(struct answer *answer, const char *service);
 /* What the query finds for who asks, in scratch->instances, and where. */
-struct failover_place gather_query(struct answer *answer, const struct catalog_query *query,
-                                   struct arena *arena);
+struct failover_place gather_query(struct answer *answer, const struct failover_source *source,
+                                   const struct catalog_query *query, struct arena *arena);
 /* Moves a random one of the instances [i, count) to place i: Fisher and Yates, one step. */
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i);
 bool instance_is_healthy(const struct answer *answer, const struct catalog_instance *instance);

@@ -1,5 +1,3 @@
-#include <stdio.h>
-
 #include "base/duration.h"
 #include "base/ip.h"
 #include "base/str.h"
@@ -299,35 +297,6 @@ static enum found put_instances(struct answer *answer, const struct asked *asked
     return to->count > base ? FOUND : FOUND_NO_TYPE;
 }
 
-/* ---- elsewhere ---- */
-
-/* Names in the answer are those of the datacenter that has answered, and an additional TXT record
- * says which one it is and how old its rows are. */
-static void note_place(struct answer *answer, const struct asked *asked,
-                       const struct failover_place *place, uint32_t ttl_s) {
-    char text[sizeof answer->scratch->served];
-    size_t bytes = strlen(place->datacenter);
-    if (!asked->is_question || bytes > DNS_LABEL_BYTES) {
-        return;
-    }
-    answer->elsewhere = true;
-    answer->dc[0] = (uint8_t)bytes;
-    memcpy(answer->dc + 1, place->datacenter, bytes + 1);
-    int size = snprintf(text, sizeof text - 1, "datacenter=%s age-ms=%lld", place->datacenter,
-                        (long long)place->age_ms);
-    struct record *record = section_add(&answer->additional);
-    if (record != NULL) {
-        answer->scratch->served[0] = (uint8_t)size;
-        memcpy(answer->scratch->served + 1, text, (size_t)size);
-        record->type = DNS_TYPE_TXT;
-        record->ttl_s = ttl_s;
-        record->owner_is_qname = true;
-        record->is_raw = true;
-        record->raw.bytes = answer->scratch->served;
-        record->raw.size = (uint16_t)(size + 1);
-    }
-}
-
 struct wanted {
     const struct answer *answer;
     const struct dns_name *name;
@@ -357,14 +326,13 @@ enum found lookup_service(struct answer *answer, const struct asked *asked,
         return FOUND_NO_NAME;
     }
     arena_init(&arena);
-    /* Who names a datacenter means that one. */
     struct failover_place place =
-        failover_find(name->dc[0] == '\0' ? answer->question->failover : NULL,
-                      answer->question->view, name->subject, has_wanted, &wanted, &arena);
-    gather_instances(answer, place.view, name->subject);
+        failover_find(mirror_failover(answer, asked, name), answer->question->view, name->subject,
+                      has_wanted, &wanted, &arena);
     if (place.datacenter != NULL) {
-        note_place(answer, asked, &place, choice.ttl_s);
+        mirror_turn_to(answer, &place);
     }
+    gather_instances(answer, name->subject);
     enum found found = put_instances(answer, asked, &choice, to);
     arena_clear(&arena);
     return found;
@@ -394,10 +362,11 @@ enum found lookup_query(struct answer *answer, const struct asked *asked,
     enum err err = query_find(answer->question->view, name->subject, &arena, &query, NULL);
     enum found found = err == ERR_NOT_FOUND ? FOUND_NO_NAME : FOUND_FAILED;
     if (err == ERR_OK) {
-        struct failover_place place = gather_query(answer, &query, &arena);
+        struct failover_place place =
+            gather_query(answer, mirror_failover(answer, asked, name), &query, &arena);
         struct choice choice = {query_ttl(answer, &query, &arena), false, ""};
         if (place.datacenter != NULL) {
-            note_place(answer, asked, &place, choice.ttl_s);
+            mirror_turn_to(answer, &place);
         }
         found = put_instances(answer, asked, &choice, to);
     }
@@ -485,7 +454,7 @@ static void add_name_server(struct answer *answer, const struct catalog_node *no
 }
 
 void lookup_name_servers(struct answer *answer, struct section *to) {
-    gather_instances(answer, answer->question->view, "consul");
+    gather_instances(answer, "consul");
     size_t count = answer->scratch->instance_count;
     for (size_t i = 0; i < count && to->count < LIMIT_DNS_NAME_SERVERS; i++) {
         const struct catalog_instance *instance = draw_instance(answer, i);

@@ -187,9 +187,10 @@ static size_t answer_message(struct connection *c, const struct dns_source *sour
                                     .request_bytes = bytes - LENGTH_BYTES,
                                     .tcp = true,
                                     .view = source->view,
+                                    .partial = source->partial,
+                                    .backend = tcp->server->config.backend,
                                     .wall_s = source->wall_s,
-                                    .client = &c->peer,
-                                    .failover = source->failover};
+                                    .client = &c->peer};
     uint8_t *out = tcp->answers + used;
     uint64_t begun_at_ns = metrics_clock_ns();
     size_t answer = dns_answer(tcp->scratch, source->snapshot, &question, out + LENGTH_BYTES);

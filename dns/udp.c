@@ -152,9 +152,10 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
         struct dns_question question = {.request = datagram->request,
                                         .request_bytes = thread->in[i].msg_len,
                                         .view = source.view,
+                                        .partial = source.partial,
+                                        .backend = server->config.backend,
                                         .wall_s = source.wall_s,
-                                        .client = &datagram->peer,
-                                        .failover = source.failover};
+                                        .client = &datagram->peer};
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);
         thread->asked[i] = dns_scratch_asked(thread->scratch);

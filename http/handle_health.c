@@ -14,7 +14,7 @@ struct listing {
 
 static void begin(struct listing *list, const struct http_request *req, struct http_read *read,
                   struct http_response *res) {
-    *list = (struct listing){.req = req, .view = read->view, .dc = req->backend->facts->datacenter};
+    *list = (struct listing){.req = req, .view = read->view, .dc = req->datacenter};
     http_response_json(res, req, &list->json);
     json_array_begin(&list->json);
 }
@@ -149,7 +149,7 @@ static void choose_place(struct listing *list, struct http_read *read, struct ht
     if (place.datacenter != NULL) {
         list->dc = place.datacenter;
         list->view = place.view;
-        read->contact_ms += place.age_ms;
+        http_response_mirrored(res, req, read, place.age_ms);
     }
     http_response_header(res, HTTP_DATACENTER, arena_strdup(req->arena, list->dc));
 }
@@ -166,7 +166,7 @@ void handle_health_service(const struct http_request *req, struct http_read *rea
     }
     begin(&list, req, read, res);
     list.passing = wanted;
-    if (http_request_has(req, "failover")) {
+    if (http_request_has(req, "failover") && !read->mirrored) {
         choose_place(&list, read, res);
     }
     view_walk_instances(list.view, req->rest, put_instance, &list);

@@ -206,7 +206,7 @@ static void put_execution(const struct http_request *req, const struct http_read
                           struct http_response *res) {
     struct json json;
     const char *dc = outcome->place.datacenter;
-    dc = dc != NULL ? dc : req->backend->facts->datacenter;
+    dc = dc != NULL ? dc : req->datacenter;
     http_response_json(res, req, &json);
     json_object_begin(&json);
     json_member_str(&json, "Service", query->service);
@@ -248,6 +248,8 @@ void handle_query_execute(const struct http_request *req, struct http_read *read
     if (execution.limit > 0 && outcome.instances.count > (uint64_t)execution.limit) {
         outcome.instances.count = (size_t)execution.limit;
     }
-    read->contact_ms += outcome.place.age_ms;
+    if (outcome.place.datacenter != NULL) {
+        http_response_mirrored(res, req, read, outcome.place.age_ms);
+    }
     put_execution(req, read, &query, &outcome, res);
 }

@@ -36,6 +36,7 @@ struct http_request {
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
+    const char *datacenter; /* whose rows are read */
     struct filter *filter; /* over the route's rows; NULL = all */
     bool pretty;           /* indent */
     bool new_line;         /* ?pretty was given: ends with a newline too */
@@ -48,6 +49,8 @@ struct http_request {
 
 /* With ?failover: whose instances these are. */
 #define HTTP_DATACENTER "X-Cairn-Datacenter"
+/* Milliseconds since the rows of this answer were surely so, if they are mirrored. */
+#define HTTP_MIRROR_AGE "X-Cairn-Mirror-Age"
 
 /* A format: bytes, most bytes, configuration key. */
 #define HTTP_BODY_TOO_LARGE                                                                        \
@@ -85,11 +88,16 @@ void http_response_json_end(struct http_response *res, const struct http_request
 struct http_read {
     const struct catalog_view *view;
     uint64_t index; /* result index, set by the evaluator */
+    bool mirrored;  /* the view is a mirror's */
     /* What the answer's headers tell, for bodies that tell it too. */
     bool known_leader;
     int64_t contact_ms;
     const char *consistency;
 };
+
+/* The rows of this answer are those of a mirror. */
+void http_response_mirrored(struct http_response *res, const struct http_request *req,
+                            struct http_read *read, int64_t age_ms);
 
 /* ---- routes ---- */
 
@@ -134,6 +142,9 @@ struct http_route {
     bool once;               /* of a read: neither kept nor waited for */
     bool options_untold;     /* a 405 does not tell of OPTIONS (contract, kv 4.2) */
     bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
+    bool by_server;      /* of a local: a server answers it, see http_route_travels */
+    bool dc_ignored;     /* ?dc= does not say who answers */
+    bool own;            /* of a call: never answered by another agent, see http_route_travels */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
@@ -146,6 +157,9 @@ const struct http_route *http_route_find(const char *path, const char *method,
 const char *http_route_rest(const struct http_route *route, const char *rest, struct arena *arena);
 /* The methods of the route's path, as the header Allow lists them. In the arena. */
 const char *http_route_methods(const struct http_route *route, struct arena *arena);
+/* Whether an agent without -server passes it on to a server, and ?dc= to another datacenter: all
+ * reads and calls do, but for /v1/agent/ and what is marked as an agent's own. */
+bool http_route_travels(const struct http_route *route);
 /* All of them, for the documents' test. */
 const struct http_route *http_routes(size_t *ret_count);
 

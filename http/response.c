@@ -67,3 +67,9 @@ void http_response_json_end(struct http_response *res, const struct http_request
         http_response_text(res, 500, "the answer is larger than this server sends");
     }
 }
+
+void http_response_mirrored(struct http_response *res, const struct http_request *req,
+                            struct http_read *read, int64_t age_ms) {
+    read->contact_ms += age_ms;
+    http_response_header(res, HTTP_MIRROR_AGE, arena_format(req->arena, "%lld", (long long)age_ms));
+}

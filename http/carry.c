@@ -1,0 +1,167 @@
+/* Requests that a server answers in this agent's place, and those that this server answers in
+ * another's: whole requests and whole answers, so that all endpoints travel alike. */
+#include <string.h>
+
+#include "base/container.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "http/server.h"
+
+/* ---- passing on ---- */
+
+static const char *named_datacenter(const struct http_request *req) {
+    const char *dc = str_or_empty(http_request_param(req, "datacenter"));
+    return *dc != '\0' ? dc : str_or_empty(http_request_param(req, "dc"));
+}
+
+const char *http_carry_where(const struct http_exchange *exchange, const struct http_request *req) {
+    const struct backend_facts *facts = exchange->server->backend->facts;
+    const char *dc = named_datacenter(req);
+    if (!http_route_travels(exchange->route)) {
+        return NULL;
+    }
+    if (*dc != '\0' && !exchange->route->dc_ignored && !str_equal_fold(dc, facts->datacenter)) {
+        char *lowered = arena_strdup(req->arena, dc);
+        str_lower(lowered, strlen(dc) + 1, dc);
+        return lowered;
+    }
+    return facts->server ? NULL : "";
+}
+
+/* What a server needs to know of the request's headers. */
+static struct str_map gather_headers(struct http_exchange *exchange) {
+    static const char *const names[] = {"Accept", "Authorization", "Cache-Control",
+                                        "X-Consul-Token"};
+    struct str_pair *v = arena_alloc(&exchange->arena, sizeof names / sizeof names[0] * sizeof *v);
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = http_exchange_header(exchange, names[i]);
+        if (value != NULL) {
+            v[count++] = (struct str_pair){names[i], value};
+        }
+    }
+    return (struct str_map){.v = v, .count = count, .present = true};
+}
+
+/* How long the server may wait before it answers, with its jitter. */
+static int64_t waiting_ms(const struct http_exchange *exchange, const struct http_request *req) {
+    const struct http_config *config = &exchange->server->config;
+    const char *index = str_or_empty(http_request_param(req, "index"));
+    int64_t wait_ms = 0;
+    if (strspn(index, "0") == strlen(index) ||
+        http_query_parse_wait(req, config->query_wait_default_ms, LIMIT_QUERY_WAIT_MAX_MS, &wait_ms,
+                              NULL) != ERR_OK) {
+        return 0;
+    }
+    return wait_ms + wait_ms / LIMIT_QUERY_JITTER_FRACTION;
+}
+
+bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,
+                        const char *datacenter, struct http_response *res) {
+    unsigned hops = exchange->carried != NULL ? exchange->carried->hops : 0;
+    if (hops >= LIMIT_CARRY_HOPS) {
+        http_response_text(res, 500, "No path to datacenter");
+        return false;
+    }
+    if (req->body_size > LIMIT_CARRY_BODY_BYTES) {
+        http_response_text(res, 413, "Request body too large to be passed on, max size: %d bytes.",
+                           LIMIT_CARRY_BODY_BYTES);
+        return false;
+    }
+    struct backend_call *call = arena_alloc(&exchange->arena, sizeof *call);
+    memset(call, 0, sizeof *call);
+    call->kind = BACKEND_FORWARD;
+    call->forward.datacenter = datacenter;
+    call->forward.method = arena_strdup(&exchange->arena, req->method);
+    call->forward.target = exchange->uri;
+    call->forward.headers = gather_headers(exchange);
+    call->forward.body = req->body;
+    call->forward.body_size = req->body_size;
+    call->forward.hops = hops;
+    call->forward.repeatable = strcmp(req->method, "GET") == 0;
+    call->forward.answer_ms = waiting_ms(exchange, req);
+    exchange->call = call;
+    return true;
+}
+
+/* ---- answering for others ---- */
+
+/* Core's thread. */
+static void finish(struct loop_task *task) {
+    struct http_exchange *exchange = CONTAINER_OF(task, struct http_exchange, task);
+    struct http_carried *carried = exchange->carried;
+    struct http_server *server = exchange->server;
+    struct str_map headers = {.count = 0};
+    struct http_answer *answer = exchange->answer;
+    if (answer != NULL) {
+        headers = http_answer_headers(server, answer, &exchange->arena);
+    }
+    server->carried--;
+    carried->done(carried, answer != NULL ? answer->status : 500, &headers,
+                  answer != NULL ? answer->body : "", answer != NULL ? answer->body_size : 0);
+    http_exchange_free(exchange);
+}
+
+/* False: it is to be finished with the answer that there is. */
+static bool park(struct http_exchange *exchange, enum http_verdict verdict) {
+    struct http_server *server = exchange->server;
+    bool stopping;
+    if (!http_exchange_take_place(server, &stopping)) {
+        http_exchange_overload(exchange);
+        return false;
+    }
+    exchange->state = EXCHANGE_PARKED;
+    if (verdict == HTTP_PARK_WAIT) {
+        http_wait_post(exchange);
+    } else {
+        exchange->call->done = http_exchange_call_done;
+        exchange->call->context = exchange;
+        server->backend->submit(server->backend->context, exchange->call);
+    }
+    return true;
+}
+
+/* On a worker. */
+static void step(struct http_work *work) {
+    struct http_exchange *exchange = CONTAINER_OF(work, struct http_exchange, work);
+    if (exchange->state != EXCHANGE_ABORTED) {
+        enum http_verdict verdict = http_exchange_step(exchange, exchange->carried->method);
+        if (verdict != HTTP_ANSWERED && park(exchange, verdict)) {
+            return; /* it is the core's */
+        }
+    }
+    exchange->task.run = finish;
+    loop_post(exchange->server->core, &exchange->task);
+}
+
+void http_carry_resume(struct http_exchange *exchange) {
+    exchange->work.run = step;
+    http_server_work(exchange->server, &exchange->work);
+}
+
+void http_server_carry(struct http_server *server, struct http_carried *carried) {
+    struct http_exchange *exchange = mem_calloc(1, sizeof *exchange);
+    carried->exchange = exchange;
+    exchange->server = server;
+    exchange->carried = carried;
+    exchange->begun_at_ns = metrics_clock_ns();
+    exchange->uri = mem_strdup(carried->target);
+    exchange->fd = -1;
+    buf_init(&exchange->body, LIMIT_HTTP_UPLOAD_BYTES);
+    buf_append(&exchange->body, carried->body, carried->body_size);
+    size_t held = exchange->body.capacity + atomic_fetch_add_explicit(&server->bodies_bytes,
+                                                                      exchange->body.capacity,
+                                                                      memory_order_relaxed);
+    exchange->overloaded = carried->body_size > 0 && held > LIMIT_HTTP_BODIES_BYTES;
+    arena_init(&exchange->arena);
+    server->carried++;
+    http_carry_resume(exchange);
+}
+
+void http_carried_give_up(struct http_carried *carried) {
+    struct http_exchange *exchange = carried->exchange;
+    exchange->gone = true;
+    if (exchange->waits) {
+        http_wait_abort(exchange);
+    }
+}
