@@ -142,10 +142,11 @@ static void drop_parts(struct mirror_pull *pull) {
 }
 
 static void cancel_all(struct mirror_pull *pull) {
+    struct rpc_connection *unused;
     for (uint32_t i = 0; i < LIMIT_MIRROR_CREDIT; i++) {
         struct ask *ask = &pull->asks[i];
         if (ask->busy && ask->far) {
-            links_cancel(&ask->links, NULL);
+            links_cancel(&ask->links, &unused);
         } else if (ask->busy) {
             rpc_request_cancel(&ask->rpc);
         }

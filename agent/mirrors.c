@@ -14,10 +14,15 @@
 
 #define EVICT_MS 5000
 
+struct mirror_gauges {
+    struct metric *age, *instances, *bytes, *received, *begun;
+};
+
 /* Of another datacenter; stays while the agent runs. */
 struct entry {
     struct entry *next;
     struct mirror_pull *pull;
+    struct mirror_gauges gauges;
     char datacenter[];
 };
 
@@ -28,6 +33,8 @@ struct mirrors {
     uint32_t count;
     bool near;                      /* another server leads */
     struct mirror_pull *subscribed; /* NULL: a server */
+    struct mirror_gauges subscribed_gauges;
+    struct metric *streams, *sent;
     struct loop_timer evict_timer;
     _Atomic unsigned wants; /* on their way to the core */
     _Atomic int64_t max_age_ms;
@@ -100,6 +107,23 @@ static struct mirror_pull_config pull_config(struct mirrors *mirrors, const char
                                        .seed = random_u64()};
 }
 
+static struct mirror_gauges add_gauges(struct agent *agent, const char *datacenter) {
+    struct metrics *all = agent->telemetry.metrics;
+    const struct str_pair label = {"datacenter", datacenter};
+    return (struct mirror_gauges){
+        metrics_add(all, METRIC_GAUGE, "mirror.age_ms",
+                    "Milliseconds since the mirrored rows were surely so; -1: none have come.",
+                    &label, 1),
+        metrics_add(all, METRIC_GAUGE, "mirror.service_instances", "Mirrored service instances.",
+                    &label, 1),
+        metrics_add(all, METRIC_GAUGE, "mirror.bytes", "About what the mirrored rows take.", &label,
+                    1),
+        metrics_add(all, METRIC_GAUGE, "mirror.received_bytes",
+                    "Bytes of streams of rows, packed, since the start.", &label, 1),
+        metrics_add(all, METRIC_GAUGE, "mirror.begun",
+                    "How often a stream began from scratch, since the start.", &label, 1)};
+}
+
 void mirrors_note_datacenter(struct agent *agent, const char *datacenter) {
     struct mirrors *mirrors = agent->mirrors;
     if (mirrors == NULL || mirrors->sources == NULL || !agent->config->mirror.enabled ||
@@ -116,6 +140,7 @@ void mirrors_note_datacenter(struct agent *agent, const char *datacenter) {
     config.published = mirror_published;
     config.in_use = is_in_use;
     entry->pull = mirror_pull_create(&config);
+    entry->gauges = add_gauges(agent, datacenter);
     entry->next = atomic_load(&mirrors->entries);
     atomic_store(&mirrors->entries, entry);
     mirrors->count++;
@@ -207,11 +232,16 @@ bool mirrors_create(struct agent *agent) {
                                                 .find = find_origin,
                                                 .context = mirrors};
         mirrors->sources = mirror_sources_create(&sources);
+        mirrors->streams = metrics_add(agent->telemetry.metrics, METRIC_GAUGE, "mirror.streams",
+                                       "Streams of rows that this server tells.", NULL, 0);
+        mirrors->sent = metrics_add(agent->telemetry.metrics, METRIC_GAUGE, "mirror.sent_bytes",
+                                    "Bytes of them, packed, since the start.", NULL, 0);
         mirrors_follow_leader(agent);
     } else if (config->mirror.enabled) {
         struct mirror_pull_config pull = pull_config(mirrors, "");
         pull.bytes_max = (size_t)config->mirror.subscribed_bytes_max;
         mirrors->subscribed = mirror_pull_create(&pull);
+        mirrors->subscribed_gauges = add_gauges(agent, config->datacenter);
         mirror_pull_go_by(mirrors->subscribed, false);
         mirrors->evict_timer.run = evict;
         loop_timer_start(agent->loop, &mirrors->evict_timer, loop_now_ms(agent->loop) + EVICT_MS);
@@ -238,32 +268,33 @@ void mirrors_destroy(struct agent *agent) {
     agent->mirrors = NULL;
 }
 
-/* ---- for people ---- */
+/* ---- metrics ---- */
 
-static void describe(struct mirror_pull *pull, const char *datacenter, struct mirror_status *ret) {
+static void set_gauges(const struct mirror_gauges *to, const struct mirror_pull *pull) {
     struct mirror_face face = {.age_ms = -1};
-    *ret = (struct mirror_status){.datacenter = datacenter};
-    ret->whole = mirror_pull_look(pull, &face);
-    ret->age_ms = face.age_ms;
-    mirror_pull_get_counts(pull, &ret->counts);
+    struct mirror_pull_counts counts;
+    (void)mirror_pull_look(pull, &face);
+    mirror_pull_get_counts(pull, &counts);
+    metric_set(to->age, (double)face.age_ms);
+    metric_set(to->instances, (double)counts.instances);
+    metric_set(to->bytes, (double)counts.row_bytes);
+    metric_set(to->received, (double)counts.packed_bytes);
+    metric_set(to->begun, (double)counts.begun);
 }
 
-uint32_t mirrors_list(struct agent *agent, struct mirror_status *ret_all, uint32_t max) {
+void mirrors_refresh_metrics(struct agent *agent) {
     struct mirrors *mirrors = agent->mirrors;
-    uint32_t count = 0;
     if (mirrors == NULL) {
-        return 0;
+        return;
     }
-    for (struct entry *entry = atomic_load(&mirrors->entries); entry != NULL && count < max;
-         entry = entry->next) {
-        describe(entry->pull, entry->datacenter, &ret_all[count++]);
+    for (struct entry *entry = atomic_load(&mirrors->entries); entry != NULL; entry = entry->next) {
+        set_gauges(&entry->gauges, entry->pull);
     }
-    if (mirrors->subscribed != NULL && count < max) {
-        describe(mirrors->subscribed, agent->config->datacenter, &ret_all[count++]);
+    if (mirrors->subscribed != NULL) {
+        set_gauges(&mirrors->subscribed_gauges, mirrors->subscribed);
     }
-    return count;
-}
-
-void mirrors_get_source_counts(struct agent *agent, struct mirror_source_counts *ret_counts) {
-    mirror_sources_get_counts(agent->mirrors != NULL ? agent->mirrors->sources : NULL, ret_counts);
+    struct mirror_source_counts counts;
+    mirror_sources_get_counts(mirrors->sources, &counts);
+    metric_set(mirrors->streams, counts.streams);
+    metric_set(mirrors->sent, (double)counts.packed_bytes);
 }

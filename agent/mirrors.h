@@ -32,14 +32,7 @@ bool mirrors_look(struct agent *agent, const char *datacenter, struct mirror_fac
 bool mirrors_look_subscribed(struct agent *agent, const char *service,
                              struct mirror_face *ret_face);
 
-/* One of them, for people. Any thread. */
-struct mirror_status {
-    const char *datacenter; /* lives as long as the agent */
-    bool whole;
-    int64_t age_ms;
-    struct mirror_pull_counts counts;
-};
-uint32_t mirrors_list(struct agent *agent, struct mirror_status *ret_all, uint32_t max);
-void mirrors_get_source_counts(struct agent *agent, struct mirror_source_counts *ret_counts);
+/* Their gauges. Any thread, inside an epoch section. */
+void mirrors_refresh_metrics(struct agent *agent);
 
 #endif
