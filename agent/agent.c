@@ -497,6 +497,7 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
     answers.asks_servers = !agent->config->server;
     answers.asks_far = agent->config->server;
+    answers.translate_wan = agent->config->translate_wan_addrs;
     answers.allow_stale = from->allow_stale;
     answers.recursors = live->recursor_addrs;
     answers.recursor_count = live->recursor_count;

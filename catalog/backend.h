@@ -145,6 +145,7 @@ struct backend_facts {
     uint64_t kv_value_bytes_max, txn_bytes_max;
     int64_t session_ttl_min_ns;
     bool server, bootstrap;
+    bool translate_wan;        /* of other datacenters the wide-area addresses are told */
     uint16_t bootstrap_expect; /* 0 = not given */
 };
 

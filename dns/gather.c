@@ -205,29 +205,66 @@ static const char *choose_address(uint16_t qtype, const char *v4, const char *v6
     return qtype != DNS_TYPE_AAAA && v4 != NULL && v4[0] != '\0' ? v4 : plain;
 }
 
-const char *node_address(const struct catalog_node *node, uint16_t qtype) {
-    if (node->tagged_addresses.count == 0) {
-        return node->address;
-    }
-    return choose_address(qtype, str_map_get(&node->tagged_addresses, "lan_ipv4"),
-                          str_map_get(&node->tagged_addresses, "lan_ipv6"), node->address);
+bool is_translated(const struct answer *answer) {
+    const uint8_t *own = answer->snapshot->dc;
+    return answer->config->translate_wan && answer->mirrored &&
+           memcmp(answer->dc, own, 1u + own[0]) != 0;
 }
 
-static const char *service_tagged_address(const struct catalog_service *service, const char *name) {
+static const char *either(const char *a, const char *b) {
+    return a != NULL && a[0] != '\0' ? a : b;
+}
+
+const char *node_address(const struct answer *answer, const struct catalog_node *node,
+                         uint16_t qtype) {
+    const struct str_map *tagged = &node->tagged_addresses;
+    if (tagged->count == 0) {
+        return node->address;
+    }
+    const char *v4 = str_map_get(tagged, "lan_ipv4"), *v6 = str_map_get(tagged, "lan_ipv6");
+    const char *plain = node->address;
+    if (is_translated(answer)) {
+        v4 = either(str_map_get(tagged, "wan_ipv4"), v4);
+        v6 = either(str_map_get(tagged, "wan_ipv6"), v6);
+        plain = either(str_map_get(tagged, "wan"), plain);
+    }
+    return choose_address(qtype, v4, v6, plain);
+}
+
+static const struct catalog_tagged_address *find_tagged(const struct catalog_service *service,
+                                                        const char *name) {
     for (uint32_t i = 0; i < service->tagged_address_count; i++) {
         if (strcmp(service->tagged_addresses[i].name, name) == 0) {
-            return service->tagged_addresses[i].address;
+            return &service->tagged_addresses[i];
         }
     }
     return NULL;
 }
 
-const char *service_address(const struct catalog_service *service, uint16_t qtype) {
+static const char *tagged_address(const struct catalog_service *service, const char *name) {
+    const struct catalog_tagged_address *tagged = find_tagged(service, name);
+    return tagged != NULL ? tagged->address : NULL;
+}
+
+const char *service_address(const struct answer *answer, const struct catalog_service *service,
+                            uint16_t qtype) {
     if (service->tagged_address_count == 0) {
         return service->address;
     }
-    return choose_address(qtype, service_tagged_address(service, "lan_ipv4"),
-                          service_tagged_address(service, "lan_ipv6"), service->address);
+    const char *v4 = tagged_address(service, "lan_ipv4");
+    const char *v6 = tagged_address(service, "lan_ipv6"), *plain = service->address;
+    if (is_translated(answer)) {
+        v4 = either(tagged_address(service, "wan_ipv4"), v4);
+        v6 = either(tagged_address(service, "wan_ipv6"), v6);
+        plain = either(tagged_address(service, "wan"), plain);
+    }
+    return choose_address(qtype, v4, v6, plain);
+}
+
+uint16_t service_port(const struct answer *answer, const struct catalog_service *service) {
+    const struct catalog_tagged_address *wan =
+        is_translated(answer) ? find_tagged(service, "wan") : NULL;
+    return (uint16_t)(wan != NULL && wan->port != 0 ? wan->port : service->port);
 }
 
 static int order_ttl(const void *name, const void *ttl) {

@@ -131,7 +131,9 @@ static bool put_instance(const struct catalog_instance *instance, void *context)
         !filter_keeps(list->req->filter, instance)) {
         return true;
     }
-    encode_instance(&list->json, instance, list->dc);
+    const struct backend_facts *facts = list->req->backend->facts;
+    encode_instance(&list->json, instance, list->dc,
+                    facts->translate_wan && strcmp(list->dc, facts->datacenter) != 0);
     return true;
 }
 

@@ -228,8 +228,9 @@ void encode_service_node(struct json *json, const struct catalog_instance *insta
 void encode_check(struct json *json, const struct catalog_check *check);
 /* Without its value where the contract shows none. */
 void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
-/* The element of health/service: node, service and checks. */
-void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc);
+/* The element of health/service: node, service and checks. far: with wide-area addresses. */
+void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc,
+                     bool far);
 void encode_session(struct json *json, const struct catalog_session *session);
 /* content_hash: NULL where it is not shown. */
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,

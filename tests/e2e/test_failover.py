@@ -13,7 +13,7 @@ class Failover(unittest.TestCase):
         cls.groups = []
         for datacenter in ("dc1", "dc2"):
             group = Group(1, {"datacenter": datacenter, "failover": {"hold_down": "2s"},
-                              "log_level": "DEBUG"})
+                              "translate_wan_addrs": True, "log_level": "DEBUG"})
             cls.addClassCleanup(group.discard)
             cls.groups.append(group.start())
         cls.home, cls.far = (group.servers[0] for group in cls.groups)
@@ -92,6 +92,22 @@ class Failover(unittest.TestCase):
         self.put(self.home, "api")
         eventually(lambda: self.home.get(path + "&failover").headers["X-Cairn-Datacenter"] == "dc1",
                    "home again")
+
+    def test_wide_area_addresses(self):
+        self.put(self.home, "wide", "critical")
+        self.far.must_put("/v1/catalog/register", {
+            "Node": "n-far", "Address": "10.2.0.1", "TaggedAddresses": {"wan": "192.0.2.1"},
+            "Service": {"Service": "wide", "Port": 80, "Address": "10.2.0.2",
+                        "TaggedAddresses": {"wan": {"Address": "192.0.2.2", "Port": 8080}}}})
+        eventually(lambda: self.addresses("wide.service.consul") == ["192.0.2.2"], "translated")
+        srv = self.home.resolve("wide.service.consul", "SRV", edns=1232).answers[0]
+        self.assertEqual(srv.data[2], 8080)
+        row = self.home.get("/v1/health/service/wide?failover").json[0]
+        self.assertEqual((row["Node"]["Address"], row["Service"]["Address"],
+                          row["Service"]["Port"]), ("192.0.2.1", "192.0.2.2", 8080))
+        # At home they are what they are.
+        row = self.far.get("/v1/health/service/wide").json[0]
+        self.assertEqual((row["Node"]["Address"], row["Service"]["Port"]), ("10.2.0.1", 80))
 
     def test_policies(self):
         self.both("db")
