@@ -167,6 +167,7 @@ static void encode_http(struct carry *carry) {
     message.hops = call->forward.hops + 1;
     message.id = carry->id;
     message.method = (char *)(uintptr_t)call->forward.method;
+    message.node = (char *)(uintptr_t)call->forward.node;
     message.target = (char *)(uintptr_t)call->forward.target;
     message.headers = list;
     message.n_headers = headers->count;
@@ -205,6 +206,12 @@ void carry_run(struct agent *agent, struct backend_call *call, void (*done)(void
                void *context) {
     struct carry *carry = mem_calloc(1, sizeof *carry);
     bool http = call->kind == BACKEND_FORWARD;
+    if (http && call->forward.cancelled) {
+        call->err = err_set(&call->text, ERR_CLOSED, "nobody waits for the answer");
+        free(carry);
+        done(context);
+        return;
+    }
     carry->agent = agent;
     carry->call = call;
     carry->done = done;

@@ -23,16 +23,18 @@ enum backend_call_kind {
     BACKEND_UPDATE_CHECK, /* of a TTL check */
     BACKEND_SET_MAINTENANCE,
     BACKEND_RENEW_SESSION,
-    BACKEND_JOIN, /* its pools: what follows is answered once it is so */
+    BACKEND_COORDINATE, /* of a node: gathered, and put into the catalog with others later */
+    BACKEND_JOIN,       /* its pools: what follows is answered once it is so */
     BACKEND_FORCE_LEAVE,
     BACKEND_KEYRING,
-    BACKEND_OPERATOR, /* of the Raft group: the leader answers */
-    BACKEND_SNAPSHOT, /* the whole catalog as an archive, */
-    BACKEND_RESTORE,  /* and back */
     BACKEND_FORWARD,  /* a whole HTTP request, answered by a server of this or another datacenter */
     BACKEND_QUESTION, /* the same of a DNS question */
-    BACKEND_LEAVE,    /* the agent leaves and stops */
-    BACKEND_RELOAD    /* the agent reads its configuration anew */
+    BACKEND_FIRE_EVENT, /* to all members of the LAN pool; made_id is the event's */
+    BACKEND_OPERATOR,   /* of the Raft group: the leader answers */
+    BACKEND_SNAPSHOT,   /* the whole catalog as an archive, */
+    BACKEND_RESTORE,    /* and back */
+    BACKEND_LEAVE,      /* the agent leaves and stops */
+    BACKEND_RELOAD      /* the agent reads its configuration anew */
 };
 
 enum backend_keys_action {
@@ -79,6 +81,7 @@ struct backend_call {
             bool enable;
             const char *reason, *token;
         } maintenance;
+        struct catalog_coordinate coordinate;
         struct {
             const char *address;
             bool wan;
@@ -93,6 +96,11 @@ struct backend_call {
             bool local_only;
         } keyring;
         struct {
+            const char *name;
+            const char *node, *service, *tag; /* regular expressions, "" = all */
+            struct catalog_bytes payload;
+        } fire;
+        struct {
             enum backend_operator_action action;
             const char *server_id, *address; /* of a server; "" = not given */
             bool stale;                      /* of a show: as this server knows it */
@@ -105,14 +113,15 @@ struct backend_call {
             int64_t contact_ms;
         } snapshot;
         struct {
-            const char *datacenter; /* "" = this agent's */
-            const char *method, *target;
+            const char *datacenter;             /* "" = this agent's */
+            const char *method, *target, *node; /* node: the agent that the client asked */
             struct str_map headers;
             const void *body;
             size_t body_size;
             unsigned hops;               /* how often it was passed on before */
             bool repeatable;             /* carried out twice it does no harm */
             int64_t answer_ms;           /* how long the server may take */
+            bool cancelled;              /* by `cancel` */
             struct backend_reply *reply; /* result, beside answer; the caller frees it */
         } forward;
         struct {
@@ -123,7 +132,7 @@ struct backend_call {
             unsigned hops;
         } question; /* answer: the message */
     };
-    char made_id[UUID_TEXT_BYTES]; /* of a session or query that the command makes */
+    char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
     char *answer;                  /* JSON, or the archive of SNAPSHOT; the caller frees it */
     size_t answer_size;
@@ -146,6 +155,7 @@ struct backend_facts {
     int64_t session_ttl_min_ns;
     bool server, bootstrap;
     bool translate_wan;        /* of other datacenters the wide-area addresses are told */
+    bool coordinates_off;      /* nothing is measured, kept or sorted by */
     uint16_t bootstrap_expect; /* 0 = not given */
 };
 
@@ -164,11 +174,27 @@ struct backend_pool {
     bool encrypted;
 };
 
+/* A user event that this agent has kept (contract 14). */
+struct backend_event {
+    char id[UUID_TEXT_BYTES];
+    uint64_t index; /* what tells it from others: both halves of its id, as XOR */
+    uint64_t ltime;
+    const char *name, *node_filter, *service_filter, *tag_filter;
+    struct catalog_bytes payload;
+};
+
+/* The last LIMIT_EVENTS_KEPT, oldest first. */
+struct backend_events {
+    uint64_t version;
+    uint32_t count;
+    const struct backend_event *v[];
+};
+
 /* Numbers of a pool. */
 struct backend_pool_stats {
     uint32_t alive, clients, failed, left, frozen, health_score;
     bool guard;
-    double vector[8], error, adjustment, height; /* coordinate */
+    struct coordinate at;
 };
 
 /* What a reload changes. */
@@ -215,6 +241,7 @@ struct backend {
     const struct backend_live *_Atomic live;
     /* The same of the pools; NULL: this agent is not in such a one. */
     const struct backend_pool *_Atomic lan, *_Atomic wan;
+    const struct backend_events *_Atomic events; /* NULL: there was none */
 
     /* Any thread. Whether a leader is known, and since the start has ever been. */
     bool (*has_leader)(void *context);
@@ -225,6 +252,8 @@ struct backend {
     int64_t (*contact_ms)(void *context);
     /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
     void (*submit)(void *context, struct backend_call *call);
+    /* Core's thread: nobody waits for a FORWARD that was submitted; its done runs soon. */
+    void (*cancel)(void *context, struct backend_call *call);
     void (*get_stats)(void *context, struct backend_stats *ret_stats);
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);
@@ -236,6 +265,10 @@ struct backend {
     /* The same of one service of this datacenter, on an agent without -server. A service that is
      * asked for is subscribed. */
     bool (*get_subscribed)(void *context, const char *service, struct backend_mirror *ret_mirror);
+    /* Any thread. Where the member of this name is, as far as this agent has asked it; false: it
+     * does not know. Of the LAN pool only the own one is known. */
+    bool (*find_coordinate)(void *context, bool wan, const char *member,
+                            struct coordinate *ret_coordinate);
 
     struct metrics *metrics;
     bool prometheus; /* their Prometheus form is offered */

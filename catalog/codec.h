@@ -36,6 +36,9 @@ enum catalog_command_kind {
     COMMAND_LOCK_DELAY_END, /* the leader's */
     COMMAND_AUTOPILOT,
     COMMAND_RESTORE,
+    COMMAND_REMOVAL,
+    COMMAND_REMOVAL_END, /* the leader's */
+    COMMAND_COORDINATES,
     COMMAND_QUERY,
     COMMAND_FAILOVER
 };
@@ -53,6 +56,9 @@ struct catalog_command {
         struct catalog_lock_delay_end lock_delay_end;
         struct catalog_set_autopilot set_autopilot;
         struct catalog_restore restore;
+        struct catalog_removal removal;
+        struct catalog_removal_end removal_end;
+        struct catalog_set_coordinates coordinates;
         struct catalog_set_query set_query;
         struct catalog_set_failover set_failover;
     };
@@ -82,6 +88,8 @@ enum codec_record_kind {
     RECORD_TOMBSTONE,
     RECORD_LOCK_DELAY,
     RECORD_AUTOPILOT,
+    RECORD_REMOVAL,
+    RECORD_COORDINATE,
     RECORD_QUERY,
     RECORD_FAILOVER,
     RECORD_END
@@ -92,6 +100,7 @@ struct codec_indexes {
     uint64_t keys, tombstones; /* of the last write to a key; of the last deletion */
     uint64_t reaped;           /* newest tombstone that is gone */
     uint64_t sessions;
+    uint64_t coordinates;
     uint64_t queries, failovers;
 };
 
@@ -115,6 +124,8 @@ struct codec_record {
         } tombstone;
         struct catalog_lock_delay lock_delay;
         struct catalog_autopilot autopilot;
+        struct catalog_removal removal;
+        struct catalog_coordinate coordinate;
         struct catalog_query query;
         struct catalog_failover failover;
         uint64_t end; /* records before this one */

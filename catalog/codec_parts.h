@@ -39,6 +39,11 @@ static inline struct str_list get_list(char **v, size_t count, struct arena *are
     return (struct str_list){.v = list, .count = (uint32_t)count};
 }
 
+/* ---- codec_session.c ---- */
+
+Pb__Session *codec_put_session(const struct catalog_session *session, struct arena *arena);
+struct catalog_session codec_get_session(const Pb__Session *pb, struct arena *arena);
+
 /* ---- codec_query.c ---- */
 
 Pb__Query *codec_put_query(const struct catalog_query *query, struct arena *arena);

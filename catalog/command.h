@@ -85,6 +85,18 @@ struct catalog_set_autopilot {
     uint64_t index; /* of a cas: must be the modify_index */
 };
 
+/* Of removals that have had their time: id and modify_index, which must still be that. */
+struct catalog_removal_end {
+    const struct catalog_removal *removals;
+    uint32_t count;
+};
+
+/* Of nodes that are there; others are left out. */
+struct catalog_set_coordinates {
+    const struct catalog_coordinate *rows;
+    uint32_t count;
+};
+
 /* Everything is replaced by a snapshot's records, which come in several commands: what they bring
  * is kept aside until the last one puts it in place. In the log: never renumber. */
 enum catalog_restore_phase { RESTORE_BEGIN = 0, RESTORE_RECORDS = 1, RESTORE_END = 2 };

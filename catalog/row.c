@@ -309,6 +309,13 @@ uint64_t row_hash_lock_delay(const struct catalog_lock_delay *delay) {
     return add_u64(add_u64(ADD_STRS(6, delay->key), delay->index), (uint64_t)delay->delay_ms);
 }
 
+uint64_t row_hash_removal(const struct catalog_removal *removal) {
+    uint64_t h = ADD_STRS(40, removal->id, removal->name);
+    h = add_u64(add_u64(h, (uint64_t)removal->boot_epoch << 32 | removal->counter), removal->prune);
+    h = add_u64(h, (uint64_t)removal->at_ms);
+    return add_u64(add_u64(h, removal->create_index), removal->modify_index);
+}
+
 uint64_t row_hash_autopilot(const struct catalog_autopilot *autopilot) {
     const uint64_t numbers[] = {autopilot->cleanup_dead_servers,
                                 (uint64_t)autopilot->last_contact_ns,

@@ -39,6 +39,7 @@ uint64_t row_hash_failover(const struct catalog_failover *policy);
 uint64_t row_hash_kv(const struct catalog_kv *kv);
 /* 0 of one that was never set. */
 uint64_t row_hash_autopilot(const struct catalog_autopilot *autopilot);
+uint64_t row_hash_removal(const struct catalog_removal *removal);
 uint64_t row_hash_lock_delay(const struct catalog_lock_delay *delay);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/coordinate.h"
 #include "base/str.h"
 
 struct catalog_bytes {
@@ -124,6 +125,24 @@ struct catalog_lock_delay {
     const char *key;
     uint64_t index;   /* at which the session ended */
     int64_t delay_ms; /* from then on, by the leader's clock */
+};
+
+/* A member that an operator has removed from the LAN pool. Gossip cannot bring back what it was up
+ * to this incarnation; the member itself comes back with a higher one. */
+struct catalog_removal {
+    const char *id; /* of the member: lower-case UUID */
+    const char *name;
+    uint32_t boot_epoch, counter; /* its incarnation */
+    bool prune;                   /* nobody lists it any more, not even as left */
+    int64_t at_ms;                /* Unix time, by the clock of who was asked */
+    uint64_t create_index, modify_index;
+};
+
+/* Where a node is, as its agent says, in one segment of the network ("" = the only one). */
+struct catalog_coordinate {
+    const char *node;
+    const char *segment;
+    struct coordinate at;
 };
 
 /* A prepared query: a lookup kept under an id and, mostly, a name (contract, kv 4). One with a

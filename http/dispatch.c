@@ -19,9 +19,11 @@ static void request_init(struct http_server *server, struct arena *arena,
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
                                  .datacenter = server->backend->facts->datacenter,
+                                 .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
                                  .client_ip = "",
                                  .use_cache = server->config.use_cache,
+                                 .discovery_stale_ms = server->config.discovery_stale_ms,
                                  .authz = {.token = ""}};
 }
 
@@ -155,7 +157,7 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
         epoch_enter(server->backend->epoch);
         answer = read_answer(server, route, &req, &query, catalog_view(server->backend->catalog));
         epoch_exit(server->backend->epoch);
-    } else if (route != NULL && route->by_hash) {
+    } else if (route != NULL && (route->by_hash || route->by_index)) {
         epoch_enter(server->backend->epoch);
         route->local(&req, &res);
         epoch_exit(server->backend->epoch);
@@ -288,8 +290,8 @@ static struct watched find_watched(const struct http_route *route, const struct 
 
 /* The answer shows what the watched index does not cover, so only that index would be right. */
 static bool may_cache(const struct http_route *route, const struct http_request *req) {
-    return (route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta")) &&
-           !http_request_has(req, "failover");
+    return !http_request_has(req, "near") && !http_request_has(req, "failover") &&
+           (route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta"));
 }
 
 /* Sets the answer, and says whether the query must wait for a newer one. */
@@ -325,6 +327,7 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     exchange->wait.seen_index = watch_index;
     exchange->wait.seen_hash = http_answer_hash(answer);
     exchange->wait.wait_ms = query->wait_ms;
+    exchange->wait.exact = false;
     exchange->wait.name = watched.name;
     exchange->wait.question = question;
     return true;
@@ -449,15 +452,38 @@ static const char *find_header(const struct http_response *res, const char *name
     return "";
 }
 
+/* What the client has seen of a local answer, as the answer's own header tells it; "" = nothing, so
+ * it does not wait. ERR_INVALID. */
+static enum err find_seen(struct http_exchange *exchange, const struct http_request *req,
+                          const char **ret_seen, struct err_text *text) {
+    const struct http_route *route = exchange->route;
+    struct http_wait *wait = &exchange->wait;
+    const char *index = route->by_index ? str_or_empty(http_request_param(req, "index")) : "";
+    uint64_t number = 0;
+    *ret_seen = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
+    if (*index != '\0' && !str_parse_u64(index, &number)) {
+        return err_set(text, ERR_INVALID, "Invalid index");
+    }
+    if (number > 0) {
+        *ret_seen = arena_format(req->arena, "%llu", (unsigned long long)number);
+    }
+    if (**ret_seen == '\0') {
+        return ERR_OK;
+    }
+    wait->kind = route->by_index ? route->watch : WATCH_LOCAL_SERVICE;
+    wait->exact = route->by_index;
+    return http_query_parse_wait(
+        req, route->by_index ? LIMIT_QUERY_WAIT_MAX_MS : LIMIT_QUERY_WAIT_DEFAULT_MS,
+        LIMIT_QUERY_WAIT_MAX_MS, &wait->wait_ms, text);
+}
+
 static enum http_verdict dispatch_local(struct http_exchange *exchange, struct http_request *req,
                                         struct http_response *res) {
     struct http_server *server = exchange->server;
     const struct http_route *route = exchange->route;
-    const char *hash = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
+    const char *seen_by_client = "";
     struct err_text text = {""};
-    if (*hash != '\0' &&
-        http_query_parse_wait(req, LIMIT_QUERY_WAIT_DEFAULT_MS, LIMIT_QUERY_WAIT_MAX_MS,
-                              &exchange->wait.wait_ms, &text) != ERR_OK) {
+    if (find_seen(exchange, req, &seen_by_client, &text) != ERR_OK) {
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
@@ -466,7 +492,7 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
     uint64_t version = 0;
     if (err == ERR_OK) {
         epoch_enter(server->backend->epoch);
-        version = local_view_version(local_view(server->backend->local));
+        version = http_local_version(server->backend, exchange->wait.kind);
         route->local(req, res);
         epoch_exit(server->backend->epoch);
         err = filter_judge(req->filter, &text);
@@ -475,12 +501,12 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
         http_response_error(res, err, &text);
         return HTTP_ANSWERED;
     }
-    if (*hash == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
-        strcmp(hash, find_header(res, HTTP_CONTENT_HASH)) != 0) {
+    if (*seen_by_client == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
+        strcmp(seen_by_client,
+               find_header(res, route->by_index ? HTTP_INDEX : HTTP_CONTENT_HASH)) != 0) {
         return HTTP_ANSWERED;
     }
     struct http_answer *seen = http_answer_create(server, res, NULL);
-    exchange->wait.kind = WATCH_LOCAL_SERVICE;
     exchange->wait.index = 0;
     exchange->wait.seen_index = version;
     exchange->wait.seen_hash = http_answer_hash(seen);
@@ -597,6 +623,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (!route->call(req, call, res)) {
         return HTTP_ANSWERED;
     }
+    if (call->kind == BACKEND_FORWARD) { /* its body names another datacenter */
+        where = call->forward.datacenter;
+        return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
+    }
     exchange->call = call;
     exchange->request = arena_alloc(&exchange->arena, sizeof *req);
     *exchange->request = *req;
@@ -663,6 +693,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     }
     request_init(exchange->server, &exchange->arena, &req);
     req.method = method;
+    if (exchange->carried != NULL && *exchange->carried->node != '\0') {
+        req.agent_node = exchange->carried->node;
+    }
     req.body = str_or_empty(exchange->body.data);
     req.body_size = exchange->body.count;
     response_init(&res);

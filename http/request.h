@@ -29,10 +29,12 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
-    const char *accept;        /* the header; NULL = absent */
-    const char *cache_control; /* the same */
-    const char *client_ip;     /* of who asks, for routes that are `once` */
-    bool use_cache;            /* ?cached is heeded */
+    const char *agent_node;     /* the agent that the client asked */
+    const char *accept;         /* the header; NULL = absent */
+    const char *cache_control;  /* the same */
+    const char *client_ip;      /* of who asks, for routes that are `once` */
+    bool use_cache;             /* ?cached is heeded */
+    int64_t discovery_stale_ms; /* of struct http_config */
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
@@ -77,12 +79,16 @@ void http_response_header(struct http_response *res, const char *name, const cha
 /* A plain-text answer. */
 void http_response_text(struct http_response *res, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* 404 without a body, but with the index that a blocking query goes on from. */
+void http_response_absent(struct http_response *res);
 /* The answer to a failure, by the one table of codes (contract 2.1). */
 void http_response_error(struct http_response *res, enum err err, const struct err_text *text);
 /* Starts a JSON body as the request wants it; http_response_json_end closes it. */
 void http_response_json(struct http_response *res, const struct http_request *req,
                         struct json *json);
 void http_response_json_end(struct http_response *res, const struct http_request *req);
+/* The members of an object by which some answers tell what others tell in headers. */
+void http_response_put_meta(struct json *json, const struct http_request *req, uint64_t index);
 
 /* What a read gives beside its body. */
 struct http_read {
@@ -145,6 +151,7 @@ struct http_route {
     bool by_server;      /* of a local: a server answers it, see http_route_travels */
     bool dc_ignored;     /* ?dc= does not say who answers */
     bool own;            /* of a call: never answered by another agent, see http_route_travels */
+    bool by_index;       /* the same with ?index= and X-Consul-Index: waits while they are equal */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
@@ -182,6 +189,8 @@ char *http_uri_relative(const char *target);
  * revalidate: with the parameter HTTP_REVALIDATE. */
 const char *http_uri_question(const char *raw, bool revalidate, struct arena *arena);
 
+#define HTTP_INDEX "X-Consul-Index"
+
 /* What Cache-Control asks for, as a parameter of questions, which have no headers. */
 #define HTTP_REVALIDATE "must-revalidate"
 
@@ -213,10 +222,15 @@ enum err http_filter_parse(struct http_request *req, enum filter_rows rows, stru
 /* ?wait alone, with its default and its bound. ERR_INVALID. */
 enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
                                int64_t *ret_wait_ms, struct err_text *text);
+/* Of a write whose body names a datacenter: whether its servers are to carry it out. The call then
+ * says so, and is complete. */
+bool http_carry_wanted(const struct http_request *req, struct backend_call *call, const char *dc);
 /* ?dc and ?datacenter, of writes. ERR_REFUSED. */
 enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */
 enum err http_query_judge_tenancy(const struct http_request *req, struct err_text *text);
+/* Of what is this agent's own: moves whenever an answer from it might. Inside an epoch section. */
+uint64_t http_local_version(const struct backend *backend, enum watch_kind kind);
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
 
 /* ---- encode.c: the one encoder of rows (contract 5) ---- */
@@ -226,6 +240,7 @@ void encode_node_service(struct json *json, const struct catalog_service *servic
 void encode_service_node(struct json *json, const struct catalog_instance *instance,
                          const char *dc);
 void encode_check(struct json *json, const struct catalog_check *check);
+void encode_coordinate(struct json *json, const struct coordinate *at);
 /* Without its value where the contract shows none. */
 void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
 /* The element of health/service: node, service and checks. far: with wide-area addresses. */

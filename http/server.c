@@ -436,6 +436,9 @@ static enum MHD_Result park(struct http_exchange *exchange, enum http_verdict ve
     if (verdict == HTTP_PARK_WAIT) {
         exchange->fd = exchange->owner->deadline.fd;
         http_wait_post(exchange);
+    } else if (exchange->call->kind == BACKEND_FORWARD) {
+        exchange->fd = exchange->call->forward.answer_ms > 0 ? exchange->owner->deadline.fd : -1;
+        http_carry_post(exchange);
     } else {
         exchange->call->done = http_exchange_call_done;
         exchange->call->context = exchange;
@@ -581,10 +584,10 @@ static bool start_daemon(struct http_server *server, int fd, bool v6, const char
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, server->config.threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)LIMIT_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
-        connection_limit(server->config.listen_count), MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)LIMIT_HTTP_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, server, MHD_OPTION_END);
+        connection_limit(server->config.listen_count + server->config.path_count),
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)LIMIT_HTTP_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK,
+        on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
     if (mhd == NULL) {
         close(fd);
         err_set(text, ERR_IO, "cannot serve HTTP at %s", name);

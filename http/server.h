@@ -43,6 +43,7 @@ struct http_wait {
     uint64_t seen_index; /* of the answer it was parked on */
     uint64_t seen_hash;
     int64_t wait_ms;
+    bool exact;                  /* without jitter */
     const char *name, *question; /* in the exchange's arena until it has joined its group */
 };
 
@@ -108,8 +109,9 @@ struct http_exchange {
     struct http_stream *stream;   /* NULL: the answer ends */
     struct http_carried *carried; /* NULL: it came over a connection of its own */
     struct http_work work;
-    bool waits; /* for a change; the core's */
-    bool gone;  /* nobody waits for it; the core's */
+    bool waits;     /* for a change; the core's */
+    bool gone;      /* nobody waits for it; the core's */
+    bool forwarded; /* a server answers it; the core's */
     struct loop_task task;
     struct http_exchange *resume_next;
     struct http_exchange *parked_next, *parked_previous;
@@ -191,6 +193,11 @@ const char *http_carry_where(const struct http_exchange *exchange, const struct 
 /* Prepares exchange->call. False: an error answer is set. */
 bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,
                         const char *datacenter, struct http_response *res);
+/* The exchange is parked: hands its FORWARD to the core, which watches fd for a hang-up unless it
+ * is below 0. */
+void http_carry_post(struct http_exchange *exchange);
+/* Core's thread: of one that is forwarded. */
+void http_carry_hung_up(struct http_exchange *exchange);
 /* The core's thread: a carried one goes on. */
 void http_carry_resume(struct http_exchange *exchange);
 
