@@ -7,6 +7,7 @@
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "http/datacenters.h"
 
 #define MODULE "agent.failover"
 #define TICK_MS 250  /* while a service is away */
@@ -27,33 +28,16 @@ struct note {
 
 /* ---- datacenters ---- */
 
-static int compare(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Others whose servers the wide-area pool knows, each once. Names live with the pool's block. */
+/* Others, the nearest first. Names live with the pool's block. */
 static struct str_list list_datacenters(const struct agent *agent, struct arena *arena) {
-    const struct backend_pool *wan = atomic_load(&agent->backend.wan);
-    uint32_t members = wan != NULL ? wan->count : 0, kept = 0;
-    const char **v = arena_alloc(arena, (members + 1) * sizeof *v);
+    struct http_datacenters all = http_datacenters_list(&agent->backend, arena);
+    const char **v = arena_alloc(arena, all.count * sizeof *v);
     struct str_list list = {v, 0};
-    for (uint32_t i = 0; i < members; i++) {
-        const struct backend_member *member = &wan->members[i];
-        const char *dc = str_map_get(&member->tags, "dc");
-        if (dc != NULL && member->server && member->status != 3 &&
-            strcmp(dc, agent->facts.datacenter) != 0) {
-            v[list.count++] = dc;
+    for (uint32_t i = 0; i < all.count; i++) {
+        if (strcmp(all.v[i].name, agent->facts.datacenter) != 0) {
+            v[list.count++] = all.v[i].name;
         }
     }
-    if (list.count > 0) {
-        qsort(v, list.count, sizeof *v, compare);
-    }
-    for (uint32_t i = 0; i < list.count; i++) {
-        if (kept == 0 || strcmp(v[kept - 1], v[i]) != 0) {
-            v[kept++] = v[i];
-        }
-    }
-    list.count = kept;
     return list;
 }
 

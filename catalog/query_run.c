@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/uuid.h"
+#include "catalog/distance.h"
 #include "catalog/query.h"
 
 #define FIRST_OF 10 /* how far down the asker's own node is looked for */
@@ -144,6 +145,24 @@ const char *query_node_at(const struct catalog_view *view, const uint8_t *ip, si
 
 /* ---- the whole ---- */
 
+/* The nearest to the node first, as far as distances are known. */
+static void sort(const struct catalog_view *view, const char *near, struct arena *arena,
+                 struct query_instances *instances) {
+    const struct coordinate *from = *near != '\0' ? view_get_coordinate(view, near) : NULL;
+    if (from == NULL) {
+        return;
+    }
+    struct distance_row *rows = arena_alloc(arena, (instances->count + 1) * sizeof *rows);
+    for (size_t i = 0; i < instances->count; i++) {
+        const struct catalog_instance *instance = instances->v[i];
+        rows[i] = (struct distance_row){.node = instance->node->name, .row = instance};
+    }
+    distance_sort(view, from, rows, instances->count);
+    for (size_t i = 0; i < instances->count; i++) {
+        instances->v[i] = rows[i].row;
+    }
+}
+
 struct failover_place query_run(const struct failover_source *source,
                                 const struct catalog_view *home, const struct catalog_query *query,
                                 const char *near, struct rand *rand, struct arena *arena,
@@ -151,6 +170,7 @@ struct failover_place query_run(const struct failover_source *source,
     struct failover_place place = {.datacenter = NULL, .view = home}, other;
     const struct failover_state *state = source != NULL ? atomic_load(&source->state) : NULL;
     query_select(home, query, rand, arena, ret_instances);
+    sort(home, near, arena, ret_instances);
     query_put_first(ret_instances, near);
     *ret_tried = 0;
     if (ret_instances->count > 0 || state == NULL) {

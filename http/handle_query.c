@@ -182,7 +182,7 @@ static const char *client_node(const struct http_request *req, const struct cata
 
 static const char *source_of(const struct http_request *req, const struct catalog_view *view,
                              const char *near) {
-    return strcmp(near, "_agent") == 0 ? req->backend->facts->node_name
+    return strcmp(near, "_agent") == 0 ? req->agent_node
            : strcmp(near, "_ip") == 0  ? client_node(req, view)
                                        : near;
 }

@@ -2,7 +2,7 @@
 
 import unittest
 
-from cairn import AgentTest
+from cairn import AgentTest, eventually
 from test_blocking import Parked
 
 DEFINITION = {"Name": "web", "Service": {"Service": "web"}, "DNS": {"TTL": "5s"}}
@@ -42,6 +42,14 @@ class Query(AgentTest):
             reply = self.agent.get("/v1/query/web/execute?near=_ip",
                                    {"X-Forwarded-For": "10.1.0.%d, 10.9.9.9" % (number + 1)})
             self.assertEqual(reply.json["Nodes"][0]["Node"]["Node"], "n%d" % number)
+        # The nearest first: they are 1, 2 and 3 ms from n2.
+        for node, far in (("n0", 0.003), ("n1", 0.002), ("n2", 0.0)):
+            self.agent.must_put("/v1/coordinate/update", {
+                "Node": node, "Coord": {"Vec": [far, 0, 0, 0, 0, 0, 0, 0], "Error": 1.5,
+                                        "Adjustment": 0, "Height": 1e-5}})
+        near = "/v1/query/web/execute?near=n2"
+        eventually(lambda: all(self.nodes(near) == ["n2", "n1", "n0"] for _ in range(20)),
+                   "in the order of distance")
         # The same question again is answered from the catalog as it is then.
         self.agent.deregister("n1", "n1")
         self.assertEqual(sorted(self.nodes("/v1/query/web/execute")), ["n0", "n2"])
