@@ -42,6 +42,9 @@ struct query_instances {
 /* The instances that the query means, in random order: steps 1 to 7 of 4.6. */
 void query_select(const struct catalog_view *view, const struct catalog_query *query,
                   struct rand *rand, struct arena *arena, struct query_instances *ret_instances);
+/* The nearest to this node first, if it is known where it is (catalog/distance.h). */
+void query_sort(const struct catalog_view *view, const char *node, struct arena *arena,
+                struct query_instances *instances);
 /* The one on this node comes first, if it is among the first ten. */
 void query_put_first(struct query_instances *instances, const char *node);
 /* Name of the node with this address, "" when there is none. */

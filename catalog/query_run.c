@@ -5,6 +5,8 @@
 #include "base/uuid.h"
 #include "catalog/query.h"
 
+#include "catalog/distance.h"
+
 #define FIRST_OF 10 /* how far down the asker's own node is looked for */
 
 enum err query_find(const struct catalog_view *view, const char *id_or_name, struct arena *arena,
@@ -120,6 +122,20 @@ void query_select(const struct catalog_view *view, const struct catalog_query *q
 }
 
 /* ---- who asks ---- */
+
+void query_sort(const struct catalog_view *view, const char *node, struct arena *arena,
+                struct query_instances *instances) {
+    struct distance_row *rows = arena_alloc(arena, (instances->count + 1) * sizeof *rows);
+    for (size_t i = 0; i < instances->count; i++) {
+        rows[i] =
+            (struct distance_row){.node = instances->v[i]->node->name, .row = instances->v[i]};
+    }
+    distance_sort(view, *node != '\0' ? view_get_coordinate(view, node) : NULL, rows,
+                  instances->count);
+    for (size_t i = 0; i < instances->count; i++) {
+        instances->v[i] = rows[i].row;
+    }
+}
 
 void query_put_first(struct query_instances *instances, const char *node) {
     for (size_t i = 0; *node != '\0' && i < instances->count && i < FIRST_OF; i++) {

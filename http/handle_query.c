@@ -175,7 +175,7 @@ static enum err parse_execution(const struct http_request *req, struct execution
 
 static const char *source_of(const struct http_request *req, const struct catalog_view *view,
                              const char *near) {
-    return strcmp(near, "_agent") == 0 ? req->backend->facts->node_name
+    return strcmp(near, "_agent") == 0 ? req->agent_node
            : strcmp(near, "_ip") == 0  ? query_node_at(view, req->client_ip)
                                        : near;
 }
@@ -229,7 +229,9 @@ void handle_query_execute(const struct http_request *req, struct http_read *read
     struct rand rand = make_rand();
     query_select(read->view, &query, &rand, req->arena, &instances);
     const char *near = *execution.near != '\0' ? execution.near : query.near_node;
-    query_put_first(&instances, source_of(req, read->view, near));
+    const char *source = source_of(req, read->view, near);
+    query_sort(read->view, source, req->arena, &instances);
+    query_put_first(&instances, source);
     if (execution.limit > 0 && instances.count > (uint64_t)execution.limit) {
         instances.count = (size_t)execution.limit;
     }
