@@ -468,6 +468,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
+        .discovery_stale_ms = config->discovery_max_stale_ns / DURATION_MS,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),

@@ -15,6 +15,7 @@ command_fn command_autopilot_get_config, command_autopilot_set_config, command_a
     command_raft_list_peers, command_raft_remove_peer, command_raft_transfer_leader;
 command_fn command_snapshot_inspect, command_snapshot_restore, command_snapshot_save;
 command_fn command_event, command_force_leave, command_join, command_keyring;
+command_fn command_usage_instances;
 command_fn command_completion_install, command_completion_uninstall;
 command_fn command_services_deregister, command_services_register;
 

@@ -41,7 +41,7 @@ struct config {
     struct str_list recursors;
     int64_t http_port, dns_port, server_port, serf_lan_port, serf_wan_port;
     int64_t protocol, raft_protocol;
-    int64_t default_query_time_ns, max_query_time_ns;
+    int64_t default_query_time_ns, max_query_time_ns, discovery_max_stale_ns;
     int64_t check_update_interval_ns, check_output_max_size;
     bool discard_check_output, enable_script_checks, enable_debug, translate_wan_addrs;
     int8_t enable_local_script_checks, leave_on_terminate, skip_leave_on_interrupt; /* 0 = unset */

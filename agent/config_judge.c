@@ -294,6 +294,9 @@ static enum err judge_http(struct config_load *load) {
     if (c->session_ttl_min_ns < 0 || c->session_ttl_min_ns > LIMIT_SESSION_TTL_MAX_S * DURATION_S) {
         return config_fail(load, "session_ttl_min must be between 0s and 24h0m0s");
     }
+    if (c->discovery_max_stale_ns < 0) {
+        return config_fail(load, "discovery_max_stale: a negative duration");
+    }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY &&
         c->http.max_conns_per_client + DESCRIPTORS_KEPT > (int64_t)limit.rlim_max) {
         return config_fail(load,
@@ -492,6 +495,19 @@ static enum err take_checks(struct config_load *load) {
     return ERR_OK;
 }
 
+static enum err judge_telemetry(struct config_load *load) {
+    const struct str_list *rules = &load->config.telemetry.prefix_filter;
+    for (uint32_t i = 0; i < rules->count; i++) {
+        const char *rule = rules->v[i];
+        if (*rule == '\0') {
+            config_warn(load, "Cannot have empty filter rule in prefix_filter");
+        } else if (*rule != '+' && *rule != '-') {
+            config_warn(load, "Filter rule must begin with either '+' or '-': \"%s\"", rule);
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err judge_checks(struct config_load *load) {
     struct config *c = &load->config;
     if (c->check_output_max_size < 1) {
@@ -539,8 +555,9 @@ static enum err judge_watches(struct config_load *load) {
 
 enum err config_judge(struct config_load *load, const struct config *running) {
     enum err (*const rules[])(struct config_load *) = {
-        judge_role, judge_datacenter, judge_node, config_judge_addresses, judge_dns,    judge_http,
-        judge_keys, judge_stores,     judge_tls,  judge_checks,           judge_watches};
+        judge_role, judge_datacenter, judge_node,   config_judge_addresses,
+        judge_dns,  judge_http,       judge_keys,   judge_stores,
+        judge_tls,  judge_telemetry,  judge_checks, judge_watches};
     enum err err = judge_log(load, running);
     for (size_t i = 0; err == ERR_OK && i < COUNT(rules); i++) {
         err = rules[i](load);

@@ -114,7 +114,9 @@ const struct config_key config_keys[] = {
     USED("max_query_time", DURATION, max_query_time_ns, "600s", "longest wait of a blocking query"),
     USED("disable_http_unprintable_char_filter", BOOL, http.no_path_filter, "false",
          "lets paths hold characters that have no picture"),
-    SLOT("discovery_max_stale", DURATION, LATER, "0s", ""),
+    USED("discovery_max_stale", DURATION, discovery_max_stale_ns, "0s",
+         "reads of catalog and health may be so old, unless they say otherwise; 0: they ask the "
+         "leader"),
 
     /* DNS */
     USED("domain", STR, domain, "consul.", "domain of DNS; cairn. works beside it"),

@@ -120,8 +120,13 @@ int64_t group_contact_ms(const struct group *group);
 
 /* Owned by the caller until done ran. */
 struct group_request {
-    struct rpc_request rpc; /* private */
+    /* ERR_CLOSED: the leader was lost, or another one is known by now. */
     void (*done)(struct group_request *request, enum err err, const struct err_text *text);
+    /* private */
+    struct rpc_request rpc;
+    struct group *group;
+    struct group_request *next, **link;
+    struct raft_id leader;
 };
 
 /* False: no other server is known to lead, or it cannot be asked; done does not run. */

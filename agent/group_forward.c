@@ -467,20 +467,37 @@ void group_read(struct group *group, struct group_read *read, bool consistent) {
 
 /* ---- other questions to the leader ---- */
 
+static void end_asked(struct group_request *request, enum err err, const struct err_text *text) {
+    *request->link = request->next;
+    if (request->next != NULL) {
+        request->next->link = request->link;
+    }
+    request->done(request, err, text);
+}
+
 static void leader_answered(struct rpc_request *rpc, enum err err, const struct err_text *text,
                             const uint8_t *body, size_t size) {
-    struct group_request *request = CONTAINER_OF(rpc, struct group_request, rpc);
     (void)body;
     (void)size;
-    request->done(request, err, text);
+    end_asked(CONTAINER_OF(rpc, struct group_request, rpc), err, text);
 }
 
 bool group_ask_leader(struct group *group, struct group_request *request, unsigned method,
                       const void *body, size_t size) {
     struct rpc_connection *leader = to_leader(group);
     request->rpc = (struct rpc_request){.done = leader_answered};
-    return leader != NULL &&
-           rpc_request(leader, &request->rpc, method, body, size, LIMIT_FORWARD_MS) == ERR_OK;
+    if (leader == NULL ||
+        rpc_request(leader, &request->rpc, method, body, size, LIMIT_FORWARD_MS) != ERR_OK) {
+        return false;
+    }
+    request->leader = group->leader;
+    request->next = group->asked;
+    if (request->next != NULL) {
+        request->next->link = &request->next;
+    }
+    request->link = &group->asked;
+    group->asked = request;
+    return true;
 }
 
 /* ---- another leader ---- */
@@ -497,6 +514,14 @@ static void leave_old_leader(struct group *group) {
             unlink_forward(forward);
             outcome_unknown(group, forward->proposal);
             free(forward);
+        }
+    }
+    struct group_request *after;
+    for (struct group_request *asked = group->asked; asked != NULL; asked = after) {
+        after = asked->next;
+        if (known && !raft_id_equal(&asked->leader, &group->leader)) {
+            rpc_request_cancel(&asked->rpc);
+            end_asked(asked, ERR_CLOSED, &lost_leader);
         }
     }
     struct read_round *later;
@@ -574,6 +599,10 @@ void group_forward_clear(struct group *group, const struct err_text *text) {
         unlink_forward(first);
         group_queue_answer(group, first->proposal, ERR_CLOSED, text);
         free(first);
+    }
+    while (group->asked != NULL) {
+        rpc_request_cancel(&group->asked->rpc);
+        end_asked(group->asked, ERR_CLOSED, text);
     }
     while (group->rounds != NULL) {
         struct read_round *first = group->rounds;

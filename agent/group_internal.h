@@ -126,7 +126,8 @@ struct group {
     /* Requests to the leader: group_forward.c. */
     struct group_proposal *held, **held_last; /* wait for a leader */
     size_t held_count;
-    struct forward *forwards; /* with the leader */
+    struct forward *forwards;    /* with the leader */
+    struct group_request *asked; /* other questions, with the leader */
     size_t forward_count;
     struct group_read *reads[2], **reads_last[2]; /* of this turn: default, consistent */
     struct read_round *rounds;                    /* asked for, by ticket */

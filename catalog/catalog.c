@@ -43,6 +43,7 @@ void catalog_destroy(struct catalog *catalog) {
     tree_sweep_clear(&catalog->grave_sweep);
     catalog_cut_events(catalog, 0);
     free(catalog->events);
+    free(catalog->noted);
     free(catalog->cut);
     catalog_changes_destroy(catalog->changes);
     catalog_free_trees(&catalog->next, true);
@@ -297,6 +298,7 @@ static void remove_check_row(struct catalog *catalog, const struct catalog_check
     check_keys(row, &key, &bound);
     tree_remove(&catalog->next.checks, &catalog->batch, key.bytes, key.size);
     tree_remove(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size);
+    catalog->next.followers -= catalog_follows_session(row);
     catalog->next.indexes.row_hash -= row_hash_check(row);
     catalog_note_check(catalog, row);
     catalog->touched++;
@@ -362,6 +364,7 @@ static void write_check(struct catalog *catalog, const struct catalog_check *che
     check_keys(row, &key, &bound);
     tree_set(&catalog->next.checks, &catalog->batch, key.bytes, key.size, row);
     tree_set(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size, row);
+    catalog->next.followers += catalog_follows_session(row);
     catalog->next.indexes.row_hash += row_hash_check(row);
     catalog_note_check(catalog, row);
     touch_checks_table(catalog);
@@ -380,6 +383,12 @@ static void set_check(struct catalog *catalog, const struct catalog_check *check
     if (catalog_health_of(check->status) == HEALTH_CRITICAL) {
         catalog_end_check_sessions(catalog, check->node, check->id);
     }
+}
+
+void catalog_write_check(struct catalog *catalog, const struct catalog_check *check) {
+    struct refresh refresh = {0};
+    set_check(catalog, check, &refresh);
+    refresh_now(catalog, &refresh, check->node);
 }
 
 /* ---- services ---- */
@@ -487,8 +496,12 @@ bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
     const uint64_t end =
         rows > UINT64_MAX - catalog->touched ? UINT64_MAX : catalog->touched + rows;
     catalog_end_restore(catalog, end);
-    while (rest->present && catalog->touched < end) {
-        if (!rest->checks_listed && rest->at < rest->services.count) {
+    while (catalog->touched < end) {
+        if (!rest->present) {
+            if (!catalog_follow_session(catalog)) {
+                break;
+            }
+        } else if (!rest->checks_listed && rest->at < rest->services.count) {
             const struct catalog_service *service = rest->services.v[rest->at++];
             if (rest->removed != NULL) {
                 remove_service(catalog, service);
@@ -506,7 +519,7 @@ bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
             end_rest(catalog);
         }
     }
-    return !rest->present && catalog->restoring.ending == ENDING_NOT;
+    return !rest->present && catalog->noted_count == 0 && catalog->restoring.ending == ENDING_NOT;
 }
 
 uint64_t catalog_touched(const struct catalog *catalog) {
@@ -694,21 +707,6 @@ void catalog_skip(struct catalog *catalog, uint64_t index) {
     catalog_judge_restore(catalog);
 }
 
-static void set_autopilot(struct catalog *catalog, const struct catalog_set_autopilot *set,
-                          struct catalog_result *result) {
-    struct catalog_autopilot *row = &catalog->next.autopilot;
-    if (set->cas && set->index != row->modify_index) {
-        if (result != NULL) {
-            result->unchanged = true;
-        }
-        return;
-    }
-    uint64_t create_index = row->create_index > 0 ? row->create_index : now(catalog);
-    *row = set->autopilot;
-    row->create_index = create_index;
-    row->modify_index = now(catalog);
-}
-
 static enum err apply_command(struct catalog *catalog, const struct catalog_command *command,
                               struct catalog_result *result, struct err_text *text) {
     switch (command->kind) {
@@ -734,7 +732,7 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
         catalog_apply_lock_delay_end(catalog, &command->lock_delay_end);
         break;
     case COMMAND_AUTOPILOT:
-        set_autopilot(catalog, &command->set_autopilot, result);
+        catalog_apply_autopilot(catalog, &command->set_autopilot, result);
         break;
     case COMMAND_COORDINATES:
         catalog_apply_coordinates(catalog, &command->coordinates);

@@ -52,6 +52,7 @@ struct check_definition {
     const char *docker_container_id, *shell;
     const char *os_service;
     const char *alias_node, *alias_service;
+    const char *session_name; /* of an external check of type session */
     const char *tls_server_name;
     bool tls_skip_verify;
 

@@ -56,6 +56,7 @@ struct catalog_view {
     struct codec_indexes indexes;
     uint64_t removals_index; /* of their last change; derived, not in snapshots */
     uint64_t version;
+    uint64_t followers; /* checks of type session */
 };
 
 /* What the last command of a restore has left to do: see catalog_go_on. */
@@ -103,6 +104,12 @@ struct catalog_rest {
     bool checks_listed; /* the node's services are gone, now its checks */
 };
 
+/* A session that was made or has ended, until the end of the command. */
+struct catalog_noted {
+    const struct catalog_session *session; /* a row; if it has left the trees, retired */
+    bool in_force;
+};
+
 struct catalog {
     struct epoch *epoch;
     struct watches *watches;
@@ -120,6 +127,8 @@ struct catalog {
     struct catalog_event *events;
     size_t event_count, event_capacity;
     bool record_events;
+    struct catalog_noted *noted;
+    size_t noted_count, noted_capacity, noted_at;
     struct catalog_restoring restoring;
     struct changes *changes; /* NULL: they are not noted */
     struct catalog_grave *graves;
@@ -157,6 +166,8 @@ void catalog_made(struct catalog *catalog, void *row);
 enum err catalog_apply_register(struct catalog *catalog, const struct catalog_register *reg,
                                 struct err_text *text);
 void catalog_apply_deregister(struct catalog *catalog, const struct catalog_deregister *dereg);
+/* Sets one check, with what follows from it. */
+void catalog_write_check(struct catalog *catalog, const struct catalog_check *check);
 
 /* ---- changes.c ---- */
 
@@ -172,6 +183,11 @@ void catalog_note_check(struct catalog *catalog, const struct catalog_check *che
 void catalog_changes_publish(struct catalog *catalog);
 /* Everything was replaced. */
 void catalog_changes_reset(struct catalog *catalog);
+
+/* ---- autopilot.c ---- */
+
+void catalog_apply_autopilot(struct catalog *catalog, const struct catalog_set_autopilot *set,
+                             struct catalog_result *result);
 
 /* ---- kv.c ---- */
 
@@ -236,6 +252,15 @@ enum err catalog_apply_query(struct catalog *catalog, const struct catalog_set_q
                              struct err_text *text);
 /* A session has ended: so do its queries. */
 void catalog_end_session_queries(struct catalog *catalog, const char *session);
+
+/* ---- session_checks.c ---- */
+
+bool catalog_follows_session(const struct catalog_check *check);
+/* A session was made or has ended. */
+void catalog_note_session(struct catalog *catalog, const struct catalog_session *session,
+                          bool in_force);
+/* Brings one check up to date; false: there is none left. */
+bool catalog_follow_session(struct catalog *catalog);
 
 /* ---- snapshot.c ---- */
 

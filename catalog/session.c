@@ -102,6 +102,7 @@ static void end_session(struct catalog *catalog, struct catalog_session *row) {
     catalog_release_keys(catalog, row);
     catalog_end_session_queries(catalog, row->id);
     catalog_add_event(catalog, CATALOG_SESSION_ENDED, row->id, 0, 0);
+    catalog_note_session(catalog, row, false);
     catalog_retire(catalog, row);
 }
 
@@ -152,6 +153,7 @@ enum err catalog_apply_session(struct catalog *catalog, const struct catalog_ses
     catalog_set_session_row(catalog, row);
     touch(catalog, row);
     catalog_add_event(catalog, CATALOG_SESSION_MADE, row->id, 0, (row->ttl_ns + 999999) / 1000000);
+    catalog_note_session(catalog, row, true);
     return ERR_OK;
 }
 

@@ -221,6 +221,7 @@ static enum err add_check(struct catalog *c, const struct catalog_check *check) 
     struct catalog_check *row = row_copy_check(check);
     tree_set(&c->next.checks, &c->batch, key.bytes, key.size, row);
     tree_set(&c->next.bound_checks, &c->batch, bound.bytes, bound.size, row);
+    c->next.followers += catalog_follows_session(row);
     c->next.indexes.row_hash += row_hash_check(row);
     return ERR_OK;
 }

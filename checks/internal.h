@@ -118,7 +118,7 @@ void check_finish_as_is(struct check *check, enum catalog_health health, const c
 /* Tells a status and output as they are, if they are news. */
 void check_tell(struct check *check, enum catalog_health health, const char *output);
 
-extern const struct check_runner runner_grpc, runner_h2ping, runner_http, runner_script, runner_tcp,
-    runner_ttl, runner_udp;
+extern const struct check_runner runner_docker, runner_grpc, runner_h2ping, runner_http,
+    runner_script, runner_tcp, runner_ttl, runner_udp;
 
 #endif

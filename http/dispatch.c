@@ -22,6 +22,7 @@ static void request_init(struct http_server *server, struct arena *arena,
                                  .pretty = server->config.pretty_always,
                                  .client_ip = "",
                                  .use_cache = server->config.use_cache,
+                                 .discovery_stale_ms = server->config.discovery_stale_ms,
                                  .authz = {.token = ""}};
 }
 

@@ -31,6 +31,14 @@ enum err http_query_judge_dc(const struct http_request *req, struct err_text *te
     return ERR_OK;
 }
 
+/* A read of catalog or health that does not say how old its answer may be. */
+static bool may_be_old(const struct http_request *req, const struct http_query *query) {
+    return req->discovery_stale_ms > 0 && !query->stale && !query->consistent &&
+           !http_request_has(req, "leader") &&
+           (str_starts_with(req->path, "/v1/catalog/") ||
+            str_starts_with(req->path, "/v1/health/"));
+}
+
 static enum err parse_consistency(const struct http_request *req, struct http_query *query,
                                   struct err_text *text) {
     int64_t ns;
@@ -44,6 +52,10 @@ static enum err parse_consistency(const struct http_request *req, struct http_qu
         }
         query->stale = true;
         query->stale_max_ms = ns / DURATION_MS;
+    }
+    if (may_be_old(req, query)) {
+        query->stale = true;
+        query->stale_max_ms = req->discovery_stale_ms;
     }
     if (query->stale && query->consistent) {
         return err_set(text, ERR_INVALID,

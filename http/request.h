@@ -29,11 +29,12 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
-    const char *agent_node;    /* the agent that the client asked */
-    const char *accept;        /* the header; NULL = absent */
-    const char *cache_control; /* the same */
-    const char *client_ip;     /* of who asks, for routes that are `once` */
-    bool use_cache;            /* ?cached is heeded */
+    const char *agent_node;     /* the agent that the client asked */
+    const char *accept;         /* the header; NULL = absent */
+    const char *cache_control;  /* the same */
+    const char *client_ip;      /* of who asks, for routes that are `once` */
+    bool use_cache;             /* ?cached is heeded */
+    int64_t discovery_stale_ms; /* of struct http_config */
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;

@@ -54,6 +54,14 @@ class Framework(unittest.TestCase):
         self.assertEqual((code, err), (0, ""))
         self.assertIn("    datacenters    ", out)
 
+    def test_what_is_left_out(self):
+        for args in (("exec", "-node=a", "uptime"), ("debug",), ("config", "list"),
+                     ("snapshot", "agent"), ("operator", "area", "list"), ("services", "export")):
+            code, out, err = run(*args)
+            name = " ".join(args[:1 if args[0] in ("exec", "debug", "config") else 2])
+            self.assertEqual((code, out, err),
+                             (1, "", 'The command "%s" is not supported.\n' % name))
+
     def test_help_and_bad_flags_of_each(self):
         for name in commands_of_table():
             words = name.split()

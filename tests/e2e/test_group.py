@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 import unittest
 
 from cairn import NOERROR, eventually
@@ -231,6 +232,40 @@ class Harm(GroupTest):
         group.whole()
 
         self.minority(group, acknowledged)
+        group.stop()
+
+    def test_sessions_outlive_their_leader(self):
+        group = self.start(session_ttl_min="1s")
+        leader, followers = group.roles()
+        agent = followers[0]
+        made, kept = (agent.must_put("/v1/session/create", {"TTL": ttl, "NodeChecks": []}).json["ID"]
+                      for ttl in ("3s", "1h"))
+
+        def alive(session):
+            reply = agent.try_request("GET", "/v1/session/info/" + session)
+            return reply is None or reply.status != 200 or reply.json != []
+
+        # A leader that stopped answers nothing; the next one takes the renewal.
+        leader.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                reply = agent.try_request("PUT", "/v1/session/renew/" + made, timeout=8)
+                self.assertEqual((reply.status, reply.json[0]["ID"]), (200, made))
+        finally:
+            leader.process.send_signal(signal.SIGCONT)
+        group.whole()
+
+        # The clocks of a leader that died begin anew: never too early, and the end comes.
+        leader, followers = group.roles()
+        agent = followers[0]
+        renewed_at = time.monotonic()
+        self.assertEqual(agent.must_put("/v1/session/renew/" + made).status, 200)
+        leader.kill()
+        eventually(lambda: not alive(made), "the session ends")
+        self.assertGreaterEqual(time.monotonic() - renewed_at, 3)
+        self.assertTrue(alive(kept))
+        leader.spawn()
+        group.whole()
         group.stop()
 
     def minority(self, group, acknowledged):

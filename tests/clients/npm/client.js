@@ -30,6 +30,11 @@ function watched(method, options, hoped) {
   });
 }
 
+// Does it soon, again until it succeeds: a leader may die while it has the request.
+function later(change) {
+  setTimeout(() => change().catch(() => later(change)), 100);
+}
+
 async function statusAndSelf() {
   assert.equal(await consul.status.leader(), server);
   assert.deepEqual(await consul.status.peers(), [server]);
@@ -109,7 +114,7 @@ async function keys() {
   assert.deepEqual(await consul.kv.keys({ key: "npm/", separator: "/" }), ["npm/a", "npm/b/"]);
   const all = await consul.kv.get({ key: "npm/", recurse: true });
   assert.deepEqual(all.map((row) => row.Key), ["npm/a", "npm/b/c d"]);
-  setTimeout(() => consul.kv.set("npm/woken", "yes"), 100);
+  later(() => consul.kv.set("npm/woken", "yes"));
   const seen = await watched(consul.kv.get, { key: "npm/woken" }, (row) => row !== undefined);
   assert.equal(seen.Value, "yes");
   const results = await consul.transaction.create([
@@ -130,7 +135,7 @@ async function sessionsAndLocks() {
   assert.equal((await consul.session.node(node)).length, (await consul.session.list()).length);
   assert.equal(await consul.kv.set({ key: "npm/lock", value: "", acquire: id }), true);
   assert.ok(!(await consul.kv.set({ key: "npm/lock", value: "", acquire: other })));
-  setTimeout(() => consul.session.destroy(id), 100);
+  later(() => consul.session.destroy(id));
   await watched(consul.kv.get, { key: "npm/lock" }, (row) => row.Session === undefined);
   await consul.session.destroy(other);
   await consul.kv.del("npm/lock");
@@ -165,7 +170,7 @@ async function semaphore() {
   assert.equal(await changed(enter(sessions[0])), true);
   assert.equal(await changed(enter(sessions[1])), true);
   assert.equal(await changed(enter(sessions[2])), false);
-  setTimeout(() => consul.session.destroy(sessions[0]), 100);
+  later(() => consul.session.destroy(sessions[0]));
   await watched(consul.kv.get, { key: prefix, recurse: true }, (rows) => rows.length === 3);
   assert.equal(await changed(enter(sessions[2])), true);
   await consul.session.destroy(sessions[1]);
