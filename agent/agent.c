@@ -616,7 +616,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
         backend_init(agent);
         operator_start(agent);
         snapshots_start(agent);
-        agent->coordinates = config->server ? coordinates_create(agent) : NULL;
+        agent->coordinates = coordinates_create(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
                   asker_create(agent, text) && mirrors_create(agent);
         failover_start(agent);

@@ -5,6 +5,8 @@
 #include "catalog/distance.h"
 #include "catalog/query.h"
 
+#include "catalog/distance.h"
+
 #define FIRST_OF 10 /* how far down the asker's own node is looked for */
 
 enum err query_find(const struct catalog_view *view, const char *id_or_name, struct arena *arena,

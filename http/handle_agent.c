@@ -196,7 +196,7 @@ static void put_coordinate(struct json *json, const struct backend *backend) {
     if (backend->facts->coordinates_off) {
         json_null(json);
     } else {
-        encode_coordinate(json, &stats.at);
+        definition_write_coordinate(json, &stats.at);
     }
 }
 

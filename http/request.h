@@ -240,7 +240,6 @@ void encode_node_service(struct json *json, const struct catalog_service *servic
 void encode_service_node(struct json *json, const struct catalog_instance *instance,
                          const char *dc);
 void encode_check(struct json *json, const struct catalog_check *check);
-void encode_coordinate(struct json *json, const struct coordinate *at);
 /* Without its value where the contract shows none. */
 void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
 /* The element of health/service: node, service and checks. far: with wide-area addresses. */

@@ -267,7 +267,9 @@ static const struct http_route routes[] = {
     /* coordinates */
     {.pattern = "/v1/coordinate/datacenters",
      .method = "GET",
-     .local = handle_coordinate_datacenters},
+     .local = handle_coordinate_datacenters,
+     .dc_ignored = true,
+     .by_server = true},
     {.pattern = "/v1/coordinate/nodes",
      .method = "GET",
      .read = handle_coordinate_nodes,
