@@ -268,6 +268,9 @@ static void connect_to(struct path *path, const struct server *server) {
     path->opening = link;
     link->connection =
         rpc_connect(path->links->config.rpc, &server->addr, &server->node, &events, link);
+    if (!path->own) {
+        rpc_expect_far(link->connection);
+    }
 }
 
 /* ---- requests ---- */

@@ -1,5 +1,8 @@
 """Agents without -server: what they register, what they pass on to servers, and what they do when
 those go."""
+import base64
+import json
+import os
 import signal
 import unittest
 
@@ -357,3 +360,30 @@ class Datacenters(ClientTest):
     def test_its_leader(self):
         self.assertIn(self.agent.get("/v1/status/leader?dc=dc2").json,
                       [s.server_address for s in self.two.servers])
+
+    def test_keys_of_the_pools_differ(self):
+        """The WAN pool's key opens the way between datacenters, whatever the LAN pools' keys are."""
+        keys = [base64.b64encode(bytes([i]) * 32).decode() for i in range(3)]
+        groups = [Group(1), Group(1, {"datacenter": "dc2"})]
+        servers = [group.servers[0] for group in groups]
+        servers[1].config["node_name"] = servers[1].name = "t1"
+        servers[1].config["retry_join_wan"] = [servers[0].ip]
+        for server, key in zip(servers, keys):
+            self.addCleanup(server.discard)
+            server.config["encrypt"] = keys[2]
+            server.start()
+            server.stop()
+            for name, kept in (("local", key), ("remote", keys[2])):
+                with open(os.path.join(server.data_dir, "serf", name + ".keyring"), "w",
+                          encoding="ascii") as file:
+                    json.dump([kept], file)
+            server.spawn()
+        eventually(lambda: servers[0].leads() and servers[1].leads(), "both lead")
+        eventually(lambda: len(servers[0].get("/v1/catalog/datacenters").json) == 2, "they meet")
+        eventually(lambda: servers[0].put("/v1/kv/a?dc=dc2", "1").status == 200, "a write there")
+        self.assertEqual(servers[1].get("/v1/kv/a?raw").text, "1")
+        self.assertEqual(servers[1].get("/v1/kv/a?dc=dc1").status, 404)
+        agent = ClientAgent("c2", servers[:1], config={"encrypt": keys[0]})
+        self.addCleanup(agent.discard)
+        agent.start()
+        self.assertEqual(agent.get("/v1/kv/a?raw&dc=dc2").text, "1")
