@@ -204,6 +204,13 @@ bool asker_create(struct agent *agent, struct err_text *text) {
                                  .connected = connected,
                                  .lost = lost,
                                  .context = asker};
+    struct metrics *metrics = agent->telemetry.metrics;
+    links.asked = metrics_add(metrics, METRIC_COUNTER, "client.rpc",
+                              "Requests to servers of this datacenter.", NULL, 0);
+    links.failed = metrics_add(metrics, METRIC_COUNTER, "client.rpc.failed",
+                               "Requests to servers that were lost.", NULL, 0);
+    links.asked_far = metrics_add(metrics, METRIC_COUNTER, "rpc.cross-dc",
+                                  "Requests to servers of other datacenters.", NULL, 0);
     ASSERT(uuid_parse(agent->node_id, &links.self));
     ASSERT(getrandom(&links.seed, sizeof links.seed, 0) == (ssize_t)sizeof links.seed);
     agent->links = links_create(&links);

@@ -63,6 +63,14 @@ static int64_t waiting_ms(const struct http_exchange *exchange, const struct htt
     return wait_ms + wait_ms / LIMIT_QUERY_JITTER_FRACTION;
 }
 
+static const char *target_of(struct http_exchange *exchange, const struct http_request *req) {
+    bool far = far_datacenter(req, named_datacenter(req)) != NULL;
+    if (!far || !exchange->server->config.translate_wan || exchange->carried != NULL) {
+        return exchange->uri; /* it says so already, if it has to */
+    }
+    return arena_format(&exchange->arena, "%s&%s", exchange->uri, HTTP_TRANSLATE);
+}
+
 bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,
                         const char *datacenter, struct http_response *res) {
     unsigned hops = exchange->carried != NULL ? exchange->carried->hops : 0;
@@ -80,7 +88,7 @@ bool http_carry_prepare(struct http_exchange *exchange, const struct http_reques
     call->kind = BACKEND_FORWARD;
     call->forward.datacenter = datacenter;
     call->forward.method = arena_strdup(&exchange->arena, req->method);
-    call->forward.target = exchange->uri;
+    call->forward.target = target_of(exchange, req);
     call->forward.node = req->agent_node;
     call->forward.headers = gather_headers(exchange);
     call->forward.body = req->body;

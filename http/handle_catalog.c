@@ -98,7 +98,7 @@ static void begin(struct listing *list, const struct http_request *req, struct h
 static bool put_node(const struct catalog_node *node, void *context) {
     struct listing *list = context;
     if (http_match_node_meta(list->req, node) && filter_keeps(list->req->filter, node)) {
-        encode_node(&list->json, node, list->dc);
+        encode_node(&list->json, http_seen_node(list->req, node), list->dc);
     }
     return true;
 }
@@ -196,7 +196,9 @@ static bool put_service_node(const struct catalog_instance *instance, void *cont
     if (http_match_tags(list->req, &instance->service->tags) &&
         http_match_node_meta(list->req, instance->node) &&
         filter_keeps(list->req->filter, instance)) {
-        encode_service_node(&list->json, instance, list->dc);
+        struct catalog_instance seen = {.node = http_seen_node(list->req, instance->node),
+                                        .service = http_seen_service(list->req, instance->service)};
+        encode_service_node(&list->json, &seen, list->dc);
     }
     return true;
 }
@@ -226,7 +228,7 @@ static bool put_service_member(const struct catalog_service *service, void *cont
     struct listing *list = context;
     if (filter_keeps(list->req->filter, service)) {
         json_key(&list->json, service->id);
-        encode_node_service(&list->json, service);
+        encode_node_service(&list->json, http_seen_service(list->req, service));
     }
     return true;
 }
@@ -234,7 +236,7 @@ static bool put_service_member(const struct catalog_service *service, void *cont
 static bool put_service(const struct catalog_service *service, void *context) {
     struct listing *list = context;
     if (filter_keeps(list->req->filter, service)) {
-        encode_node_service(&list->json, service);
+        encode_node_service(&list->json, http_seen_service(list->req, service));
     }
     return true;
 }
@@ -249,7 +251,7 @@ void handle_catalog_node(const struct http_request *req, struct http_read *read,
     } else {
         json_object_begin(&list.json);
         json_key(&list.json, "Node");
-        encode_node(&list.json, node, list.dc);
+        encode_node(&list.json, http_seen_node(req, node), list.dc);
         json_key(&list.json, "Services");
         json_object_begin(&list.json);
         view_walk_node_services(read->view, node->name, put_service_member, &list);
@@ -271,7 +273,7 @@ void handle_catalog_node_services(const struct http_request *req, struct http_re
         json_key(&list.json, "Services");
         json_null(&list.json);
     } else {
-        encode_node(&list.json, node, list.dc);
+        encode_node(&list.json, http_seen_node(req, node), list.dc);
         json_key(&list.json, "Services");
         json_array_begin(&list.json);
         view_walk_node_services(read->view, node->name, put_service, &list);

@@ -35,6 +35,7 @@ struct http_config {
     int64_t connections_per_client;  /* 0 = no limit; above: 429 */
     int64_t query_wait_default_ms, query_wait_max_ms;
     bool pretty_always;      /* -dev */
+    bool translate_wan;      /* answers of other datacenters show WAN addresses */
     bool use_cache;          /* ?cached is heeded */
     bool judge_paths;        /* 400 for characters in paths that have no picture */
     uint64_t seed;           /* of the jitter of waits */

@@ -163,6 +163,8 @@ const char *http_uri_question(const char *raw, bool revalidate, struct arena *ar
 
 /* What Cache-Control asks for, as a parameter of questions, which have no headers. */
 #define HTTP_REVALIDATE "must-revalidate"
+/* The parameter by which another datacenter is asked for WAN addresses. */
+#define HTTP_TRANSLATE "translate-wan"
 
 /* ---- query.c ---- */
 
@@ -214,6 +216,13 @@ void encode_session(struct json *json, const struct catalog_session *session);
 /* content_hash: NULL where it is not shown. */
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
                           const char *content_hash);
+
+/* The row as the client is to see it: with its WAN address, if another datacenter's agent with
+ * translate_wan_addrs asks (contract 7.8). Of the view, or in the request's arena. */
+const struct catalog_node *http_seen_node(const struct http_request *req,
+                                          const struct catalog_node *node);
+const struct catalog_service *http_seen_service(const struct http_request *req,
+                                                const struct catalog_service *service);
 
 /* ---- content_hash.c ---- */
 

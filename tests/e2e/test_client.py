@@ -361,6 +361,29 @@ class Datacenters(ClientTest):
         self.assertIn(self.agent.get("/v1/status/leader?dc=dc2").json,
                       [s.server_address for s in self.two.servers])
 
+    def test_wan_addresses(self):
+        self.there.must_put("/v1/catalog/register", {
+            "Node": "wide", "Address": "10.0.0.1", "TaggedAddresses": {"wan": "198.51.100.1"},
+            "Service": {"Service": "wide", "Port": 1, "Address": "10.0.0.2", "TaggedAddresses": {
+                "wan": {"Address": "198.51.100.2", "Port": 15432}}}})
+        plain = self.agent
+        agent = ClientAgent("c3", self.one.servers, config={"translate_wan_addrs": True})
+        self.addCleanup(agent.discard)
+        agent.start()
+        for asked, node, service, port in ((plain, "10.0.0.1", "10.0.0.2", 1),
+                                           (agent, "198.51.100.1", "198.51.100.2", 15432)):
+            row = asked.get("/v1/health/service/wide?dc=dc2").json[0]
+            self.assertEqual((row["Node"]["Address"], row["Service"]["Address"],
+                              row["Service"]["Port"]), (node, service, port))
+            row = asked.get("/v1/catalog/service/wide?dc=dc2").json[0]
+            self.assertEqual((row["Address"], row["ServiceAddress"], row["ServicePort"]),
+                             (node, service, port))
+            self.assertEqual(asked.get("/v1/catalog/node/wide?dc=dc2").json["Node"]["Address"], node)
+            self.assertEqual(asked.resolve("wide.service.dc2.consul").data("A"), [service])
+            self.assertEqual(asked.resolve("wide.node.dc2.consul").data("A"), [node])
+            self.assertEqual(asked.resolve("wide.service.dc2.consul", "SRV").data("SRV")[0][2], port)
+        self.there.must_put("/v1/catalog/deregister", {"Node": "wide"})
+
     def test_keys_of_the_pools_differ(self):
         """The WAN pool's key opens the way between datacenters, whatever the LAN pools' keys are."""
         keys = [base64.b64encode(bytes([i]) * 32).decode() for i in range(3)]
