@@ -95,6 +95,26 @@ class Calm(ClientTest):
                     if c["CheckID"] == "serfHealth"]
         eventually(lambda: status() == ["passing"], "serfHealth")
 
+    def test_an_alias_follows_another_node(self):
+        server = self.group.servers[0]
+
+        def status(of):
+            server.must_put("/v1/catalog/register", {
+                "Node": "followed", "Address": "192.0.2.7", "Service": {"Service": "db"},
+                "Check": {"Name": "c", "CheckID": "c", "ServiceID": "db", "Status": of}})
+
+        def is_now(wanted):
+            rows = server.get("/v1/health/node/c1").json
+            return [r["Status"] for r in rows if r["CheckID"] == "alias"] == [wanted]
+
+        status("passing")
+        self.agent.must_put("/v1/agent/check/register", {
+            "Name": "alias", "AliasNode": "followed", "AliasService": "db"})
+        eventually(lambda: is_now("passing"), "it follows")
+        status("critical")
+        eventually(lambda: is_now("critical"), "it follows again")
+        self.agent.must_put("/v1/agent/check/deregister/alias")
+
     def test_keys_sessions_and_transactions(self):
         self.agent.must_put("/v1/kv/client/a", "1")
         self.assertEqual(self.agent.get("/v1/kv/client/a?raw").text, "1")
