@@ -475,6 +475,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
         .discovery_stale_ms = config->discovery_max_stale_ns / DURATION_MS,
+        .translate_wan = config->translate_wan_addrs,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),

@@ -90,7 +90,7 @@ const struct config_key config_keys[] = {
     USED("serf_wan_allowed_cidrs", STR_LIST, gossip.wan_allowed, "",
          "networks that may speak to the WAN pool; none: all"),
     USED("translate_wan_addrs", BOOL, translate_wan_addrs, "false",
-         "tells clients by a header; concerns answers from other datacenters"),
+         "answers from other datacenters show WAN addresses, and a header tells it"),
 
     /* failover of lookups */
     USED("failover.enabled", BOOL, failover.enabled, "true",

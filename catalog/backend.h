@@ -130,7 +130,8 @@ struct backend_call {
             size_t size;
             bool tcp;
             unsigned hops;
-        } question; /* answer: the message */
+            const char *wan_for; /* the datacenter that wants WAN addresses; "": none */
+        } question;              /* answer: the message */
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
