@@ -18,6 +18,9 @@ const struct pool_mutant pool_mutants[] = {
     {"clash_merges", "members of one name are two members", 6},
     {"id_clash_accepted", "a clone does not take a live member's place", 14},
     {"digest_says_equal", "a push/pull repairs what rumours missed", 11},
+    {"event_told_again", "a user event is told once", 17},
+    {"event_of_earlier_life", "a member hears of no event from before its start", 17},
+    {"event_not_in_sync", "push/pulls bring events that rumours missed", 17},
     {"rounds_not_shared", "each member is probed once a round", 186},
 };
 const uint32_t pool_mutant_count = sizeof pool_mutants / sizeof pool_mutants[0];
