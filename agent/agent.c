@@ -13,10 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/carry.h"
+#include "agent/asker.h"
 #include "agent/config_watch.h"
 #include "agent/events.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
+#include "agent/own.h"
 #include "agent/pools.h"
 #include "agent/removals.h"
 #include "agent/servers.h"
@@ -24,6 +27,7 @@
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "store/identity.h"
 
 #define MODULE "agent"
 #define HTTP_THREADS 2
@@ -84,13 +88,16 @@ static void leader_changed(void *context, bool leader) {
 static void leader_known(void *context, bool known) {
     struct agent *agent = context;
     if (known) {
-        runners_adopt(agent);
+        epoch_enter(agent->epoch);
+        runners_adopt(agent, catalog_view(agent->catalog));
+        epoch_exit(agent->epoch);
         sync_full(agent->sync);
     }
 }
 
 static bool leads(void *context) {
-    return group_leads(((struct agent *)context)->group);
+    const struct agent *agent = context;
+    return agent->group != NULL && group_leads(agent->group);
 }
 
 static void joined(void *context) {
@@ -105,6 +112,7 @@ void agent_stop(struct agent *agent, int exit_code) {
         agent->exit_code = exit_code;
         log_write(agent->log, LOG_INFO, MODULE, "Requesting shutdown");
         pools_end_calls(agent);
+        asker_end_calls(agent);
         http_server_drain(agent->http);
         agent->stop_timer.run = give_up;
         loop_timer_start(agent->loop, &agent->stop_timer, loop_now_ms(agent->loop) + STOP_MS);
@@ -136,10 +144,13 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     agent->leaving = true;
     agent->left_done = done;
     agent->left_context = context;
-    log_write(agent->log, LOG_INFO, MODULE, "server starting leave");
+    log_write(agent->log, LOG_INFO, MODULE, "%s starting leave",
+              agent->config->server ? "server" : "client");
     sync_leave(agent->sync);
-    agent->leave_parts = 2;
-    group_leave(agent->group, group_left, agent);
+    agent->leave_parts = agent->group != NULL ? 2 : 1;
+    if (agent->group != NULL) {
+        group_leave(agent->group, group_left, agent);
+    }
     pools_leave(agent, part_left);
 }
 
@@ -165,11 +176,18 @@ static void turn_end(void *context) {
         runners_follow(agent);
         local_publish(agent->local);
     }
-    group_turn_end(agent->group);
+    if (agent->own != NULL && agent->own_version != local_view_version(local_view(agent->local))) {
+        own_follow(agent);
+    }
+    if (agent->group != NULL) {
+        group_turn_end(agent->group);
+    }
     removals_turn_end(agent);
     pools_turn_end(agent);
     events_turn_end(agent);
-    reconcile_turn_end(agent->reconcile);
+    if (agent->reconcile != NULL) {
+        reconcile_turn_end(agent->reconcile);
+    }
     if (agent->backend.lan != NULL) {
         sync_set_members(agent->sync, agent->backend.lan->count);
     }
@@ -278,21 +296,64 @@ static bool start_group(struct agent *agent, struct err_text *text) {
     return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
 }
 
+/* What a server has in its group. */
+static bool start_client(struct agent *agent, struct err_text *text) {
+    const struct config *config = agent->config;
+    struct uuid node, disk;
+    bool known;
+    agent->rpc_addr = config->advertise;
+    ASSERT(getrandom(&disk, sizeof disk, 0) == (ssize_t)sizeof disk);
+    if (!config->dev &&
+        store_identity_open(config->data_dir, &disk, &agent->identity, text) != ERR_OK) {
+        return false;
+    }
+    if (node_id_find(config, &node, &known, text) != ERR_OK) {
+        return false;
+    }
+    uuid_format(&node, agent->node_id);
+    return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
+}
+
+/* ---- where anti-entropy tells what it has to tell ---- */
+
+static bool sync_ready(void *context) {
+    struct agent *agent = context;
+    return agent->group != NULL   ? group_has_leader(agent->group)
+           : agent->links != NULL ? links_connected(agent->links)
+                                  : false;
+}
+
+void agent_propose(void *context, struct group_proposal *proposal) {
+    struct agent *agent = context;
+    if (agent->group != NULL) {
+        group_propose(agent->group, proposal);
+    } else {
+        carry_propose(agent, proposal);
+    }
+}
+
+static void sync_fetch(void *context) {
+    asker_fetch(context);
+}
+
 static bool start_state(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
     unsigned unreadable = 0;
-    if (!start_group(agent, text)) {
+    if (!(config->server ? start_group(agent, text) : start_client(agent, text))) {
         return false;
     }
     describe_start(agent);
     agent->local = local_create(agent->epoch, config->node_name);
+    agent->own = config->server ? NULL : catalog_create(agent->epoch, NULL);
     struct sync_config sync = {
         .loop = agent->loop,
         .log = agent->log,
         .epoch = agent->epoch,
-        .group = agent->group,
         .local = agent->local,
-        .catalog = agent->catalog,
+        .catalog = config->server ? agent->catalog : NULL,
+        .fetch = sync_fetch,
+        .ready = sync_ready,
+        .propose = agent_propose,
         .facts = &agent->facts,
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,
@@ -445,6 +506,8 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_truncate = from->enable_truncate;
     answers.disable_compression = from->disable_compression;
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
+    answers.asks_servers = !agent->config->server;
+    answers.asks_far = agent->config->server;
     answers.allow_stale = from->allow_stale;
     answers.recursors = live->recursor_addrs;
     answers.recursor_count = live->recursor_count;
@@ -481,6 +544,8 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .ready = agent->backend.had_leader,
         .has_leader = agent->backend.has_leader,
         .ready_context = agent,
+        .backend = &agent->backend,
+        .own = agent->own,
         .metrics = agent->telemetry.metrics,
     };
     agent->dns = dns_server_start(&dns, agent->log, text);
@@ -540,7 +605,8 @@ struct agent *agent_create(const struct config *config, const struct config_sour
         operator_start(agent);
         snapshots_start(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
-                  start_dns(agent, text) && start_http(agent, text) && watch_config(agent, text);
+                  asker_create(agent, text) && start_dns(agent, text) && start_http(agent, text) &&
+                  watch_config(agent, text);
         telemetry_start(agent);
     }
     if (!started) {
@@ -577,11 +643,12 @@ void agent_destroy(struct agent *agent) {
     }
     config_watch_stop(agent->config_watch);
     reload_stop(agent);
-    dns_server_stop(agent->dns);
     /* Before what their threads read: statistics come from group and checks. Nothing is parked any
      * more, so nobody is owed an answer by those. */
     http_server_destroy(agent->http);
     agent->http = NULL;
+    dns_server_stop(agent->dns); /* questions of other agents are asked on the workers of HTTP */
+    agent->dns = NULL;
     if (!telemetry_stop(agent)) {
         end_now(agent, agent->exit_code);
     }
@@ -590,6 +657,7 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    asker_destroy(agent);
     servers_stop(agent);
     operator_stop(agent);
     removals_stop(agent);
@@ -599,6 +667,7 @@ void agent_destroy(struct agent *agent) {
     if (agent->loop != NULL) {
         alias_clear(agent);
     }
+    bool grouped = agent->group != NULL;
     if (!group_destroy(agent->group)) {
         end_now(agent, agent->exit_code);
     }
@@ -612,12 +681,13 @@ void agent_destroy(struct agent *agent) {
     events_destroy(agent);
     clocks_destroy(agent->clocks);
     reconcile_destroy(agent->reconcile);
-    if (agent->group != NULL) {
+    if (grouped) {
         log_write(agent->log, LOG_INFO, "agent.server", "consul server down");
     }
     sync_destroy(agent->sync);
     telemetry_destroy(agent);
     local_destroy(agent->local);
+    catalog_destroy(agent->own);
     catalog_destroy(agent->catalog);
     watches_destroy(agent->watches);
     free((void *)(uintptr_t)agent->backend.live);
@@ -627,6 +697,7 @@ void agent_destroy(struct agent *agent) {
     loop_destroy(agent->loop);
     reload_clear(agent);
     arena_clear(&agent->arena);
+    store_identity_close(agent->identity);
     log_write(agent->log, LOG_INFO, MODULE, "shutdown complete");
     free(agent);
 }

@@ -152,7 +152,7 @@ static bool judge(struct agent *agent, struct alias *alias, const struct catalog
             local_walk_service_checks(mine, "", look_at, look);
         }
         look->found = look->found || local_get_service(mine, alias->service) != NULL;
-    } else if (!group_had_leader(agent->group)) {
+    } else if (agent->group == NULL || !group_had_leader(agent->group)) {
         return false;
     } else {
         alias->node_index = view_index_node(view, alias->node);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/carry.h"
 #include "agent/events.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
@@ -174,6 +175,8 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_OPERATOR:
     case BACKEND_SNAPSHOT:
     case BACKEND_RESTORE:
+    case BACKEND_FORWARD:
+    case BACKEND_QUESTION:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         break;
@@ -225,6 +228,15 @@ static void run_call(struct loop_task *task) {
     if (call->kind == BACKEND_FIRE_EVENT) {
         events_fire(agent, call);
         finish(pending);
+        return;
+    }
+    if (call->kind == BACKEND_FORWARD || call->kind == BACKEND_QUESTION) {
+        if (agent->links == NULL) { /* the agent ends */
+            call->err = err_set(&call->text, ERR_CLOSED, "the agent stops");
+            finish(pending);
+            return;
+        }
+        carry_run(agent, call, finish_context, pending);
         return;
     }
     if (call->kind == BACKEND_OPERATOR) {
@@ -360,28 +372,39 @@ static void submit(void *context, struct backend_call *call) {
     loop_post(agent->loop, &pending->task);
 }
 
+static void cancel(void *context, struct backend_call *call) {
+    call->forward.cancelled = true; /* in case that it has not been looked at yet */
+    carry_cancel(context, call);
+}
+
 /* ---- the rest of the table ---- */
 
+/* An agent without -server has no view that is current: its servers answer. */
+
 static bool has_leader(void *context) {
-    return group_has_leader(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL ? group_has_leader(agent->group) : links_connected(agent->links);
 }
 
 static bool may_read(void *context, bool consistent) {
-    return group_may_read(((struct agent *)context)->group, consistent);
+    struct agent *agent = context;
+    return agent->group != NULL && group_may_read(agent->group, consistent);
 }
 
 static int64_t contact_ms(void *context) {
-    return group_contact_ms(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL ? group_contact_ms(agent->group) : -1;
 }
 
 static bool had_leader(void *context) {
-    return group_had_leader(((struct agent *)context)->group);
+    struct agent *agent = context;
+    return agent->group != NULL && group_had_leader(agent->group);
 }
 
 static uint32_t get_servers(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]) {
     struct agent *agent = context;
     struct group_peer_status peers[LIMIT_RAFT_SERVERS];
-    uint32_t count = group_get_peers(agent->group, peers);
+    uint32_t count = agent->group != NULL ? group_get_peers(agent->group, peers) : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct backend_server *to = &ret_servers[i];
         *to = (struct backend_server){.leader = peers[i].leader, .voter = peers[i].voter};
@@ -407,6 +430,11 @@ static uint32_t count_others(const struct group *group) {
 static void get_stats(void *context, struct backend_stats *ret_stats) {
     struct agent *agent = context;
     struct group_status status;
+    if (agent->group == NULL) {
+        *ret_stats = (struct backend_stats){
+            .role = "", .contact_ms = -1, .uptime_ms = clock_monotonic_ms() - agent->started_at_ms};
+        return;
+    }
     group_get_status(agent->group, &status);
     *ret_stats = (struct backend_stats){
         .leader = status.leader,
@@ -443,6 +471,7 @@ void backend_init(struct agent *agent) {
         .may_read = may_read,
         .contact_ms = contact_ms,
         .submit = submit,
+        .cancel = cancel,
         .get_stats = get_stats,
         .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,

@@ -64,10 +64,6 @@ static enum err judge_bootstrap(struct config_load *load) {
     if (c->bootstrap && !c->server) {
         return config_fail(load, "'bootstrap = true' requires 'server = true'");
     }
-    if (!c->server) {
-        return config_fail(load, "this version runs server agents only; add -server "
-                                 "-bootstrap-expect=1, or -dev");
-    }
     if (c->bootstrap && !c->dev) {
         config_warn(load, "bootstrap = true: do not enable unless necessary");
     }

@@ -21,7 +21,7 @@
 
 const struct config_key config_keys[] = {
     /* role and node */
-    USED("server", BOOL, server, "false", "runs a server; this version runs nothing else"),
+    USED("server", BOOL, server, "false", "runs a server; without it an agent that asks servers"),
     USED("bootstrap", BOOL, bootstrap, "false", "a blank server makes itself the leader"),
     USED("bootstrap_expect", INT, bootstrap_expect, "0",
          "servers that begin a group together; 1 is bootstrap"),

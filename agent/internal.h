@@ -6,6 +6,7 @@
 #include "agent/clocks.h"
 #include "agent/files.h"
 #include "agent/group.h"
+#include "agent/links.h"
 #include "agent/reconcile.h"
 #include "agent/sync.h"
 #include "catalog/backend.h"
@@ -57,12 +58,19 @@ struct agent {
     struct watches *watches;
     struct catalog *catalog;
     struct local *local;
-    struct group *group;
+    struct catalog *own;             /* its rows on a client, see own.h; NULL on a server */
+    uint64_t own_index, own_version; /* the latter of the local view that they show */
+    struct group *group;             /* NULL on a client, as clocks, reconcile and servers */
     struct pools *pools;
     struct servers *servers; /* NULL on a client */
+    struct asker *asker;
+    struct links *links;   /* to servers that answer in this agent's place */
+    struct carry *carries; /* what they answer now */
+    uint64_t carry_id;
     struct snapshots *snapshots;
     struct operator* operator;
-    struct addr rpc_addr; /* of this server, as others reach it */
+    struct store_identity *identity; /* of a client's data directory; a server's is its group's */
+    struct addr rpc_addr;            /* of this server, as others reach it */
     struct clocks *clocks;
     struct reconcile *reconcile;
     struct events *events;
@@ -142,6 +150,8 @@ void reload_clear(struct agent *agent);
 
 /* ---- agent.c ---- */
 
+/* As group_propose; of an agent without -server by a server. context is the agent. */
+void agent_propose(void *context, struct group_proposal *proposal);
 /* Ends the agent, without a leave. */
 void agent_stop(struct agent *agent, int exit_code);
 /* Leaves the pools first; done may be NULL, else it runs before the end. */
@@ -186,6 +196,6 @@ enum err runners_update_ttl(struct agent *agent, const char *id, const char *sta
                             const char *output, struct sync_wait *wait, struct err_text *text);
 /* Once the catalog is current after a start: checks that have not run yet take over what it shows.
  */
-void runners_adopt(struct agent *agent);
+void runners_adopt(struct agent *agent, const struct catalog_view *view);
 
 #endif

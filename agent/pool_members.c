@@ -193,6 +193,7 @@ static bool read_server(const struct gossip_member *member, struct pools_server 
         !str_parse_u64(tag_of(info, "port"), &port) || port == 0 || port > 65535) {
         return false;
     }
+    server.datacenter = tag_of(info, "dc");
     server.addr = pool_addr(&info->address);
     addr_set_port(&server.addr, (uint16_t)port);
     server.state = member->state == GOSSIP_LEFT   ? POOLS_SERVER_LEFT
@@ -206,23 +207,30 @@ static bool read_server(const struct gossip_member *member, struct pools_server 
     return true;
 }
 
-void pool_members_tell_servers(struct agent *agent) {
-    struct pools *pools = agent->pools;
-    const struct gossip *gossip = pool_gossip(pools->lan.pool);
-    uint32_t slots = gossip_member_slots(gossip), count = 0;
+static void tell(struct member_pool *pool,
+                 void (*changed)(void *context, const struct pools_server *servers, uint32_t count),
+                 void *context) {
     struct gossip_member member;
-    if (!pools->lan.servers_changed || pools->servers_changed == NULL) {
+    if (!pool->servers_changed || changed == NULL || pool->pool == NULL) {
         return;
     }
-    pools->lan.servers_changed = false;
+    const struct gossip *gossip = pool_gossip(pool->pool);
+    uint32_t slots = gossip_member_slots(gossip), count = 0;
+    pool->servers_changed = false;
     struct pools_server *servers = mem_calloc(slots + 1, sizeof *servers);
     for (uint32_t i = 0; i < slots; i++) {
         if (gossip_member_at(gossip, i, &member) && read_server(&member, &servers[count])) {
             count++;
         }
     }
-    pools->servers_changed(pools->servers_context, servers, count);
+    changed(context, servers, count);
     free(servers);
+}
+
+void pool_members_tell_servers(struct agent *agent) {
+    struct pools *pools = agent->pools;
+    tell(&pools->lan, pools->servers_changed, pools->servers_context);
+    tell(&pools->wan, pools->far_servers_changed, pools->far_servers_context);
 }
 
 bool pools_may_bootstrap(const struct pools_server *servers, uint32_t count, uint32_t expect,

@@ -447,8 +447,27 @@ void pools_watch_servers(struct agent *agent,
                          void (*watch)(void *context, const struct pools_server *servers,
                                        uint32_t count),
                          void *context) {
-    agent->pools->servers_changed = watch;
-    agent->pools->servers_context = context;
+    if (agent->pools != NULL) {
+        agent->pools->servers_changed = watch;
+        agent->pools->servers_context = context;
+    }
+}
+
+void pools_watch_far_servers(struct agent *agent,
+                             void (*watch)(void *context, const struct pools_server *servers,
+                                           uint32_t count),
+                             void *context) {
+    if (agent->pools != NULL) {
+        agent->pools->far_servers_changed = watch;
+        agent->pools->far_servers_context = context;
+    }
+}
+
+void pools_hint(struct agent *agent, bool wan, const struct uuid *node) {
+    struct member_pool *pool = wan ? &agent->pools->wan : &agent->pools->lan;
+    if (pool->pool != NULL && !agent->pools->closing) {
+        pool_hint(pool->pool, node);
+    }
 }
 
 void pools_set_cluster(struct agent *agent, const struct uuid *cluster) {

@@ -39,12 +39,13 @@ void pools_get_stats(struct pools *pools, bool wan, struct backend_pool_stats *r
 
 enum pools_server_state { POOLS_SERVER_ALIVE, POOLS_SERVER_FAILED, POOLS_SERVER_LEFT };
 
-/* A server of this datacenter, as its tags tell. */
+/* A server, as its tags tell. */
 struct pools_server {
     struct uuid node, disk; /* together the Raft id */
     const char *name;
     struct addr addr; /* of its RPC */
     enum pools_server_state state;
+    const char *datacenter;
     uint32_t expect;     /* bootstrap_expect; 0 = none */
     bool bootstrap;      /* begins a group alone */
     bool has_group;      /* is in one, */
@@ -57,6 +58,13 @@ void pools_watch_servers(struct agent *agent,
                          void (*changed)(void *context, const struct pools_server *servers,
                                          uint32_t count),
                          void *context);
+/* The same of all servers of the WAN pool. */
+void pools_watch_far_servers(struct agent *agent,
+                             void (*changed)(void *context, const struct pools_server *servers,
+                                             uint32_t count),
+                             void *context);
+/* A sign that a member of the LAN pool, or the WAN pool, is gone: it is probed at once. */
+void pools_hint(struct agent *agent, bool wan, const struct uuid *node);
 /* Whether the servers, which are all but this one, and this one, which expects `expect`, may begin
  * a group now: so many are alive, each expects the same, and none is in a group. One that expects
  * something else, or begins alone, is named in text. */

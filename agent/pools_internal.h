@@ -47,6 +47,8 @@ struct pools {
     struct join *flood, *joins;    /* joins: all that are under way */
     void (*servers_changed)(void *context, const struct pools_server *servers, uint32_t count);
     void *servers_context;
+    void (*far_servers_changed)(void *context, const struct pools_server *servers, uint32_t count);
+    void *far_servers_context;
     struct uuid cluster;
     bool has_cluster, leaving;
     unsigned leaves_waited; /* pools that still tell it */

@@ -294,13 +294,11 @@ static bool adopt(const struct catalog_check *remote, void *context) {
     return true;
 }
 
-void runners_adopt(struct agent *agent) {
+void runners_adopt(struct agent *agent, const struct catalog_view *view) {
     if (agent->adopted) {
         return;
     }
     agent->adopted = true;
-    epoch_enter(agent->epoch);
-    view_walk_node_checks(catalog_view(agent->catalog), agent->facts.node_name, adopt, agent);
-    epoch_exit(agent->epoch);
+    view_walk_node_checks(view, agent->facts.node_name, adopt, agent);
     agent->local_changed = true;
 }

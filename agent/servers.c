@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/carry.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
@@ -18,6 +19,7 @@
 struct servers {
     struct agent *agent;
     struct rpc *rpc;
+    struct carried *carried; /* what it answers in other agents' place */
     struct loop_timer settle_timer;
     struct raft_configuration first; /* of the group that would begin now; count 0: none */
 };
@@ -152,7 +154,11 @@ bool servers_create(struct agent *agent, struct err_text *text) {
     snprintf(rpc.self.name, sizeof rpc.self.name, "%s", config->node_name);
     snprintf(rpc.self.datacenter, sizeof rpc.self.datacenter, "%s", config->datacenter);
     static const struct rpc_service renewals = {.request = renew};
+    servers->carried = carried_create(agent);
+    rpc.accepted = &carried_events;
+    rpc.accepted_context = servers->carried;
     servers->rpc = rpc_create(&rpc);
+    carried_serve(servers->carried, servers->rpc);
     rpc_serve(servers->rpc, RPC_METHOD_RENEW_SESSION, &renewals, servers);
     group_attach(agent->group, servers->rpc);
     operator_serve(agent, servers->rpc);
@@ -166,6 +172,10 @@ bool servers_create(struct agent *agent, struct err_text *text) {
     return true;
 }
 
+struct rpc *servers_rpc(const struct agent *agent) {
+    return agent->servers->rpc;
+}
+
 void servers_stop(struct agent *agent) {
     if (agent->servers != NULL) {
         loop_timer_stop(agent->loop, &agent->servers->settle_timer);
@@ -176,6 +186,7 @@ void servers_stop(struct agent *agent) {
 void servers_destroy(struct agent *agent) {
     if (agent->servers != NULL) {
         rpc_destroy(agent->servers->rpc);
+        carried_destroy(agent->servers->carried);
         free(agent->servers);
         agent->servers = NULL;
     }

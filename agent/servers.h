@@ -8,10 +8,13 @@
 #include "base/err.h"
 
 struct agent;
+struct rpc;
 struct servers;
 
 /* After the group and the pools; false and a sentence when the port cannot be bound. */
 bool servers_create(struct agent *agent, struct err_text *text);
+/* Their RPC. */
+struct rpc *servers_rpc(const struct agent *agent);
 /* The group has begun, or this server has joined it. */
 void servers_note_cluster(struct agent *agent);
 /* Before the group: its connections close. */

@@ -13,6 +13,8 @@
 #define MODULE "agent"
 #define FULL_MS (60 * 1000)  /* ae_interval, plus a random part of the same size */
 #define SCALE_MEMBERS 128    /* from here on each doubling adds one interval */
+#define CAME_MS_A_MEMBER 10  /* spreads the comparisons of all once a server is back, */
+#define CAME_MS_MAX 3000     /* at most (contract 12) */
 #define RETRY_MS (15 * 1000) /* after a failure, plus a random part */
 /* What nobody knows the end of may come into the catalog so late, plus a random part: behind what
  * was told after it, a service that is gone by then among it. */
@@ -22,10 +24,12 @@ struct sync {
     struct sync_config config;
     struct rand rand;
     struct loop_timer full_timer, output_timer, retry_timer;
-    bool full_wanted;
+    bool full_wanted, fetching;
+    bool compared; /* since the start */
     bool keep_unknown;
     bool leaving; /* nothing is told any more: it would bring back the node that goes */
     uint64_t members;
+    uint64_t told; /* commands */
 };
 
 /* What one proposal tells, so that its answer can be noted. */
@@ -117,7 +121,8 @@ static void propose(struct sync *sync, struct telling *telling,
     telling->proposal.data = (uint8_t *)buf_take(&out, &size);
     telling->proposal.size = size;
     sync_hold(telling->wait);
-    group_propose(sync->config.group, &telling->proposal);
+    sync->told++;
+    sync->config.propose(sync->config.context, &telling->proposal);
 }
 
 static void tell_gone(struct sync *sync, enum local_kind kind, const char *id, uint64_t generation,
@@ -188,6 +193,9 @@ static void tell_gathered(struct run *run, const struct catalog_service *service
 static bool in_sync(const struct run *run, enum local_kind kind, const char *id) {
     const struct local_view *mine = local_next_view(run->sync->config.local);
     const char *node = run->sync->config.facts->node_name;
+    if (run->view == NULL) {
+        return false; /* only a full comparison knows */
+    }
     if (kind == LOCAL_SERVICE) {
         const struct catalog_service *remote = view_get_service(run->view, node, id);
         return remote != NULL && row_equal_service(remote, local_get_service(mine, id));
@@ -246,7 +254,8 @@ static bool judge_remote_service(const struct catalog_service *service, void *co
         sync->config.taken(sync->config.context, service->id);
     }
     if (!local_knows(sync->config.local, LOCAL_SERVICE, service->id) &&
-        strcmp(service->name, "consul") != 0 && !sync->keep_unknown) {
+        (strcmp(service->name, "consul") != 0 || !sync->config.facts->server) &&
+        !sync->keep_unknown) {
         tell_gone(sync, LOCAL_SERVICE, service->id, 0, false, run->wait);
     }
     return true;
@@ -318,10 +327,25 @@ static void describe_self(const struct sync *sync, struct self *self) {
                                          .definition = ""};
 }
 
+/* Of an agent without -server: what else is there of it is the leader's. */
+static void compare_node(struct sync *sync, const struct catalog_view *view) {
+    const struct catalog_node *node = view_get_node(view, sync->config.facts->node_name);
+    if (node != NULL && row_equal_node(node, sync->config.node)) {
+        log_write(sync->config.log, LOG_DEBUG, MODULE, "Node info in sync");
+        return;
+    }
+    sync_node(sync, NULL);
+    log_write(sync->config.log, LOG_INFO, MODULE, "Synced node info");
+}
+
 /* Somebody may have deregistered or overwritten them: each full comparison puts them right. */
 static void compare_self(struct sync *sync, const struct catalog_view *view) {
     const char *name = sync->config.facts->node_name;
     struct self self;
+    if (!sync->config.facts->server) {
+        compare_node(sync, view);
+        return;
+    }
     describe_self(sync, &self);
     const struct catalog_node *node = view_get_node(view, name);
     const struct catalog_service *service = view_get_service(view, name, "consul");
@@ -348,29 +372,82 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
 
 /* ---- runs ---- */
 
+static void walk(struct sync *sync, struct run *run) {
+    local_walk_unsynced(sync->config.local, LOCAL_SERVICE, judge_entry, run);
+    local_walk_unsynced(sync->config.local, LOCAL_CHECK, judge_entry, run);
+    free(run->told);
+    free(run->checks);
+}
+
+static void compare(struct sync *sync, struct run *run) {
+    sync->full_wanted = false;
+    sync->compared = true;
+    local_mark_all_unsynced(sync->config.local);
+    compare_self(sync, run->view);
+    compare_remote(run);
+}
+
+static void fetch(struct sync *sync) {
+    if (sync->full_wanted && !sync->fetching && sync->config.ready(sync->config.context)) {
+        sync->fetching = true;
+        sync->config.fetch(sync->config.context);
+    }
+}
+
 void sync_run(struct sync *sync, struct sync_wait *wait) {
     sync_hold(wait);
-    if (!sync->leaving && group_has_leader(sync->config.group)) {
+    if (!sync->leaving && sync->config.ready(sync->config.context)) {
         struct run run = {.sync = sync, .wait = wait};
-        epoch_enter(sync->config.epoch);
-        run.view = catalog_view(sync->config.catalog);
-        if (sync->full_wanted) {
-            sync->full_wanted = false;
-            local_mark_all_unsynced(sync->config.local);
-            compare_self(sync, run.view);
-            compare_remote(&run);
+        if (sync->config.catalog != NULL) {
+            epoch_enter(sync->config.epoch);
+            run.view = catalog_view(sync->config.catalog);
+            if (sync->full_wanted) {
+                compare(sync, &run);
+            }
+            walk(sync, &run);
+            epoch_exit(sync->config.epoch);
+        } else {
+            walk(sync, &run);
+            fetch(sync);
         }
-        local_walk_unsynced(sync->config.local, LOCAL_SERVICE, judge_entry, &run);
-        local_walk_unsynced(sync->config.local, LOCAL_CHECK, judge_entry, &run);
-        epoch_exit(sync->config.epoch);
-        free(run.told);
-        free(run.checks);
     }
     sync_release(wait);
 }
 
 void sync_leave(struct sync *sync) {
     sync->leaving = true;
+}
+
+bool sync_compare(struct sync *sync, const struct catalog_view *view) {
+    struct run run = {.sync = sync, .view = view};
+    uint64_t before = sync->told;
+    sync->fetching = false;
+    compare(sync, &run);
+    walk(sync, &run);
+    return sync->told == before;
+}
+
+void sync_unchanged(struct sync *sync) {
+    sync->fetching = false;
+    sync->full_wanted = false;
+    sync_run(sync, NULL);
+}
+
+void sync_fetch_failed(struct sync *sync, const char *why) {
+    sync->fetching = false;
+    log_write(sync->config.log, LOG_WARN, MODULE,
+              "what the catalog has of this node is not known: error=\"%s\"", why);
+    loop_timer_start(sync->config.loop, &sync->retry_timer, after(sync, RETRY_MS, RETRY_MS));
+}
+
+void sync_server_came(struct sync *sync) {
+    int64_t spread_ms = (int64_t)sync->members * CAME_MS_A_MEMBER;
+    spread_ms = spread_ms < CAME_MS_MAX ? spread_ms + 1 : CAME_MS_MAX;
+    sync->fetching = false; /* who was asked is gone */
+    loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, 0, spread_ms));
+    if (sync->compared) {
+        sync_run(sync, NULL);
+    }
 }
 
 void sync_keep_unknown(struct sync *sync) {
@@ -393,7 +470,11 @@ void sync_full(struct sync *sync) {
     sync->full_wanted = true;
     int64_t full_ms = sync_full_ms(sync->members);
     loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, full_ms, full_ms));
-    sync_run(sync, NULL);
+    if (sync->config.catalog == NULL && !sync->compared) {
+        fetch(sync); /* most of it is likely to be there already */
+    } else {
+        sync_run(sync, NULL);
+    }
 }
 
 void sync_node(struct sync *sync, struct sync_wait *wait) {

@@ -197,15 +197,17 @@ static void refresh_process(const struct telemetry_gauges *to) {
 void telemetry_refresh(void *context) {
     struct agent *agent = context;
     struct telemetry_gauges *to = agent->telemetry.gauges;
-    struct group_status status;
+    struct group_status status = {.leader = false};
     struct checks_stats checks;
-    group_get_status(agent->group, &status);
+    if (agent->group != NULL) {
+        group_get_status(agent->group, &status);
+        metric_set(to->v[GAUGE_SESSIONS], (double)clocks_active(agent->clocks));
+    }
     checks_get_stats(agent->checks, &checks);
     metric_set(to->v[GAUGE_IS_LEADER], status.leader);
     metric_set(to->v[GAUGE_HEALTHY], status.leader);
     metric_set(to->v[GAUGE_APPLIED], (double)status.applied_index);
     metric_set(to->v[GAUGE_LAST_INDEX], (double)status.last_index);
-    metric_set(to->v[GAUGE_SESSIONS], (double)clocks_active(agent->clocks));
     metric_set(to->v[GAUGE_CHECKS], (double)checks.checks);
     metric_set(to->v[GAUGE_CHECKS_RUNNING], (double)checks.running);
     metric_set(to->v[GAUGE_CHECKS_WAITING], (double)checks.waiting);

@@ -179,6 +179,13 @@
 #define LIMIT_RPC_BACKOFF_MAX_MS 5000
 #define LIMIT_RESOLVE_ADDRESSES 64 /* of one name */
 
+/* Requests that other agents answer. */
+#define LIMIT_CARRY_HOPS 2                        /* an own server, one of another datacenter */
+#define LIMIT_CARRY_BODY_BYTES (16 * 1024 * 1024) /* of a request; above 413 */
+#define LIMIT_CARRY_PIECE_BYTES (1024 * 1024)     /* of an answer, sent at once */
+#define LIMIT_LINK_WAIT_MS 400      /* for a server of this datacenter: an error within 500 ms */
+#define LIMIT_LINK_WAIT_FAR_MS 2000 /* of another */
+
 /* Gossip. */
 #define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */
 #define LIMIT_GOSSIP_NAME_BYTES 255

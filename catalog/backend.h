@@ -29,8 +29,10 @@ enum backend_call_kind {
     BACKEND_OPERATOR,   /* of the Raft group: the leader answers */
     BACKEND_SNAPSHOT,   /* the whole catalog as an archive, */
     BACKEND_RESTORE,    /* and back */
-    BACKEND_LEAVE,      /* the agent leaves and stops */
-    BACKEND_RELOAD      /* the agent reads its configuration anew */
+    BACKEND_FORWARD,  /* a whole HTTP request, answered by a server of this or another datacenter */
+    BACKEND_QUESTION, /* the same of a DNS question */
+    BACKEND_LEAVE,    /* the agent leaves and stops */
+    BACKEND_RELOAD    /* the agent reads its configuration anew */
 };
 
 enum backend_keys_action {
@@ -48,6 +50,13 @@ enum backend_operator_action {
     BACKEND_SHOW_STATE = 4,
     BACKEND_REMOVE_SERVER = 5,
     BACKEND_TRANSFER_LEADER = 6
+};
+
+/* What a server answered to a request that was passed on, in one block; the body is apart. */
+struct backend_reply {
+    int status;
+    uint32_t header_count;
+    struct str_pair headers[];
 };
 
 /* One asynchronous request to the core. The caller owns it and all it points to until done runs. */
@@ -100,6 +109,25 @@ struct backend_call {
             uint64_t index; /* result of SNAPSHOT */
             int64_t contact_ms;
         } snapshot;
+        struct {
+            const char *datacenter;             /* "" = this agent's */
+            const char *method, *target, *node; /* node: the agent that the client asked */
+            struct str_map headers;
+            const void *body;
+            size_t body_size;
+            unsigned hops;               /* how often it was passed on before */
+            bool repeatable;             /* carried out twice it does no harm */
+            int64_t answer_ms;           /* how long the server may take */
+            bool cancelled;              /* by `cancel` */
+            struct backend_reply *reply; /* result, beside answer; the caller frees it */
+        } forward;
+        struct {
+            const char *datacenter; /* "" = this agent's */
+            const void *request;
+            size_t size;
+            bool tcp;
+            unsigned hops;
+        } question; /* answer: the message */
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session or an event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
@@ -212,6 +240,8 @@ struct backend {
     int64_t (*contact_ms)(void *context);
     /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
     void (*submit)(void *context, struct backend_call *call);
+    /* Core's thread: nobody waits for a FORWARD that was submitted; its done runs soon. */
+    void (*cancel)(void *context, struct backend_call *call);
     void (*get_stats)(void *context, struct backend_stats *ret_stats);
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);

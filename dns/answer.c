@@ -1,5 +1,6 @@
 #include "dns/answer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -290,6 +291,23 @@ static size_t leave_to_recursors(struct answer *answer, uint8_t *out) {
     return write_plain(answer, DNS_SERVFAIL, out);
 }
 
+/* What is said when no server answered. */
+static size_t leave_to_servers(struct answer *answer, const char *datacenter, uint8_t *out) {
+    struct dns_wanted *wanted = &answer->scratch->wanted;
+    if (answer->question->resolved == NULL) {
+        wanted->need = DNS_NEEDS_SERVER;
+        snprintf(wanted->datacenter, sizeof wanted->datacenter, "%s", datacenter);
+    }
+    return write_plain(answer, DNS_SERVFAIL, out);
+}
+
+/* The name is of another datacenter, which its servers may be asked about. */
+static bool is_far(const struct answer *answer) {
+    bool named = answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE;
+    return named && answer->config->asks_far && !dc_is_ours(answer, answer->name.dc) &&
+           (answer->question->resolved == NULL || answer->question->far_failed);
+}
+
 static size_t answer_inside(struct answer *answer, uint8_t *out) {
     uint16_t type = answer->request.type;
     bool reverse = answer->name.kind == DNS_NAME_REVERSE;
@@ -302,15 +320,25 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
         return write_plain(answer, DNS_NOTIMP, out);
     }
     if (answer->question->view == NULL && needs_view) {
-        return write_plain(answer, DNS_SERVFAIL, out);
+        return answer->config->asks_servers ? leave_to_servers(answer, "", out)
+                                            : write_plain(answer, DNS_SERVFAIL, out);
+    }
+    if (!answer->config->asks_servers && is_far(answer)) {
+        return leave_to_servers(answer, answer->name.dc, out);
     }
     struct trim trim = trim_of(answer);
     answer->answers_max = answers_max(&trim);
+    if (about_zone && answer->question->partial) {
+        return leave_to_servers(answer, "", out);
+    }
     if (about_zone) {
         answer->soa_answer = type == DNS_TYPE_SOA;
         lookup_name_servers(answer, answer->soa_answer ? &answer->authority : &answer->answers);
     } else {
         enum found found = look_up(answer);
+        if (answer->question->partial && found == FOUND_NO_NAME) {
+            return leave_to_servers(answer, "", out);
+        }
         if (reverse && found == FOUND_NO_NAME && is_for_recursors(answer)) {
             return leave_to_recursors(answer, out);
         }

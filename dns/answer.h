@@ -48,16 +48,18 @@ struct dns_resolved {
     unsigned count;
 };
 
-/* What only recursors can tell. */
+/* What only others can tell. */
 enum dns_need {
     DNS_NEEDS_NOTHING,
-    DNS_NEEDS_RELAY, /* the whole question is theirs */
-    DNS_NEEDS_NAMES  /* these names, then the answer again with what they come to */
+    DNS_NEEDS_SERVER, /* the whole question is for a server of a datacenter to answer */
+    DNS_NEEDS_RELAY,  /* the whole question is theirs */
+    DNS_NEEDS_NAMES   /* these names, then the answer again with what they come to */
 };
 
 struct dns_wanted {
     enum dns_need need;
-    uint16_t name_bytes; /* of the question */
+    uint16_t name_bytes;                  /* of the question */
+    char datacenter[DNS_LABEL_BYTES + 1]; /* DNS_NEEDS_SERVER: which one; "" = this agent's */
     /* DNS_NEEDS_NAMES. With the same random state the same instances are drawn again. */
     struct rand rand;
     uint16_t type; /* A or AAAA */
@@ -74,14 +76,17 @@ struct dns_question {
     bool tcp;
     /* Inside an epoch section; NULL: there never was a leader, so lookups fail. */
     const struct catalog_view *view;
+    bool partial;   /* the view holds this agent's own rows alone: what it lacks may exist */
     int64_t wall_s; /* Unix time, for the serial of SOA records */
-    /* What recursors said, or that they failed to; then nothing more is needed of them. NULL: they
-     * were not asked yet. */
+    /* What recursors said, or that they or servers failed to; then nothing more is needed of them.
+     * NULL: they were not asked yet. */
     const struct dns_resolved *resolved;
+    bool far_failed; /* a datacenter's servers did not answer: nobody knows whether the name exists
+                      */
 };
 
 /* Writes the answer into out, which has DNS_MESSAGE_BYTES of room. Returns its bytes; 0: the
- * request deserves no reply. If something is needed of recursors this is the answer without it. */
+ * request deserves no reply. If something is needed of others this is the answer without it. */
 size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapshot,
                   const struct dns_question *question, uint8_t *out);
 

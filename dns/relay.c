@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/container.h"
 #include "base/mem.h"
 #include "dns/server_internal.h"
 
@@ -44,8 +45,17 @@ static void give_back(struct relay_query *query, const uint8_t *answer, size_t b
     query->answered(query, answer, bytes);
 }
 
+/* Of one that will have no answer. */
+static void drop(struct relay_query *query) {
+    if (query->dropped != NULL) {
+        query->dropped(query);
+    }
+    relay_query_destroy(query);
+}
+
 /* The answer of our own, with what the recursors said or without it. */
-static void answer_here(struct relay_query *query, const struct dns_resolved *resolved) {
+static void answer_here(struct relay_query *query, const struct dns_resolved *resolved,
+                        bool far_failed) {
     struct relay *relay = query->relay;
     struct dns_source source;
     dns_source_enter(relay->server, &source);
@@ -53,8 +63,10 @@ static void answer_here(struct relay_query *query, const struct dns_resolved *re
                                     .request_bytes = query->request_bytes,
                                     .tcp = query->tcp,
                                     .view = source.view,
+                                    .partial = source.partial,
                                     .wall_s = source.wall_s,
-                                    .resolved = resolved};
+                                    .resolved = resolved,
+                                    .far_failed = far_failed};
     size_t bytes = dns_answer(relay->scratch, source.snapshot, &question, relay->out);
     dns_source_exit(relay->server);
     give_back(query, relay->out, bytes);
@@ -75,7 +87,7 @@ static void relayed(struct exchange *exchange, uint8_t *reply, size_t bytes) {
         give_back(query, reply, bytes);
     } else {
         tell_failure(query->relay, query);
-        answer_here(query, &(struct dns_resolved){.rand = NULL});
+        answer_here(query, &(struct dns_resolved){.rand = NULL}, false);
     }
 }
 
@@ -83,7 +95,7 @@ static void release(struct relay_query *query) {
     if (--query->pending == 0) {
         struct dns_resolved resolved = {
             .rand = &query->wanted.rand, .names = query->names, .count = query->exchange_count};
-        answer_here(query, &resolved);
+        answer_here(query, &resolved, false);
     }
 }
 
@@ -136,13 +148,62 @@ static void start_names(struct relay_query *query) {
     release(query);
 }
 
+/* ---- servers ---- */
+
+/* On the relay's thread, or while it is destroyed. */
+static void server_told(struct loop_task *task) {
+    struct relay_query *query = CONTAINER_OF(task, struct relay_query, call_task);
+    struct backend_call *call = &query->call;
+    query->call_under_way = false;
+    if (query->relay->stopped) {
+        return; /* it is destroyed with the others */
+    }
+    if (call->err == ERR_OK && call->answer_size >= DNS_HEADER_BYTES) {
+        give_back(query, (const uint8_t *)call->answer, call->answer_size);
+        return;
+    }
+    answer_here(query, &(struct dns_resolved){.rand = NULL}, call->err != ERR_NOT_FOUND);
+}
+
+/* On the core's thread. */
+static void call_done(struct backend_call *call) {
+    struct relay_query *query = call->context;
+    if (query->relay == NULL) {
+        free(call->answer);
+        free(query);
+        return;
+    }
+    query->call_task.run = server_told;
+    loop_post(query->relay->loop, &query->call_task);
+}
+
+static void ask_server(struct relay_query *query) {
+    const struct backend *backend = query->relay->server->config.backend;
+    query->call_under_way = true;
+    query->call = (struct backend_call){.kind = BACKEND_QUESTION,
+                                        .question = {.datacenter = query->wanted.datacenter,
+                                                     .request = query->request,
+                                                     .size = query->request_bytes,
+                                                     .tcp = query->tcp,
+                                                     .hops = query->hops},
+                                        .done = call_done,
+                                        .context = query};
+    backend->submit(backend->context, &query->call);
+}
+
+/* ---- recursors ---- */
+
 static void arrived(struct loop_task *task) {
     struct relay_query *query = (struct relay_query *)task;
     if (query->relay->stopped) {
-        relay_query_destroy(query);
+        drop(query);
         return;
     }
     list_add(query);
+    if (query->wanted.need == DNS_NEEDS_SERVER) {
+        ask_server(query);
+        return;
+    }
     shuffle(query);
     if (query->wanted.need == DNS_NEEDS_NAMES) {
         start_names(query);
@@ -198,6 +259,7 @@ void relay_query_destroy(struct relay_query *query) {
     atomic_fetch_sub(&query->relay->under_way, query->exchange_count);
     arena_clear(&query->arena);
     free(query->answer);
+    free(query->call.answer);
     free(query);
 }
 
@@ -242,7 +304,16 @@ void relay_destroy(struct relay *relay) {
     while (relay->oldest != NULL) {
         struct relay_query *query = relay->oldest;
         list_remove(query);
-        relay_query_destroy(query);
+        if (query->call_under_way) { /* the core will free it */
+            if (query->dropped != NULL) {
+                query->dropped(query);
+            }
+            arena_clear(&query->arena);
+            free(query->answer);
+            query->relay = NULL;
+        } else {
+            drop(query);
+        }
     }
     loop_destroy(relay->loop);
     dns_scratch_destroy(relay->scratch);

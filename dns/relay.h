@@ -1,10 +1,12 @@
-/* Questions that recursors answer (contract 1.7): names that are not ours, passed on and back, and
+/* Questions that others answer: servers of this or another datacenter, to whom they are passed on
+ * whole, and recursors (contract 1.7): names that are not ours, passed on and back, and
  * foreign names behind our aliases (contract 1.3.3). All of it happens on one thread of its own, so
  * that the threads that answer from the view never wait; at most LIMIT_DNS_RELAY_EXCHANGES
  * questions are with recursors at once. */
 #ifndef DNS_RELAY_H
 #define DNS_RELAY_H
 
+#include "catalog/backend.h"
 #include "dns/answer.h"
 #include "dns/exchange.h"
 
@@ -30,7 +32,14 @@ struct relay_query {
     uint8_t *answer;                     /* TCP: from malloc, freed with the query */
     size_t answer_bytes;
 
+    void (*dropped)(
+        struct relay_query *query); /* instead, when the relay ends before; may be NULL */
+
     bool tcp;
+    unsigned hops;            /* how often the question was passed on */
+    struct backend_call call; /* to a server */
+    struct loop_task call_task;
+    bool call_under_way;
     struct dns_wanted wanted;
     struct addr recursors[LIMIT_DNS_RECURSORS];
     unsigned recursor_count;

@@ -26,6 +26,11 @@ void dns_source_enter(struct dns_server *server, struct dns_source *ret_source) 
         ready = config->has_leader == NULL || config->has_leader(config->ready_context);
     }
     ret_source->view = ready ? catalog_view(config->catalog) : NULL;
+    ret_source->partial = false;
+    if (dns_snapshot_config(ret_source->snapshot)->asks_servers) {
+        ret_source->partial = !config->has_leader(config->ready_context);
+        ret_source->view = ret_source->partial ? catalog_view(config->own) : NULL;
+    }
     ret_source->wall_s = clock_wall_ms() / 1000;
 }
 
@@ -174,6 +179,8 @@ struct dns_server *dns_server_start(const struct dns_server_config *config, stru
     server->log = log;
     atomic_init(&server->snapshot, snapshot);
     ASSERT(pthread_mutex_init(&server->told_lock, NULL) == 0);
+    ASSERT(pthread_mutex_init(&server->ask_lock, NULL) == 0);
+    server->ask_scratch = dns_scratch_create(hash_mix(config->seed + LIMIT_DNS_THREADS + 1));
     server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
     struct sockets sockets;
@@ -215,12 +222,69 @@ void dns_server_stop(struct dns_server *server) {
     }
     dns_tcp_stop(server->tcp);
     relay_destroy(server->relay); /* after all that hand over to it */
+    dns_scratch_destroy(server->ask_scratch);
+    free(server->ask_out);
+    pthread_mutex_destroy(&server->ask_lock);
     pthread_mutex_destroy(&server->told_lock);
     if (server->stop_fd >= 0) {
         close(server->stop_fd);
     }
     free(atomic_load(&server->snapshot));
     free(server);
+}
+
+static void tell_carried(struct relay_query *query, const uint8_t *answer, size_t bytes) {
+    struct dns_carried *carried = query->context;
+    carried->answered(carried, answer, bytes);
+    relay_query_destroy(query);
+}
+
+static void drop_carried(struct relay_query *query) {
+    struct dns_carried *carried = query->context;
+    carried->answered(carried, NULL, 0);
+}
+
+/* False: nothing is needed of others, it went round too far, or they have enough to do. */
+static bool hand_over(struct dns_server *server, struct dns_carried *carried,
+                      const struct dns_source *source) {
+    const struct dns_wanted *wanted = dns_scratch_wanted(server->ask_scratch);
+    if (wanted->need == DNS_NEEDS_NOTHING ||
+        (wanted->need == DNS_NEEDS_SERVER && carried->hops >= LIMIT_CARRY_HOPS)) {
+        return false;
+    }
+    struct relay_query *query = relay_query_create(server->relay, source->snapshot, wanted,
+                                                   carried->request, carried->size, carried->tcp);
+    if (query == NULL) {
+        return false;
+    }
+    query->answered = tell_carried;
+    query->context = carried;
+    query->hops = carried->hops;
+    query->dropped = drop_carried;
+    relay_query_submit(query);
+    return true;
+}
+
+void dns_server_ask(struct dns_server *server, struct dns_carried *carried) {
+    struct dns_source source;
+    pthread_mutex_lock(&server->ask_lock);
+    if (server->ask_out == NULL) {
+        server->ask_out = mem_alloc(DNS_MESSAGE_BYTES);
+    }
+    dns_source_enter(server, &source);
+    struct dns_question question = {.request = carried->request,
+                                    .request_bytes = carried->size,
+                                    .tcp = carried->tcp,
+                                    .view = source.view,
+                                    .partial = source.partial,
+                                    .wall_s = source.wall_s};
+    size_t bytes = dns_answer(server->ask_scratch, source.snapshot, &question, server->ask_out);
+    bool handed_over = hand_over(server, carried, &source);
+    dns_source_exit(server);
+    if (!handed_over) {
+        carried->answered(carried, server->ask_out, bytes);
+    }
+    pthread_mutex_unlock(&server->ask_lock);
 }
 
 uint16_t dns_server_port(const struct dns_server *server, unsigned index) {

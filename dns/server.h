@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "catalog/backend.h"
 #include "catalog/catalog.h"
 #include "dns/config.h"
 #include "net/addr.h"
@@ -37,7 +38,12 @@ struct dns_server_config {
     bool (*ready)(void *context);
     /* Asked instead while allow_stale is off: whether there is a leader now. NULL = always. */
     bool (*has_leader)(void *context);
-    void *ready_context;     /* of both */
+    void *ready_context; /* of both */
+    /* Passes on what servers answer (BACKEND_QUESTION). NULL: asks_servers and asks_far are off. */
+    const struct backend *backend;
+    /* With asks_servers: this agent's own rows, which are answered from while no server is there
+     * (has_leader). */
+    const struct catalog *own;
     struct metrics *metrics; /* NULL: nothing is recorded */
 };
 
@@ -62,6 +68,20 @@ void dns_server_reload(struct dns_server *server, const struct dns_config *answe
 /* Any thread but its own. Closes the sockets and joins the threads, within milliseconds. NULL is
  * allowed. */
 void dns_server_stop(struct dns_server *server);
+
+/* A question that another agent has passed on. Its caller owns it and the request until answered
+ * ran. */
+struct dns_carried {
+    const void *request;
+    size_t size;
+    bool tcp;
+    unsigned hops; /* how often it has been passed on */
+    /* Any thread, once; 0 bytes: it deserves no answer. Borrowed until it returns. */
+    void (*answered)(struct dns_carried *carried, const uint8_t *answer, size_t bytes);
+};
+
+/* A thread that may take its time, and that the stop waits for before it begins. */
+void dns_server_ask(struct dns_server *server, struct dns_carried *carried);
 
 /* The port of listen[index], for port 0. */
 uint16_t dns_server_port(const struct dns_server *server, unsigned index);

@@ -30,6 +30,9 @@ struct dns_server {
     struct udp_thread *udp[LIMIT_DNS_THREADS];
     struct tcp *tcp;
     struct relay *relay;
+    pthread_mutex_t ask_lock; /* of the scratch and the room for questions of other agents */
+    struct dns_scratch *ask_scratch;
+    uint8_t *ask_out;
     pthread_mutex_t told_lock;
     uint64_t told[LIMIT_DNS_NODES_TOLD]; /* hashes of names that were warned about */
     unsigned told_count;
@@ -40,6 +43,7 @@ struct dns_server {
 struct dns_source {
     const struct dns_snapshot *snapshot;
     const struct catalog_view *view; /* NULL: not ready */
+    bool partial;                    /* it holds this agent's own rows */
     int64_t wall_s;
 };
 

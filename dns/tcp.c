@@ -185,6 +185,7 @@ static size_t answer_message(struct connection *c, const struct dns_source *sour
                                     .request_bytes = bytes - LENGTH_BYTES,
                                     .tcp = true,
                                     .view = source->view,
+                                    .partial = source->partial,
                                     .wall_s = source->wall_s};
     uint8_t *out = tcp->answers + used;
     uint64_t begun_at_ns = metrics_clock_ns();

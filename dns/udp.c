@@ -152,6 +152,7 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
         struct dns_question question = {.request = datagram->request,
                                         .request_bytes = thread->in[i].msg_len,
                                         .view = source.view,
+                                        .partial = source.partial,
                                         .wall_s = source.wall_s};
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);

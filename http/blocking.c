@@ -15,7 +15,7 @@
 /* ---- the workers: a few threads, so that a costly question does not delay all others ---- */
 
 struct job {
-    struct job *next;
+    struct http_work work; /* first */
     struct loop_task task;
     struct http_server *server;
     struct watch_group *group; /* held while the job is under way */
@@ -27,7 +27,7 @@ struct http_workers {
     pthread_t threads[LIMIT_HTTP_WORKERS];
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    struct job *first, **last;
+    struct http_work *first, **last;
     bool stopping;
     uint64_t swept_at_ms; /* with the mutex; when a worker last claimed the look at connections */
 };
@@ -51,7 +51,7 @@ static void wait_for_job(struct http_workers *workers) {
 
 /* A worker looks for connections without progress when it has nothing to do or has done one thing,
  * one worker at a time. */
-static struct job *take_job(struct http_workers *workers) {
+static struct http_work *take_work(struct http_workers *workers) {
     pthread_mutex_lock(&workers->mutex);
     for (;;) {
         if (sweep_is_due(workers)) {
@@ -64,29 +64,44 @@ static struct job *take_job(struct http_workers *workers) {
             break;
         }
     }
-    struct job *job = workers->first;
-    if (job != NULL) {
-        workers->first = job->next;
+    struct http_work *work = workers->first;
+    if (work != NULL) {
+        workers->first = work->next;
         if (workers->first == NULL) {
             workers->last = &workers->first;
         }
     }
     pthread_mutex_unlock(&workers->mutex);
-    return job;
+    return work;
+}
+
+static void evaluate(struct http_work *work) {
+    struct job *job = CONTAINER_OF(work, struct job, work);
+    job->answer = http_evaluate(job->server, watch_group_query(job->group));
+    if (job->answer != NULL) {
+        http_answer_hash(job->answer);
+    }
+    job->task.run = job_done;
+    loop_post(job->server->core, &job->task);
 }
 
 static void *work(void *context) {
     struct http_workers *workers = context;
-    struct job *job;
-    while ((job = take_job(workers)) != NULL) {
-        job->answer = http_evaluate(workers->server, watch_group_query(job->group));
-        if (job->answer != NULL) {
-            http_answer_hash(job->answer);
-        }
-        job->task.run = job_done;
-        loop_post(workers->server->core, &job->task);
+    struct http_work *work;
+    while ((work = take_work(workers)) != NULL) {
+        work->run(work);
     }
     return NULL;
+}
+
+void http_server_work(struct http_server *server, struct http_work *work) {
+    struct http_workers *workers = server->workers;
+    work->next = NULL;
+    pthread_mutex_lock(&workers->mutex);
+    *workers->last = work;
+    workers->last = &work->next;
+    pthread_cond_signal(&workers->wake);
+    pthread_mutex_unlock(&workers->mutex);
 }
 
 struct http_workers *http_workers_start(struct http_server *server) {
@@ -119,18 +134,14 @@ void http_workers_stop(struct http_workers *workers) {
 
 void http_server_wake(struct http_server *server) {
     struct watch_group *group;
-    struct http_workers *workers = server->workers;
     while ((group = watches_take_dirty(server->watches)) != NULL) {
         struct job *job = mem_calloc(1, sizeof *job);
         watch_group_hold(group);
         job->server = server;
         job->group = group;
+        job->work.run = evaluate;
         server->jobs++;
-        pthread_mutex_lock(&workers->mutex);
-        *workers->last = job;
-        workers->last = &job->next;
-        pthread_cond_signal(&workers->wake);
-        pthread_mutex_unlock(&workers->mutex);
+        http_server_work(server, &job->work);
     }
 }
 
@@ -162,6 +173,7 @@ void http_exchange_unlink(struct http_exchange **list, struct http_exchange *exc
 
 static void end_wait(struct http_exchange *exchange, enum http_state state) {
     struct http_server *server = exchange->server;
+    exchange->waits = false;
     http_timings_blocking(server->timings, --server->blocking);
     watches_leave(server->watches, &exchange->wait.waiter);
     loop_timer_stop(server->core, &exchange->wait.timer);
@@ -222,6 +234,7 @@ static void wait_arrived(struct loop_task *task) {
     struct http_exchange *exchange = CONTAINER_OF(task, struct http_exchange, task);
     struct http_server *server = exchange->server;
     struct http_wait *wait = &exchange->wait;
+    exchange->waits = true;
     http_timings_blocking(server->timings, ++server->blocking);
     http_exchange_link(&server->parked_list, exchange);
     struct watch_group *group =
@@ -236,7 +249,7 @@ static void wait_arrived(struct loop_task *task) {
     bool changed = present_index(server, wait) != wait->seen_index;
     wait->name = wait->question = NULL;
     arena_clear(&exchange->arena);
-    if (atomic_load(&server->stopping)) {
+    if (atomic_load(&server->stopping) || exchange->gone) {
         end_wait(exchange, EXCHANGE_ABORTED);
     } else if (changed) {
         watch_group_mark(server->watches, group);
@@ -247,6 +260,10 @@ static void wait_arrived(struct loop_task *task) {
 void http_wait_post(struct http_exchange *exchange) {
     exchange->task.run = wait_arrived;
     loop_post(exchange->server->core, &exchange->task);
+}
+
+void http_wait_abort(struct http_exchange *exchange) {
+    end_wait(exchange, EXCHANGE_ABORTED);
 }
 
 void http_waits_abort(struct http_server *server) {
@@ -267,6 +284,8 @@ static void on_hang_up(void *context, int events) {
             struct http_exchange *exchange = ready[i].data.ptr;
             if (exchange->stream != NULL) {
                 http_stream_hung_up(exchange);
+            } else if (exchange->forwarded) {
+                http_carry_hung_up(exchange);
             } else {
                 end_wait(exchange, EXCHANGE_ABORTED);
             }

@@ -17,6 +17,7 @@ static void request_init(struct http_server *server, struct arena *arena,
                          struct http_request *req) {
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
+                                 .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
                                  .use_cache = server->config.use_cache,
                                  .authz = {.token = ""}};
@@ -425,6 +426,10 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
                                          struct http_response *res) {
     struct http_stream_options options = {.metrics = false};
     struct err_text text = {"too many monitors of this agent's log"};
+    if (exchange->carried != NULL) {
+        http_response_text(res, 400, "only the agent itself streams");
+        return HTTP_ANSWERED;
+    }
     if (!exchange->route->stream(req, &options, res)) {
         return HTTP_ANSWERED;
     }
@@ -448,7 +453,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     exchange->route = route;
-    if (is_blocked(exchange->server, req->path)) {
+    if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
         return HTTP_ANSWERED;
     }
@@ -470,6 +475,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
+    const char *where = http_carry_where(exchange, req);
+    if (where != NULL) {
+        return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
+    }
     req->cache_control = http_exchange_header(exchange, "Cache-Control");
     if (route->call == NULL && !http_answer_fits(exchange->server, 0)) {
         refuse_answer(res);
@@ -489,6 +498,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     memset(call, 0, sizeof *call);
     if (!route->call(req, call, res)) {
         return HTTP_ANSWERED;
+    }
+    if (call->kind == BACKEND_FORWARD) { /* its body names another datacenter */
+        where = call->forward.datacenter;
+        return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
     exchange->call = call;
     exchange->request = arena_alloc(&exchange->arena, sizeof *req);
@@ -556,6 +569,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     }
     request_init(exchange->server, &exchange->arena, &req);
     req.method = method;
+    if (exchange->carried != NULL && *exchange->carried->node != '\0') {
+        req.agent_node = exchange->carried->node;
+    }
     req.body = str_or_empty(exchange->body.data);
     req.body_size = exchange->body.count;
     response_init(&res);
@@ -592,7 +608,20 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
 
 struct http_answer *http_call_answer(struct http_exchange *exchange) {
     struct http_response res;
+    if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err == ERR_OK) {
+        char *body = exchange->call->answer;
+        exchange->call->answer = NULL;
+        return http_answer_carried(exchange->server, exchange->call->forward.reply, body,
+                                   exchange->call->answer_size);
+    }
     response_init(&res);
+    if (exchange->call->kind == BACKEND_FORWARD) {
+        struct http_meta meta = {.present = exchange->route->read != NULL &&
+                                            tells_meta_on_errors(exchange->route),
+                                 .index = 1};
+        http_response_error(&res, exchange->call->err, &exchange->call->text);
+        return http_answer_create(exchange->server, &res, &meta);
+    }
     if (exchange->call->err != ERR_OK) {
         http_response_error(&res, exchange->call->err, &exchange->call->text);
     } else if (exchange->route->finish != NULL) {

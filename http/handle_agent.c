@@ -70,6 +70,21 @@ static const char *list_servers(const struct http_request *req) {
     return arena_format(req->arena, "%s]", list);
 }
 
+/* Of an agent without -server. */
+static void put_client_stats(struct json *json, const struct backend *backend) {
+    const struct backend_pool *pool = backend->lan;
+    uint64_t servers = 0;
+    for (uint32_t i = 0; pool != NULL && i < pool->count; i++) {
+        servers += pool->members[i].server && pool->members[i].status == 1;
+    }
+    json_key(json, "consul");
+    json_object_begin(json);
+    json_member_str(json, "acl", "disabled");
+    stat_u64(json, "known_servers", servers);
+    stat_bool(json, "server", false);
+    json_object_end(json);
+}
+
 static void put_raft_stats(struct json *json, const struct http_request *req) {
     const struct backend *backend = req->backend;
     struct backend_stats stats;
@@ -78,7 +93,7 @@ static void put_raft_stats(struct json *json, const struct http_request *req) {
     json_object_begin(json);
     json_member_str(json, "acl", "disabled");
     stat_bool(json, "bootstrap", backend->facts->bootstrap);
-    json_member_str(json, "known_datacenters", "1");
+    stat_u64(json, "known_datacenters", handle_list_datacenters(req).count);
     stat_bool(json, "leader", stats.leader);
     json_member_str(json, "leader_addr", handle_leader_address(req));
     stat_bool(json, "server", backend->facts->server);
@@ -211,7 +226,11 @@ void handle_agent_self(const struct http_request *req, struct http_response *res
     json_key(&json, "Stats");
     json_object_begin(&json);
     put_agent_stats(&json, backend);
-    put_raft_stats(&json, req);
+    if (req->backend->facts->server) {
+        put_raft_stats(&json, req);
+    } else {
+        put_client_stats(&json, req->backend);
+    }
     put_runtime_stats(&json, req);
     put_pool_stats(&json, backend, false);
     put_pool_stats(&json, backend, true);

@@ -5,14 +5,6 @@
 
 /* ---- writes ---- */
 
-static bool judge_dc(const struct http_request *req, const char *dc, struct http_response *res) {
-    if (*dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter)) {
-        http_response_text(res, 500, "No path to datacenter");
-        return false;
-    }
-    return true;
-}
-
 bool handle_catalog_register(const struct http_request *req, struct backend_call *call,
                              struct http_response *res) {
     const char *dc = "";
@@ -24,7 +16,8 @@ bool handle_catalog_register(const struct http_request *req, struct backend_call
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, dc, res);
+    http_carry_wanted(req, call, dc);
+    return true;
 }
 
 bool handle_catalog_deregister(const struct http_request *req, struct backend_call *call,
@@ -38,10 +31,37 @@ bool handle_catalog_deregister(const struct http_request *req, struct backend_ca
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, dc, res);
+    http_carry_wanted(req, call, dc);
+    return true;
 }
 
 /* ---- reads ---- */
+
+static int compare_names(const void *left, const void *right) {
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+/* Whose servers have not left; those of a datacenter that is cut off count. */
+struct str_list handle_list_datacenters(const struct http_request *req) {
+    const struct backend_pool *wan = req->backend->wan;
+    uint32_t members = wan != NULL ? wan->count : 0, count = 0, kept = 0;
+    const char **names = arena_alloc(req->arena, (members + 1) * sizeof *names);
+    for (uint32_t i = 0; i < members; i++) {
+        const char *name = str_or_empty(str_map_get(&wan->members[i].tags, "dc"));
+        if (wan->members[i].status != 3 && *name != '\0' &&
+            strcmp(name, req->backend->facts->datacenter) != 0) {
+            names[1 + count++] = name;
+        }
+    }
+    names[kept++] = req->backend->facts->datacenter;
+    qsort(names + 1, count, sizeof *names, compare_names);
+    for (uint32_t i = 1; i <= count; i++) {
+        if (kept == 1 || strcmp(names[kept - 1], names[i]) != 0) {
+            names[kept++] = names[i];
+        }
+    }
+    return (struct str_list){.v = names, .count = kept};
+}
 
 void handle_catalog_datacenters(const struct http_request *req, struct http_response *res) {
     struct json json;
@@ -54,7 +74,10 @@ void handle_catalog_datacenters(const struct http_request *req, struct http_resp
     }
     http_response_json(res, req, &json);
     json_array_begin(&json);
-    json_str(&json, req->backend->facts->datacenter);
+    struct str_list names = handle_list_datacenters(req);
+    for (uint32_t i = 0; i < names.count; i++) {
+        json_str(&json, names.v[i]);
+    }
     json_array_end(&json);
     http_response_json_end(res, req);
     http_response_cache(res, req, query.revalidate);

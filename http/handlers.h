@@ -11,6 +11,9 @@ void encode_member(struct json *json, const struct filter_member *member);
 /* Where the leader's RPC is; "" when none is known. In the arena. */
 const char *handle_leader_address(const struct http_request *req);
 
+/* This one's first; in the arena. */
+struct str_list handle_list_datacenters(const struct http_request *req);
+
 http_local_fn handle_status_leader, handle_status_peers;
 
 http_local_fn handle_catalog_datacenters;

@@ -62,6 +62,33 @@ bool http_server_has_unsent(const struct http_server *server);
 /* Drained, or never run; joins its threads. NULL is allowed. */
 void http_server_destroy(struct http_server *server);
 
+/* Something for the workers, which are there for what takes longer than a turn of the core may. */
+struct http_work {
+    struct http_work *next; /* private */
+    void (*run)(struct http_work *work);
+};
+
+/* Any thread. */
+void http_server_work(struct http_server *server, struct http_work *work);
+
+/* A request that another agent has passed on. All that it points to is borrowed until done. */
+struct http_carried {
+    const char *method, *target, *node; /* node: the agent that the client asked */
+    struct str_map headers;             /* names as they are usually written */
+    const void *body;
+    size_t body_size;
+    unsigned hops; /* how often it has been passed on */
+    /* Core's thread, once. What was answered is borrowed until it returns. */
+    void (*done)(struct http_carried *carried, int status, const struct str_map *headers,
+                 const char *body, size_t body_size);
+    struct http_exchange *exchange; /* private */
+};
+
+/* Core's thread: answers it like one that came over HTTP, on the workers. */
+void http_server_carry(struct http_server *server, struct http_carried *carried);
+/* Core's thread: nobody waits for it any more; done runs soon, whatever it says. */
+void http_carried_give_up(struct http_carried *carried);
+
 /* Any thread; connections that are open keep on. */
 void http_server_set_connections_per_client(struct http_server *server, int64_t limit);
 

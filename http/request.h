@@ -29,6 +29,7 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
+    const char *agent_node;    /* the agent that the client asked */
     const char *accept;        /* the header; NULL = absent */
     const char *cache_control; /* the same */
     bool use_cache;            /* ?cached is heeded */
@@ -124,6 +125,9 @@ struct http_route {
     bool cached;             /* of a read: knows ?cached */
     bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
     bool by_index;       /* the same with ?index= and X-Consul-Index: waits while they are equal */
+    bool by_server;      /* of a local: a server answers it, see http_route_travels */
+    bool dc_ignored;     /* ?dc= does not say who answers */
+    bool own;            /* of a call: never answered by another agent, see http_route_travels */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
@@ -133,6 +137,9 @@ const struct http_route *http_route_find(const char *path, const char *method,
                                          const char **ret_rest, bool *ret_redirect);
 /* The methods of the route's path, as the header Allow lists them. In the arena. */
 const char *http_route_methods(const struct http_route *route, struct arena *arena);
+/* Whether an agent without -server passes it on to a server, and ?dc= to another datacenter: all
+ * reads and calls do, but for /v1/agent/ and what is marked as an agent's own. */
+bool http_route_travels(const struct http_route *route);
 /* All of them, for the documents' test. */
 const struct http_route *http_routes(size_t *ret_count);
 
@@ -188,6 +195,9 @@ enum err http_filter_parse(struct http_request *req, enum filter_rows rows, stru
 /* ?wait alone, with its default and its bound. ERR_INVALID. */
 enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
                                int64_t *ret_wait_ms, struct err_text *text);
+/* Of a write whose body names a datacenter: whether its servers are to carry it out. The call then
+ * says so, and is complete. */
+bool http_carry_wanted(const struct http_request *req, struct backend_call *call, const char *dc);
 /* ?dc and ?datacenter, of writes. ERR_REFUSED. */
 enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */

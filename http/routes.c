@@ -10,18 +10,30 @@
 
 static const struct http_route routes[] = {
     /* status */
-    {.pattern = "/v1/status/leader", .method = "GET", .local = handle_status_leader},
-    {.pattern = "/v1/status/peers", .method = "GET", .local = handle_status_peers},
+    {.pattern = "/v1/status/leader",
+     .method = "GET",
+     .local = handle_status_leader,
+     .by_server = true},
+    {.pattern = "/v1/status/peers",
+     .method = "GET",
+     .local = handle_status_peers,
+     .by_server = true},
     /* catalog */
     {.pattern = "/v1/catalog/register",
      .method = "PUT",
+     .dc_ignored = true,
      .call = handle_catalog_register,
      .ok_body = "true"},
     {.pattern = "/v1/catalog/deregister",
      .method = "PUT",
+     .dc_ignored = true,
      .call = handle_catalog_deregister,
      .ok_body = "true"},
-    {.pattern = "/v1/catalog/datacenters", .method = "GET", .local = handle_catalog_datacenters},
+    {.pattern = "/v1/catalog/datacenters",
+     .method = "GET",
+     .local = handle_catalog_datacenters,
+     .dc_ignored = true,
+     .by_server = true},
     {.pattern = "/v1/catalog/nodes",
      .method = "GET",
      .read = handle_catalog_nodes,
@@ -207,15 +219,22 @@ static const struct http_route routes[] = {
     /* operator */
     {.pattern = "/v1/operator/keyring",
      .method = "GET",
+     .own = true,
      .call = handle_keyring_list,
      .finish = finish_json},
     {.pattern = "/v1/operator/keyring",
      .method = "POST",
+     .own = true,
      .call = handle_keyring_install,
      .ok_body = ""},
-    {.pattern = "/v1/operator/keyring", .method = "PUT", .call = handle_keyring_use, .ok_body = ""},
+    {.pattern = "/v1/operator/keyring",
+     .method = "PUT",
+     .own = true,
+     .call = handle_keyring_use,
+     .ok_body = ""},
     {.pattern = "/v1/operator/keyring",
      .method = "DELETE",
+     .own = true,
      .call = handle_keyring_remove,
      .ok_body = ""},
     {.pattern = "/v1/operator/raft/configuration",
@@ -319,6 +338,12 @@ static const struct http_route routes[] = {
 const struct http_route *http_routes(size_t *ret_count) {
     *ret_count = sizeof routes / sizeof routes[0];
     return routes;
+}
+
+bool http_route_travels(const struct http_route *route) {
+    static const char agents[] = "/v1/agent/";
+    return strncmp(route->pattern, agents, sizeof agents - 1) != 0 && !route->own &&
+           (route->read != NULL || route->call != NULL || route->by_server);
 }
 
 static const struct http_route *row_of_method(const struct http_route *first, const char *method) {

@@ -147,6 +147,50 @@ struct http_answer *http_answer_create(struct http_server *server, struct http_r
     return answer;
 }
 
+struct gathering {
+    const struct http_server *server;
+    struct arena *arena;
+    struct str_pair v[HTTP_ANSWER_HEADERS_MAX];
+    uint32_t count;
+};
+
+static enum MHD_Result gather_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                     const char *value) {
+    struct gathering *all = context;
+    (void)kind;
+    if (all->count < HTTP_ANSWER_HEADERS_MAX &&
+        str_map_get(&all->server->config.response_headers, name) == NULL) {
+        all->v[all->count++] = (struct str_pair){name, value};
+    }
+    return MHD_YES;
+}
+
+struct str_map http_answer_headers(const struct http_server *server,
+                                   const struct http_answer *answer, struct arena *arena) {
+    struct gathering all = {.server = server};
+    MHD_get_response_headers(library_response(answer), gather_header, &all);
+    struct str_pair *v = arena_alloc(arena, (all.count + 1) * sizeof *v);
+    memcpy(v, all.v, all.count * sizeof *v);
+    return (struct str_map){.v = v, .count = all.count, .present = true};
+}
+
+struct http_answer *http_answer_carried(struct http_server *server,
+                                        const struct backend_reply *reply, char *body,
+                                        size_t size) {
+    struct http_answer *answer = mem_calloc(1, sizeof *answer);
+    atomic_init(&answer->references, 1);
+    answer->status = reply->status;
+    answer->body = body;
+    answer->body_size = size;
+    struct MHD_Response *response = hold(server, body, size);
+    answer->prepared = (struct http_prepared *)response;
+    for (uint32_t i = 0; i < reply->header_count; i++) { /* what the library refuses is left out */
+        MHD_add_response_header(response, reply->headers[i].key, reply->headers[i].value);
+    }
+    add_configured(response, &server->config.response_headers);
+    return answer;
+}
+
 struct http_answer *http_answer_share(struct http_answer *answer) {
     atomic_fetch_add_explicit(&answer->references, 1, memory_order_relaxed);
     return answer;
@@ -192,7 +236,7 @@ static int socket_of(struct MHD_Connection *connection) {
     return info != NULL ? info->connect_fd : -1;
 }
 
-static void free_exchange(struct http_exchange *exchange) {
+void http_exchange_free(struct http_exchange *exchange) {
     if (exchange != NULL) {
         http_stream_close(exchange);
         if (exchange->resumed) {
@@ -202,6 +246,9 @@ static void free_exchange(struct http_exchange *exchange) {
         if (exchange->call != NULL) {
             catalog_result_clear(&exchange->call->result);
             free(exchange->call->answer);
+            if (exchange->call->kind == BACKEND_FORWARD) {
+                free(exchange->call->forward.reply);
+            }
         }
         drop_body(exchange);
         arena_clear(&exchange->arena);
@@ -214,7 +261,7 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
     struct http_connection *owner = connection_of(connection);
     struct http_exchange *exchange = mem_calloc(1, sizeof *exchange);
     ASSERT(owner != NULL);
-    free_exchange(owner->exchange);
+    http_exchange_free(owner->exchange);
     owner->exchange = exchange;
     http_deadline_set(&owner->deadline, HTTP_PHASE_REQUEST);
     exchange->server = context;
@@ -236,7 +283,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     (void)context;
     (void)code;
     if (*con_cls != NULL) {
-        free_exchange(*con_cls);
+        http_exchange_free(*con_cls);
         *con_cls = NULL;
         if (owner != NULL) {
             owner->exchange = NULL;
@@ -246,11 +293,17 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 }
 
 const char *http_exchange_header(struct http_exchange *exchange, const char *name) {
+    if (exchange->carried != NULL) {
+        return str_map_get(&exchange->carried->headers, name);
+    }
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
 bool http_exchange_may_write(struct http_exchange *exchange) {
     const struct http_config *config = &exchange->server->config;
+    if (exchange->carried != NULL) {
+        return true; /* the agent that the client asked has judged it */
+    }
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     bool known = info != NULL && info->client_addr != NULL;
@@ -268,7 +321,7 @@ void http_exchange_resume(struct http_exchange *exchange, enum http_state state)
     exchange->server->resume = exchange;
 }
 
-static void call_done(struct backend_call *call) {
+void http_exchange_call_done(struct backend_call *call) {
     http_exchange_resume(call->context, EXCHANGE_CALL_DONE);
 }
 
@@ -296,17 +349,15 @@ static enum MHD_Result send_answer(struct http_exchange *exchange) {
     return result;
 }
 
-static enum MHD_Result overloaded(struct http_exchange *exchange) {
+void http_exchange_overload(struct http_exchange *exchange) {
     struct http_response res = {.status = 0};
     struct err_text text = {"too many requests are waiting at this agent"};
     buf_init(&res.body, ERR_TEXT_BYTES);
     http_response_error(&res, ERR_OVERLOADED, &text);
     exchange->answer = http_answer_create(exchange->server, &res, NULL);
-    return send_answer(exchange);
 }
 
-/* False: the server stops, or too many are parked; ret_stopping tells which. */
-static bool take_place(struct http_server *server, bool *ret_stopping) {
+bool http_exchange_take_place(struct http_server *server, bool *ret_stopping) {
     size_t parked = atomic_fetch_add(&server->parked, 1);
     *ret_stopping = atomic_load(&server->stopping);
     if (*ret_stopping || parked >= LIMIT_HTTP_PENDING) {
@@ -325,7 +376,8 @@ static ssize_t read_stream(void *context, uint64_t position, char *out, size_t s
     if (used > 0) {
         return (ssize_t)used;
     }
-    if (exchange->state == EXCHANGE_ABORTED || !take_place(exchange->server, &stopping)) {
+    if (exchange->state == EXCHANGE_ABORTED ||
+        !http_exchange_take_place(exchange->server, &stopping)) {
         return MHD_CONTENT_READER_END_OF_STREAM;
     }
     exchange->state = EXCHANGE_PARKED;
@@ -354,8 +406,12 @@ static enum MHD_Result start_stream(struct http_exchange *exchange) {
 static enum MHD_Result park(struct http_exchange *exchange, enum http_verdict verdict) {
     struct http_server *server = exchange->server;
     bool stopping;
-    if (!take_place(server, &stopping)) {
-        return stopping ? MHD_NO : overloaded(exchange);
+    if (!http_exchange_take_place(server, &stopping)) {
+        if (stopping) {
+            return MHD_NO;
+        }
+        http_exchange_overload(exchange);
+        return send_answer(exchange);
     }
     if (verdict == HTTP_PARK_WAIT) {
         drop_body(exchange); /* a read's, which nobody looks at */
@@ -366,42 +422,43 @@ static enum MHD_Result park(struct http_exchange *exchange, enum http_verdict ve
     if (verdict == HTTP_PARK_WAIT) {
         exchange->fd = exchange->owner->deadline.fd;
         http_wait_post(exchange);
+    } else if (exchange->call->kind == BACKEND_FORWARD) {
+        exchange->fd = exchange->call->forward.answer_ms > 0 ? exchange->owner->deadline.fd : -1;
+        http_carry_post(exchange);
     } else {
-        exchange->call->done = call_done;
+        exchange->call->done = http_exchange_call_done;
         exchange->call->context = exchange;
         server->backend->submit(server->backend->context, exchange->call);
     }
     return MHD_YES;
 }
 
-static enum MHD_Result go_on(struct http_exchange *exchange, const char *method) {
-    switch (exchange->state) {
-    case EXCHANGE_ANSWERED:
-        return send_answer(exchange);
-    case EXCHANGE_CALL_DONE:
-        if (exchange->call->kind == BACKEND_READ) {
-            exchange->current = exchange->call->err == ERR_OK;
-            exchange->unled = !exchange->current;
-            exchange->call = NULL;
-            exchange->state = EXCHANGE_READING;
-            return go_on(exchange, method);
+enum http_verdict http_exchange_step(struct http_exchange *exchange, const char *method) {
+    if (exchange->state == EXCHANGE_ANSWERED) {
+        return HTTP_ANSWERED;
+    }
+    if (exchange->state == EXCHANGE_CALL_DONE) {
+        if (exchange->call->kind != BACKEND_READ) {
+            exchange->answer = http_call_answer(exchange);
+            return HTTP_ANSWERED;
         }
-        exchange->answer = http_call_answer(exchange);
-        return send_answer(exchange);
-    case EXCHANGE_ABORTED:
+        exchange->current = exchange->call->err == ERR_OK;
+        exchange->unled = !exchange->current;
+        exchange->call = NULL;
+        exchange->state = EXCHANGE_READING;
+    }
+    return http_dispatch(exchange, method);
+}
+
+static enum MHD_Result go_on(struct http_exchange *exchange, const char *method) {
+    if (exchange->state == EXCHANGE_STREAMING || exchange->state == EXCHANGE_PARKED ||
+        exchange->state == EXCHANGE_ABORTED) {
         return MHD_NO;
-    case EXCHANGE_READING:
-    case EXCHANGE_TIMED_OUT: {
-        enum http_verdict verdict = http_dispatch(exchange, method);
-        return verdict == HTTP_ANSWERED ? send_answer(exchange)
-               : verdict == HTTP_STREAM ? start_stream(exchange)
-                                        : park(exchange, verdict);
     }
-    case EXCHANGE_STREAMING:
-    case EXCHANGE_PARKED:
-        break;
-    }
-    return MHD_NO;
+    enum http_verdict verdict = http_exchange_step(exchange, method);
+    return verdict == HTTP_ANSWERED ? send_answer(exchange)
+           : verdict == HTTP_STREAM ? start_stream(exchange)
+                                    : park(exchange, verdict);
 }
 
 static bool declares_too_much(struct http_exchange *exchange) {
@@ -475,7 +532,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         http_clients_closed(server->clients, address);
     }
     http_deadline_close(server->deadlines, &owner->deadline);
-    free_exchange(owner->exchange);
+    http_exchange_free(owner->exchange);
     free(owner);
     *socket_context = NULL;
 }
@@ -616,6 +673,12 @@ void http_server_turn_end(struct http_server *server) {
     while (exchange != NULL) {
         struct http_exchange *next = exchange->resume_next;
         struct MHD_Connection *connection = exchange->connection;
+        if (exchange->carried != NULL) {
+            atomic_fetch_sub(&server->parked, 1);
+            http_carry_resume(exchange);
+            exchange = next;
+            continue;
+        }
         if (!exchange->resumed) {
             exchange->resumed = true;
             atomic_fetch_add(&server->unsent, 1);
@@ -645,7 +708,7 @@ bool http_server_has_unsent(const struct http_server *server) {
 }
 
 bool http_server_drained(const struct http_server *server) {
-    return atomic_load(&server->parked) == 0 && server->jobs == 0;
+    return atomic_load(&server->parked) == 0 && server->jobs == 0 && server->carried == 0;
 }
 
 void http_server_set_connections_per_client(struct http_server *server, int64_t limit) {

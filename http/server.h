@@ -106,11 +106,18 @@ struct http_exchange {
     struct backend_call *call;    /* in the arena */
     struct http_request *request; /* of the call */
     struct http_wait wait;
-    struct http_stream *stream; /* NULL: the answer ends */
+    struct http_stream *stream;   /* NULL: the answer ends */
+    struct http_carried *carried; /* NULL: it came over a connection of its own */
+    struct http_work work;
+    bool waits;     /* for a change; the core's */
+    bool gone;      /* nobody waits for it; the core's */
+    bool forwarded; /* a server answers it; the core's */
     struct loop_task task;
     struct http_exchange *resume_next;
     struct http_exchange *parked_next, *parked_previous;
 };
+
+#define HTTP_ANSWER_HEADERS_MAX 64 /* of one that is passed on */
 
 struct http_stream;
 struct http_workers;
@@ -145,6 +152,7 @@ struct http_server {
     size_t blocking;                   /* of the parked, blocking queries */
     struct http_exchange *stream_list; /* suspended ones that stream */
     size_t jobs;                       /* groups that the workers have */
+    size_t carried;                    /* requests of other agents */
     int hang_up_epoll;
     struct loop_poll *hang_up_poll;
     struct rand rand;
@@ -160,6 +168,38 @@ uint64_t http_answer_hash(struct http_answer *answer);
 /* Core's thread: the exchange goes on at the end of the turn. */
 void http_exchange_resume(struct http_exchange *exchange, enum http_state state);
 const char *http_exchange_header(struct http_exchange *exchange, const char *name);
+
+/* What the exchange does next, after its state: the verdict of http_dispatch, or HTTP_ANSWERED
+ * with exchange->answer set. Not of one that is parked, streams or was aborted. */
+enum http_verdict http_exchange_step(struct http_exchange *exchange, const char *method);
+/* One more that is parked. False: the server stops, or there are too many. */
+bool http_exchange_take_place(struct http_server *server, bool *ret_stopping);
+/* Sets the answer that says so. */
+void http_exchange_overload(struct http_exchange *exchange);
+void http_exchange_free(struct http_exchange *exchange);
+/* Done of a backend call; its context is the exchange. */
+void http_exchange_call_done(struct backend_call *call);
+/* The answer's headers but those of this agent's own configuration; in the arena. */
+struct str_map http_answer_headers(const struct http_server *server,
+                                   const struct http_answer *answer, struct arena *arena);
+/* An answer as another agent gave it. Takes body, from malloc. */
+struct http_answer *http_answer_carried(struct http_server *server,
+                                        const struct backend_reply *reply, char *body, size_t size);
+
+/* ---- carry.c: requests that are answered by other agents, and theirs ---- */
+
+/* The datacenter whose servers answer the request, "" for this one's; NULL: this agent does. */
+const char *http_carry_where(const struct http_exchange *exchange, const struct http_request *req);
+/* Prepares exchange->call. False: an error answer is set. */
+bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,
+                        const char *datacenter, struct http_response *res);
+/* The exchange is parked: hands its FORWARD to the core, which watches fd for a hang-up unless it
+ * is below 0. */
+void http_carry_post(struct http_exchange *exchange);
+/* Core's thread: of one that is forwarded. */
+void http_carry_hung_up(struct http_exchange *exchange);
+/* The core's thread: a carried one goes on. */
+void http_carry_resume(struct http_exchange *exchange);
 
 /* Whether one more answer of so many bytes (0 = not known yet) may be held. */
 bool http_answer_fits(struct http_server *server, size_t size);
@@ -213,6 +253,8 @@ void http_workers_stop(struct http_workers *workers);
 bool http_hang_ups_open(struct http_server *server, struct err_text *text);
 void http_hang_ups_close(struct http_server *server);
 void http_waits_abort(struct http_server *server);
+/* Core's thread: of one that waits. */
+void http_wait_abort(struct http_exchange *exchange);
 
 /* A list of what is parked; core's thread. */
 void http_exchange_link(struct http_exchange **list, struct http_exchange *exchange);

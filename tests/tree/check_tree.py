@@ -36,6 +36,11 @@ BEHIND = {
     "zlib.h": ["agent/archive.c", "http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c", "catalog/codec_unknown.h", "raft/codec.c"],
     "proto/*.pb-c.h": [
+        "agent/asker.c",
+        "agent/carried.c",
+        "agent/carried_question.c",
+        "agent/carried_rows.c",
+        "agent/carry.c",
         "agent/events.c",
         "agent/group_wire.c",
         "agent/operator.c",

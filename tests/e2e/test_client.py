@@ -1,0 +1,359 @@
+"""Agents without -server: what they register, what they pass on to servers, and what they do when
+those go."""
+import signal
+import unittest
+
+from cairn import NXDOMAIN, SERVFAIL, Agent, eventually
+from servers import Group
+
+
+class ClientAgent(Agent):
+    """Of the datacenter of the servers that it joins."""
+
+    def __init__(self, name, servers, **how):
+        super().__init__(how.pop("config", None), **how)
+        self.name = name
+        self.config = dict({"server": None, "bootstrap": None, "node_name": name,
+                            "retry_join": [s.ip for s in servers], "retry_interval": "1s",
+                            "log_level": "DEBUG"}, **self.config)
+
+    def leads(self):
+        """Ready: a server answers through it."""
+        if self.process.poll() is not None:
+            raise AssertionError("the agent ended with %s: %s" % (self.process.returncode,
+                                                                  self.output()))
+        try:
+            reply = self.get("/v1/catalog/node/" + self.name)
+            return reply.status == 200 and reply.json is not None
+        except OSError:
+            return False
+
+    def server(self, servers):
+        """The server that it is connected to."""
+        seen = [line.split("server=")[1].split()[0] for line in self.output().splitlines()
+                if "connected to a server: " in line]
+        return next(s for s in servers if s.name == seen[-1])
+
+
+def web(name="web", status="passing"):
+    return {"Name": name, "Port": 80, "Check": {"TTL": "600s", "Status": status}}
+
+
+class ClientTest(unittest.TestCase):
+    def servers(self, count=3, **config):
+        group = Group(count, config)
+        self.addCleanup(group.discard)
+        return group.start()
+
+    def client(self, group, name="c1", **how):
+        agent = ClientAgent(name, group.servers, **how)
+        self.addCleanup(agent.discard)
+        return agent.start()
+
+
+class Calm(ClientTest):
+    """One group and one agent for all: nothing here harms them."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.group = Group(3)
+        cls.addClassCleanup(cls.group.discard)
+        cls.group.start()
+        cls.agent = ClientAgent("c1", cls.group.servers)
+        cls.addClassCleanup(cls.agent.discard)
+        cls.agent.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.agent.stop(code=0)  # it leaves
+        eventually(lambda: cls.group.servers[0].get("/v1/catalog/node/c1").json is None,
+                   "the node is gone")
+        cls.group.stop()
+
+    def test_what_it_registers_is_found_at_servers_and_through_itself(self):
+        self.agent.must_put("/v1/agent/service/register", web())
+        for agent in self.group.servers + [self.agent]:
+            eventually(lambda: agent.passing("web") == ["web"], "found over HTTP")
+            eventually(lambda: agent.resolve("web.service.consul").data("A") == [self.agent.ip],
+                       "found over DNS")
+        self.assertEqual(len(self.agent.resolve("web.service.consul", "SRV").data("SRV")), 1)
+        tcp = self.agent.resolve("web.service.consul", tcp=True)
+        self.assertEqual(tcp.data("A"), [self.agent.ip])
+        self.agent.must_put("/v1/agent/check/fail/service:web")
+        eventually(lambda: self.group.servers[0].passing("web") == [], "its check fails")
+        self.agent.must_put("/v1/agent/service/deregister/web")
+        for agent in self.group.servers + [self.agent]:
+            eventually(lambda: agent.get("/v1/catalog/service/web").json == [], "gone")
+        self.assertEqual(self.agent.resolve("web.service.consul").rcode, NXDOMAIN)
+
+    def test_its_node_is_alive(self):
+        def status():
+            return [c["Status"] for c in self.agent.get("/v1/health/node/c1").json
+                    if c["CheckID"] == "serfHealth"]
+        eventually(lambda: status() == ["passing"], "serfHealth")
+
+    def test_keys_sessions_and_transactions(self):
+        self.agent.must_put("/v1/kv/client/a", "1")
+        self.assertEqual(self.agent.get("/v1/kv/client/a?raw").text, "1")
+        session = self.agent.put("/v1/session/create", {"Name": "s", "TTL": "60s"}).json["ID"]
+        self.assertEqual(self.agent.get("/v1/session/info/" + session).json[0]["Name"], "s")
+        self.assertEqual(self.agent.put("/v1/session/renew/" + session).status, 200)
+        self.assertEqual(self.agent.put("/v1/kv/client/lock?acquire=" + session).text.strip(), "true")
+        self.assertEqual(self.agent.put("/v1/txn", [{"KV": {"Verb": "get", "Key": "client/a"}}]).status,
+                         200)
+        self.agent.must_put("/v1/session/destroy/" + session)
+        self.assertEqual(self.agent.request("DELETE", "/v1/kv/client?recurse").text.strip(), "true")
+
+    def test_errors_pass_unchanged(self):
+        for path in ("/v1/kv/none", "/v1/health/state/odd", "/v1/catalog/nodes?index=x",
+                     "/v1/catalog/nodes?stale&consistent", "/v1/health/service/",
+                     "/v1/catalog/nodes?filter=)", "/v1/catalog/nodes?dc=none"):
+            here, there = self.agent.get(path), self.group.servers[0].get(path)
+            self.assertEqual((here.status, here.body), (there.status, there.body), path)
+        self.assertEqual(self.agent.get("/v1/catalog/nodes?dc=none").text, "No path to datacenter")
+
+    def test_a_blocking_query_wakes(self):
+        self.agent.must_put("/v1/kv/watched", "1")
+        index = self.agent.get("/v1/kv/watched").index
+        with self.agent.client() as client:
+            client.send("GET", "/v1/kv/watched?raw&wait=60s&index=%d" % index)
+            self.group.servers[1].must_put("/v1/kv/watched", "2")
+            reply = client.receive()
+            self.assertEqual(reply.text, "2")
+            self.assertGreater(reply.index, index)
+        timed_out = self.agent.get("/v1/kv/watched?raw&wait=10ms&index=%d" % reply.index)
+        self.assertEqual((timed_out.status, timed_out.text), (200, "2"))
+
+    def waiting(self):
+        """Blocking queries that wait at servers."""
+        def count(server):
+            for gauge in server.get("/v1/agent/metrics").json["Gauges"]:
+                if gauge["Name"].endswith("rpc.queries_blocking"):
+                    return gauge["Value"]
+            return 0
+        return sum(count(server) for server in self.group.servers)
+
+    def test_who_hangs_up_ends_the_query_at_the_server(self):
+        self.agent.must_put("/v1/kv/left", "1")
+        index = self.agent.get("/v1/kv/left").index
+        clients = [self.agent.client() for _ in range(5)]
+        for client in clients:
+            client.send("GET", "/v1/kv/left?wait=600s&index=%d" % index)
+        eventually(lambda: self.waiting() == 5, "they wait at the server")
+        for client in clients:
+            client.close()
+        eventually(lambda: self.waiting() == 0, "they have ended")
+
+    def test_a_session_is_of_the_agents_node(self):
+        session = self.agent.put("/v1/session/create", {"TTL": "60s"}).json["ID"]
+        self.assertEqual(self.agent.get("/v1/session/info/" + session).json[0]["Node"], "c1")
+        self.agent.must_put("/v1/session/destroy/" + session)
+
+    def test_large_bodies_and_answers(self):
+        value = "x" * 500000
+        for i in range(8):
+            self.agent.must_put("/v1/kv/large/%d" % i, value)
+        reply = self.agent.get("/v1/kv/large/?recurse")
+        self.assertEqual(len(reply.json), 8)
+        self.assertEqual(reply.body, self.group.servers[0].get("/v1/kv/large/?recurse").body)
+        self.assertEqual(self.agent.get("/v1/snapshot").status, 200)
+
+    def test_what_only_servers_know(self):
+        leader = self.group.leader()
+        self.assertEqual(self.agent.get("/v1/status/leader").json, leader.server_address)
+        self.assertEqual(len(self.agent.get("/v1/status/peers").json), 3)
+        self.assertEqual(self.agent.get("/v1/catalog/datacenters").json, ["dc1"])
+        raft = self.agent.get("/v1/operator/raft/configuration").json
+        self.assertEqual(len(raft["Servers"]), 3)
+
+    def test_what_is_its_own(self):
+        this = self.agent.get("/v1/agent/self").json
+        self.assertEqual((this["Config"]["NodeName"], this["Config"]["Server"]), ("c1", False))
+        self.assertEqual(this["Stats"]["consul"]["server"], "false")
+        self.assertEqual(this["Stats"]["consul"]["known_servers"], "3")
+        tags = {m["Name"]: m["Tags"]["role"] for m in self.agent.get("/v1/agent/members").json}
+        self.assertEqual(tags, {"s1": "consul", "s2": "consul", "s3": "consul", "c1": "node"})
+
+
+class Failures(ClientTest):
+    def test_the_agents_server_is_killed(self):
+        group = self.servers()
+        agent = self.client(group)
+        agent.must_put("/v1/agent/service/register", web())
+        agent.must_put("/v1/kv/a", "1")
+        index = agent.get("/v1/kv/a").index
+        with agent.client() as client:
+            client.send("GET", "/v1/kv/a?raw&wait=60s&index=%d" % index)
+            agent.server(group.servers).kill()
+            # Reads go on at once; writes as soon as there is a leader.
+            eventually(lambda: agent.get("/v1/kv/a?raw").text == "1", "a read")
+            eventually(lambda: agent.put("/v1/kv/a", "2").text.strip() == "true", "a write")
+            self.assertEqual(client.receive().text, "2")
+        agent.must_put("/v1/agent/check/fail/service:web")
+        eventually(lambda: agent.get("/v1/health/service/web?passing").json == [],
+                   "the check's result arrives")
+        self.assertEqual(agent.resolve("web.service.consul").rcode, NXDOMAIN)
+
+    def test_the_leader_is_killed(self):
+        group = self.servers()
+        agent = self.client(group)
+        agent.must_put("/v1/kv/a", "1")
+        group.leader().kill()
+        eventually(lambda: agent.put("/v1/kv/a", "2").text.strip() == "true", "a write")
+        self.assertEqual(agent.get("/v1/kv/a?raw").text, "2")
+
+    def test_a_server_that_is_stopped_is_left(self):
+        group = self.servers()
+        agent = self.client(group)
+        agent.must_put("/v1/kv/a", "1")
+        frozen = agent.server(group.servers)
+        frozen.process.send_signal(signal.SIGSTOP)
+        try:
+            eventually(lambda: agent.get("/v1/kv/a?raw&stale").text == "1", "a read")
+            self.assertIsNot(agent.server(group.servers), frozen)
+            eventually(lambda: agent.put("/v1/kv/a", "2").text.strip() == "true", "a write")
+        finally:
+            frozen.process.send_signal(signal.SIGCONT)
+
+    def test_without_any_server(self):
+        group = self.servers(1)
+        agent = self.client(group)
+        agent.must_put("/v1/agent/service/register", web())
+        eventually(lambda: agent.passing("web") == ["web"], "registered")
+        group.servers[0].kill()
+        for path in ("/v1/catalog/nodes", "/v1/kv/a", "/v1/status/leader"):
+            reply = agent.get(path)
+            self.assertEqual(reply.status, 500)
+        eventually(lambda: agent.get("/v1/catalog/nodes").text == "No known Consul servers",
+                   "the pool knows")
+        self.assertEqual(list(agent.get("/v1/agent/services").json), ["web"])
+        self.assertEqual(agent.resolve("web.service.consul").data("A"), [agent.ip])
+        self.assertEqual(agent.resolve("c1.node.consul").data("A"), [agent.ip])
+        self.assertEqual(agent.resolve("other.service.consul").rcode, SERVFAIL)
+        # What happens meanwhile is told later.
+        self.assertEqual(agent.put("/v1/agent/service/register", web("late")).status, 200)
+        self.assertEqual(agent.put("/v1/agent/service/deregister/web").status, 200)
+        self.assertEqual(agent.resolve("web.service.consul").rcode, SERVFAIL)
+        group.servers[0].start()
+        eventually(lambda: group.servers[0].passing("late") == ["late"], "the late one")
+        eventually(lambda: group.servers[0].get("/v1/catalog/service/web").json == [], "no ghost")
+        self.assertEqual(agent.passing("late"), ["late"])
+
+    def test_a_restart_keeps_what_was_registered(self):
+        group = self.servers(1)
+        agent = self.client(group)
+        agent.must_put("/v1/agent/service/register", web())
+        eventually(lambda: agent.passing("web") == ["web"], "registered")
+        index = group.servers[0].get("/v1/health/service/web").index
+        agent.kill()
+        agent.start()
+        self.assertEqual(agent.passing("web"), ["web"])
+        agent.must_put("/v1/agent/service/deregister/web")
+        eventually(lambda: group.servers[0].get("/v1/catalog/service/web").json == [], "gone")
+        self.assertGreater(group.servers[0].get("/v1/health/service/web").index, index)
+        agent.stop(code=0)
+
+    def test_what_the_catalog_has_beyond_it_goes_after_a_restart(self):
+        group = self.servers(1)
+        agent = self.client(group)
+        agent.must_put("/v1/agent/service/register", web())
+        group.servers[0].register("ghost", node="c1", address=agent.ip)
+        agent.kill()
+        agent.start()
+        eventually(lambda: group.servers[0].get("/v1/catalog/service/ghost").json == [], "it goes")
+        self.assertEqual(group.servers[0].passing("web"), ["web"])
+
+    def test_before_it_has_joined(self):
+        agent = ClientAgent("c1", [])
+        self.addCleanup(agent.discard)
+        agent.spawn()
+        eventually(lambda: "agent running" in agent.output(), "it runs")
+        reply = eventually(lambda: agent.get("/v1/catalog/nodes"), "an answer")
+        self.assertEqual((reply.status, reply.text), (500, "No known Consul servers"))
+        agent.must_put("/v1/agent/service/register", web())
+        self.assertEqual(agent.resolve("web.service.consul").data("A"), [agent.ip])
+        agent.stop(code=0)
+
+
+
+
+class Datacenters(ClientTest):
+    """Two datacenters that have met over the WAN pool, and an agent in the first."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.one = Group(1)
+        cls.two = Group(2, {"datacenter": "dc2"})
+        for number, server in enumerate(cls.two.servers):
+            server.name = server.config["node_name"] = "t%d" % (number + 1)
+            server.config["retry_join_wan"] = [cls.one.servers[0].ip]
+        for group in (cls.one, cls.two):
+            cls.addClassCleanup(group.discard)
+        for server in cls.one.servers + cls.two.servers:
+            server.spawn()
+        cls.here, cls.there = cls.one.servers[0], cls.two.servers[0]
+        for server in cls.one.servers + cls.two.servers:
+            eventually(lambda: (server.try_request("GET", "/v1/catalog/datacenters") and
+                                len(server.get("/v1/catalog/datacenters").json) == 2), "they meet")
+        eventually(cls.two.leader, "a leader there")
+        cls.agent = ClientAgent("c1", cls.one.servers)
+        cls.addClassCleanup(cls.agent.discard)
+        cls.agent.start()
+        eventually(lambda: cls.there.get("/v1/kv/ready?keys").status == 404, "reads there")
+
+    def test_the_list_begins_with_the_own_one(self):
+        self.assertEqual(self.here.get("/v1/catalog/datacenters").json, ["dc1", "dc2"])
+        self.assertEqual(self.there.get("/v1/catalog/datacenters").json, ["dc2", "dc1"])
+        self.assertEqual(self.agent.get("/v1/catalog/datacenters").json, ["dc1", "dc2"])
+        self.assertEqual(self.here.get("/v1/agent/self").json["Stats"]["consul"]["known_datacenters"],
+                         "2")
+
+    def test_keys_are_written_and_read_there(self):
+        for agent in (self.here, self.agent):
+            agent.must_put("/v1/kv/far?dc=dc2", agent.ip)
+            self.assertEqual(agent.get("/v1/kv/far?raw&dc=dc2").text, agent.ip)
+            self.assertEqual(self.there.get("/v1/kv/far?raw").text, agent.ip)
+            self.assertEqual(agent.get("/v1/kv/far").status, 404)
+        self.assertEqual(self.there.get("/v1/kv/far?raw&dc=dc2").text, self.agent.ip)
+
+    def test_a_service_is_found_by_its_datacenter(self):
+        self.there.must_put("/v1/agent/service/register", web("far"))
+        for agent in (self.here, self.agent):
+            rows = eventually(lambda: agent.get("/v1/health/service/far?passing&dc=dc2").json, "HTTP")
+            self.assertEqual(rows[0]["Node"]["Datacenter"], "dc2")
+            self.assertEqual(agent.get("/v1/catalog/service/far").json, [])
+            self.assertEqual(agent.resolve("far.service.dc2.consul").data("A"), [self.there.ip])
+            self.assertEqual(agent.resolve("far.service.dc2.consul", tcp=True).data("A"),
+                             [self.there.ip])
+            self.assertEqual(agent.resolve("t1.node.dc2.consul").data("A"), [self.there.ip])
+            self.assertEqual(agent.resolve("far.service.consul").rcode, NXDOMAIN)
+            self.assertEqual(agent.resolve("far.service.dc3.consul").rcode, NXDOMAIN)
+
+    def test_a_registration_there(self):
+        row = {"Datacenter": "dc2", "Node": "ext2", "Address": "192.0.2.9",
+               "Service": {"Service": "ext"}}
+        for agent in (self.here, self.agent):
+            agent.must_put("/v1/catalog/register", row)
+            self.assertEqual(len(self.there.get("/v1/catalog/service/ext").json), 1)
+            agent.must_put("/v1/catalog/deregister", {"Datacenter": "dc2", "Node": "ext2"})
+            self.assertEqual(self.there.get("/v1/catalog/service/ext").json, [])
+            refused = agent.put("/v1/catalog/register", dict(row, Datacenter="dc3"))
+            self.assertEqual((refused.status, refused.text), (500, "No path to datacenter"))
+
+    def test_a_blocking_query_wakes_from_there(self):
+        self.there.must_put("/v1/kv/woken", "1")
+        index = self.agent.get("/v1/kv/woken?dc=dc2").index
+        with self.agent.client() as client:
+            client.send("GET", "/v1/kv/woken?raw&dc=dc2&wait=60s&index=%d" % index)
+            self.there.must_put("/v1/kv/woken", "2")
+            self.assertEqual(client.receive().text, "2")
+
+    def test_an_unknown_one(self):
+        for agent in (self.here, self.there, self.agent):
+            for path in ("/v1/catalog/nodes?dc=dc3", "/v1/kv/a?dc=dc3", "/v1/status/leader?dc=dc3"):
+                reply = agent.get(path)
+                self.assertEqual((reply.status, reply.text), (500, "No path to datacenter"))
+
+    def test_its_leader(self):
+        self.assertIn(self.agent.get("/v1/status/leader?dc=dc2").json,
+                      [s.server_address for s in self.two.servers])
