@@ -16,7 +16,7 @@
 
 #define FRESH_MS 10000 /* older ones reach nobody for the first time by a rumour */
 #define KEPT_SYNCS 4   /* so many push/pulls a body is kept for */
-#define RECENT_MAX 64  /* told in one push/pull */
+#define RECENT_MAX 256 /* told in one push/pull */
 #define LTIME_MAX (UINT64_MAX / 2)
 
 struct user_event {
