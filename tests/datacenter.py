@@ -22,7 +22,7 @@ import time
 import netns
 
 NEWNET = 0x40000000  # CLONE_NEWNET
-OWN_IP = "10.77.255.254"
+OWN_IP, OWN_MAC = "10.77.255.254", "02:63:6e:01:00:00"
 DEADLINE_S = 60
 
 
@@ -147,9 +147,16 @@ class Datacenter:
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
         try:
             self.network.__enter__()
-            netns.run("ip", "-n", self.network.name, "addr", "add", OWN_IP + "/16", "dev", "br0")
-            netns.run("ip", "-n", self.network.name, "link", "set", "lo", "up")
-            enter("/var/run/netns/" + self.network.name)
+            name = self.network.name
+            netns.run("ip", "-n", name, "link", "set", "br0", "address", OWN_MAC)
+            netns.run("ip", "-n", name, "addr", "add", OWN_IP + "/16", "dev", "br0")
+            for host in self.network.hosts:
+                host.learn([(OWN_IP, OWN_MAC)])
+            netns.run("ip", "-n", name, "-batch", "-", text="".join(
+                "neigh replace %s lladdr %s dev br0 nud permanent\n" % (host.ip, host.mac)
+                for host in self.network.hosts))
+            netns.run("ip", "-n", name, "link", "set", "lo", "up")
+            enter("/var/run/netns/" + name)
         except BaseException:
             self.__exit__()
             raise
