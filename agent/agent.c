@@ -111,6 +111,7 @@ void agent_stop(struct agent *agent, int exit_code) {
         agent->stopping_at_ms = loop_now_ms(agent->loop);
         agent->exit_code = exit_code;
         log_write(agent->log, LOG_INFO, MODULE, "Requesting shutdown");
+        agent_watch(agent, NULL);
         pools_end_calls(agent);
         asker_end_calls(agent);
         http_server_drain(agent->http);
@@ -146,8 +147,8 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     agent->left_context = context;
     log_write(agent->log, LOG_INFO, MODULE, "%s starting leave",
               agent->config->server ? "server" : "client");
-    sync_leave(agent->sync);
     agent->leave_parts = agent->group != NULL ? 2 : 1;
+    sync_leave(agent->sync);
     if (agent->group != NULL) {
         group_leave(agent->group, group_left, agent);
     }
@@ -181,8 +182,8 @@ static void turn_end(void *context) {
     }
     if (agent->group != NULL) {
         group_turn_end(agent->group);
+        removals_turn_end(agent);
     }
-    removals_turn_end(agent);
     pools_turn_end(agent);
     events_turn_end(agent);
     if (agent->reconcile != NULL) {
@@ -467,6 +468,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
+        .discovery_stale_ms = config->discovery_max_stale_ns / DURATION_MS,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),
@@ -604,6 +606,7 @@ struct agent *agent_create(const struct config *config, const struct config_sour
         backend_init(agent);
         operator_start(agent);
         snapshots_start(agent);
+        agent->coordinates = config->server ? coordinates_create(agent) : NULL;
         started = pools_create(agent, text) && servers_create(agent, text) &&
                   asker_create(agent, text) && start_dns(agent, text) && start_http(agent, text) &&
                   watch_config(agent, text);
@@ -630,6 +633,10 @@ bool agent_is_encrypted(const struct agent *agent) {
 
 int agent_run(struct agent *agent) {
     pools_start(agent);
+    coordinates_start(agent->coordinates);
+    if (agent->config->watch_inputs.count > 0) {
+        agent_watch(agent, agent->config);
+    }
     loop_run(agent->loop);
     if (agent->exit_code == 0) {
         log_write(agent->log, LOG_INFO, MODULE, "Graceful exit completed");
@@ -680,6 +687,7 @@ void agent_destroy(struct agent *agent) {
     }
     events_destroy(agent);
     clocks_destroy(agent->clocks);
+    coordinates_destroy(agent->coordinates);
     reconcile_destroy(agent->reconcile);
     if (grouped) {
         log_write(agent->log, LOG_INFO, "agent.server", "consul server down");

@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/clocks.h"
+#include "agent/coordinates.h"
 #include "agent/files.h"
 #include "agent/group.h"
 #include "agent/links.h"
@@ -76,7 +77,8 @@ struct agent {
     struct events *events;
     struct loop_timer removals_timer, removals_retry_timer;
     struct removing *removals_waiting; /* for a leader that commits them */
-    uint64_t removals_seen;            /* their index when the LAN pool was told last */
+    uint64_t removals_seen; /* their index when the LAN pool was told last */
+    struct coordinates *coordinates;
     struct sync *sync;
     struct files *files; /* NULL in -dev */
     struct checks *checks;
@@ -103,6 +105,11 @@ struct agent {
     int64_t stopping_at_ms;
     int64_t started_at_ms;
 };
+
+/* ---- watches.c ---- */
+
+/* Makes the agent's watches be those of the configuration; NULL: none. */
+void agent_watch(struct agent *agent, const struct config *live);
 
 /* ---- backend.c ---- */
 

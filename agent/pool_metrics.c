@@ -93,7 +93,7 @@ void pool_metrics_update(struct pool_metrics *to, const struct pool_counts *from
     const struct gossip_status *status = &from->status;
     const uint64_t *counts = status->counters;
     uint64_t dropped = from->not_allowed + from->udp.too_large;
-    for (int i = GOSSIP_DROPPED_TRUNCATED; i <= GOSSIP_DROPPED_FUTURE; i++) {
+    for (int i = GOSSIP_DROPPED_TRUNCATED; i <= GOSSIP_DROPPED_COORDINATE; i++) {
         dropped += counts[i];
     }
     const uint64_t totals[COUNTERS] = {

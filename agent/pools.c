@@ -299,6 +299,7 @@ static bool open_pool(struct agent *agent, struct member_pool *pool, bool wan,
     if (!wan) {
         made.gossip.pool = arena_format(&agent->arena, "lan.%s", config->datacenter);
     }
+    made.gossip.coordinates = !config->disable_coordinates;
     tune(&made.gossip, wan ? &config->gossip.wan : &config->gossip.lan,
          wan ? config->gossip.reconnect_wan_ns : config->gossip.reconnect_ns);
     pool->pool = pool_create(&made, text);
@@ -436,6 +437,7 @@ bool pools_destroy(struct agent *agent) {
     }
     loop_flush(agent->loop); /* what the saver reported */
     pthread_mutex_destroy(&pools->mutex);
+    free(pools->located);
     free(pools);
     agent->pools = NULL;
     return true;

@@ -56,7 +56,9 @@ struct pools {
     void (*left)(struct agent *agent);
     pthread_mutex_t mutex; /* of the numbers below, which any thread reads */
     struct pool_counts lan_counts, wan_counts;
-    struct gossip_coordinate lan_coordinate, wan_coordinate;
+    struct coordinate lan_coordinate, wan_coordinate;
+    struct located *located; /* members of the WAN pool, this one among them */
+    uint32_t located_count;
     struct loop_timer counts_timer;
 };
 
@@ -89,6 +91,12 @@ struct str_map pool_members_tags(const struct agent *agent, struct arena *arena)
 void pool_members_publish(struct member_pool *pool);
 void pool_members_tell_servers(struct agent *agent);
 void pool_members_refresh_counts(struct agent *agent);
+
+/* A member that has told where it is. */
+struct located {
+    char name[LIMIT_GOSSIP_NAME_BYTES + 1];
+    struct coordinate at;
+};
 
 /* ---- pool_metrics.c ---- */
 

@@ -414,10 +414,6 @@ void sync_run(struct sync *sync, struct sync_wait *wait) {
     sync_release(wait);
 }
 
-void sync_leave(struct sync *sync) {
-    sync->leaving = true;
-}
-
 bool sync_compare(struct sync *sync, const struct catalog_view *view) {
     struct run run = {.sync = sync, .view = view};
     uint64_t before = sync->told;
@@ -448,6 +444,10 @@ void sync_server_came(struct sync *sync) {
     if (sync->compared) {
         sync_run(sync, NULL);
     }
+}
+
+void sync_leave(struct sync *sync) {
+    sync->leaving = true;
 }
 
 void sync_keep_unknown(struct sync *sync) {

@@ -15,7 +15,6 @@ struct sync_config {
     struct loop *loop;
     struct log *log;
     struct epoch *epoch;
-    bool (*leads)(void *context); /* this agent is the leader of its datacenter */
     struct local *local;
     /* NULL: servers have it, and `fetch` asks for what it has of this node: sync_compare,
      * sync_unchanged or sync_fetch_failed follows. */
@@ -23,6 +22,7 @@ struct sync_config {
     void (*fetch)(void *context);
     /* Whether commands have a chance, and one command, as group_propose. */
     bool (*ready)(void *context);
+    bool (*leads)(void *context); /* this agent leads its servers */
     void (*propose)(void *context, struct group_proposal *proposal);
     const struct backend_facts *facts;
     const struct catalog_node *node; /* this agent's, as it registers it */
@@ -58,8 +58,6 @@ void sync_keep_unknown(struct sync *sync);
 /* Compares everything, once this server leads: what it registers for itself, its registrations, and
  * what the catalog has beyond them. */
 void sync_full(struct sync *sync);
-/* The agent leaves: its node goes, and nothing is told any more that would bring it back. */
-void sync_leave(struct sync *sync);
 /* An agent without -server has found a server: what is out of sync is told, and compared, later in
  * a large pool. */
 void sync_server_came(struct sync *sync);
@@ -68,6 +66,8 @@ bool sync_compare(struct sync *sync, const struct catalog_view *view);
 /* It is as it was when nothing had to be told. */
 void sync_unchanged(struct sync *sync);
 void sync_fetch_failed(struct sync *sync, const char *why);
+/* The agent leaves: its node goes, and nothing is told any more that would bring it back. */
+void sync_leave(struct sync *sync);
 /* How many agents the LAN pool has: the more, the longer between two full comparisons. 1 at first.
  */
 void sync_set_members(struct sync *sync, uint64_t members);

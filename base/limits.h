@@ -77,6 +77,11 @@
 #define LIMIT_TREE_KEY_BYTES 2048     /* composed key of an index */
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
 
+/* Mirrors. */
+#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024)       /* names of rows that have changed lately */
+#define LIMIT_MIRROR_NAMES 4096                     /* services of one stream */
+#define LIMIT_MIRROR_BATCH_BYTES (64 * 1024 * 1024) /* a part of a stream, unpacked */
+
 /* Keys and sessions. */
 #define LIMIT_KV_KEY_BYTES 2000
 #define LIMIT_KV_VALUE_BYTES (512 * 1024) /* default of limits.kv_max_value_size */
@@ -95,6 +100,15 @@
 /* Members that operators have removed and that are not yet forgotten. */
 #define LIMIT_REMOVALS 16384
 #define LIMIT_REMOVALS_PER_COMMAND 256 /* that end */
+
+/* Coordinates. */
+#define LIMIT_COORDINATE_RATE 64      /* reports a second of a whole pool */
+#define LIMIT_COORDINATE_BATCH 128    /* in one command */
+#define LIMIT_COORDINATE_BATCHES 5    /* commands of a server in one period; more are dropped */
+#define LIMIT_COORDINATE_MEMBERS 1024 /* of the wide-area pool whose coordinates are told */
+
+/* Prepared queries. */
+#define LIMIT_QUERY_BYTES (64 * 1024) /* all texts of one; what its template comes to */
 
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
@@ -122,8 +136,23 @@
 #define LIMIT_CHECK_TEXT_BYTES (4 * LIMIT_CHECK_DEFINITION_BYTES) /* the same with separators */
 #define LIMIT_CHECK_FRAME_BYTES (LIMIT_CHECK_TEXT_BYTES + 4096)   /* on their way to a script */
 
+/* Watches. */
+#define LIMIT_WATCHES 100                         /* of the configuration: a connection each */
+#define LIMIT_WATCH_HANDLERS 16                   /* run at once; the others wait */
+#define LIMIT_WATCH_ANSWER_BYTES (16 * 1024 * 1024) /* larger answers are an error */
+#define LIMIT_WATCH_SCRIPT_MS (3600 * 1000)       /* a handler that runs longer is killed */
+
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
+
+/* Whether servers of a group have the same rows. */
+#define LIMIT_CHECK_PERIOD_MS 1000
+#define LIMIT_CHECK_ENTRIES 256 /* between two sums that are kept */
+#define LIMIT_CHECK_SAMPLES 64  /* of them */
+#define LIMIT_CHECK_PATIENCE 10 /* rounds without all answers, then the leader decides */
+#define LIMIT_HEAL_RETRY_MS 200
+
+#define LIMIT_PEERS_FILE_BYTES (64 * 1024) /* raft/peers.json */
 
 /* Configuration. */
 #define LIMIT_CONFIG_FILE_BYTES (16 * 1024 * 1024)

@@ -22,17 +22,18 @@ enum backend_call_kind {
     BACKEND_UPDATE_CHECK, /* of a TTL check */
     BACKEND_SET_MAINTENANCE,
     BACKEND_RENEW_SESSION,
-    BACKEND_JOIN, /* its pools: what follows is answered once it is so */
+    BACKEND_COORDINATE, /* of a node: gathered, and put into the catalog with others later */
+    BACKEND_JOIN,       /* its pools: what follows is answered once it is so */
     BACKEND_FORCE_LEAVE,
     BACKEND_KEYRING,
+    BACKEND_FORWARD,  /* a whole HTTP request, answered by a server of this or another datacenter */
+    BACKEND_QUESTION, /* the same of a DNS question */
     BACKEND_FIRE_EVENT, /* to all members of the LAN pool; made_id is the event's */
     BACKEND_OPERATOR,   /* of the Raft group: the leader answers */
     BACKEND_SNAPSHOT,   /* the whole catalog as an archive, */
     BACKEND_RESTORE,    /* and back */
-    BACKEND_FORWARD,  /* a whole HTTP request, answered by a server of this or another datacenter */
-    BACKEND_QUESTION, /* the same of a DNS question */
-    BACKEND_LEAVE,    /* the agent leaves and stops */
-    BACKEND_RELOAD    /* the agent reads its configuration anew */
+    BACKEND_LEAVE,      /* the agent leaves and stops */
+    BACKEND_RELOAD      /* the agent reads its configuration anew */
 };
 
 enum backend_keys_action {
@@ -79,6 +80,7 @@ struct backend_call {
             bool enable;
             const char *reason, *token;
         } maintenance;
+        struct catalog_coordinate coordinate;
         struct {
             const char *address;
             bool wan;
@@ -129,7 +131,7 @@ struct backend_call {
             unsigned hops;
         } question; /* answer: the message */
     };
-    char made_id[UUID_TEXT_BYTES]; /* of a session or an event that the call makes */
+    char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
     char *answer;                  /* JSON, or the archive of SNAPSHOT; the caller frees it */
     size_t answer_size;
@@ -151,6 +153,7 @@ struct backend_facts {
     uint64_t kv_value_bytes_max, txn_bytes_max;
     int64_t session_ttl_min_ns;
     bool server, bootstrap;
+    bool coordinates_off;      /* nothing is measured, kept or sorted by */
     uint16_t bootstrap_expect; /* 0 = not given */
 };
 
@@ -190,7 +193,7 @@ struct backend_events {
 struct backend_pool_stats {
     uint32_t alive, clients, failed, left, frozen, health_score;
     bool guard;
-    double vector[8], error, adjustment, height; /* coordinate */
+    struct coordinate at;
 };
 
 /* What a reload changes. */
@@ -247,6 +250,11 @@ struct backend {
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);
     void (*get_pool_stats)(void *context, bool wan, struct backend_pool_stats *ret_stats);
+
+    /* Any thread. Where the member of this name is, as far as this agent has asked it; false: it
+     * does not know. Of the LAN pool only the own one is known. */
+    bool (*find_coordinate)(void *context, bool wan, const char *member,
+                            struct coordinate *ret_coordinate);
 
     struct metrics *metrics;
     bool prometheus; /* their Prometheus form is offered */

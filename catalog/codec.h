@@ -37,7 +37,9 @@ enum catalog_command_kind {
     COMMAND_AUTOPILOT,
     COMMAND_RESTORE,
     COMMAND_REMOVAL,
-    COMMAND_REMOVAL_END /* the leader's */
+    COMMAND_REMOVAL_END, /* the leader's */
+    COMMAND_COORDINATES,
+    COMMAND_QUERY
 };
 
 struct catalog_command {
@@ -55,6 +57,8 @@ struct catalog_command {
         struct catalog_restore restore;
         struct catalog_removal removal;
         struct catalog_removal_end removal_end;
+        struct catalog_set_coordinates coordinates;
+        struct catalog_set_query set_query;
     };
 };
 
@@ -83,6 +87,8 @@ enum codec_record_kind {
     RECORD_LOCK_DELAY,
     RECORD_AUTOPILOT,
     RECORD_REMOVAL,
+    RECORD_COORDINATE,
+    RECORD_QUERY,
     RECORD_END
 };
 
@@ -91,6 +97,8 @@ struct codec_indexes {
     uint64_t keys, tombstones; /* of the last write to a key; of the last deletion */
     uint64_t reaped;           /* newest tombstone that is gone */
     uint64_t sessions;
+    uint64_t coordinates;
+    uint64_t queries;
 };
 
 struct codec_record {
@@ -114,6 +122,8 @@ struct codec_record {
         struct catalog_lock_delay lock_delay;
         struct catalog_autopilot autopilot;
         struct catalog_removal removal;
+        struct catalog_coordinate coordinate;
+        struct catalog_query query;
         uint64_t end; /* records before this one */
     };
 };

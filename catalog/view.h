@@ -113,6 +113,25 @@ void view_walk_sessions(const struct catalog_view *view, view_visit_session visi
 void view_walk_node_sessions(const struct catalog_view *view, const char *node,
                              view_visit_session visit, void *context);
 
+/* ---- coordinates: by node, then segment ---- */
+
+uint64_t view_index_coordinates(const struct catalog_view *view);
+/* In the segment "". NULL: the node has told none. To sort by it: catalog/distance.h. */
+const struct coordinate *view_get_coordinate(const struct catalog_view *view, const char *node);
+typedef bool (*view_visit_coordinate)(const struct catalog_coordinate *coordinate, void *context);
+/* Those of one node; NULL = of all. */
+void view_walk_coordinates(const struct catalog_view *view, const char *node,
+                           view_visit_coordinate visit, void *context);
+/* ---- prepared queries: by id ---- */
+
+uint64_t view_index_queries(const struct catalog_view *view);
+const struct catalog_query *view_get_query(const struct catalog_view *view, const char *id);
+/* What a lookup by name means: the query of that name, else the template with the longest name that
+ * it begins with. NULL: there is none. */
+const struct catalog_query *view_find_query(const struct catalog_view *view, const char *name);
+typedef bool (*view_visit_query)(const struct catalog_query *query, void *context);
+void view_walk_queries(const struct catalog_view *view, view_visit_query visit, void *context);
+
 /* ---- transactions ---- */
 
 struct catalog_transaction;

@@ -169,6 +169,7 @@ const char *gossip_counter_name(enum gossip_counter counter) {
         [GOSSIP_DROPPED_INCOMPATIBLE] = "dropped_incompatible",
         [GOSSIP_DROPPED_FULL] = "dropped_full",
         [GOSSIP_DROPPED_FUTURE] = "dropped_future",
+        [GOSSIP_DROPPED_COORDINATE] = "dropped_coordinate",
         [GOSSIP_SECTIONS_UNKNOWN] = "sections_unknown",
     };
     ASSERT(counter < GOSSIP_COUNTERS && names[counter] != NULL);

@@ -443,12 +443,12 @@ bool gossip_find_name(const struct gossip *gossip, const char *name,
     return best != NO_RECORD && gossip_member_at(gossip, best, ret_member);
 }
 
-void gossip_get_coordinate(const struct gossip *gossip, struct gossip_coordinate *ret_coordinate) {
+void gossip_get_coordinate(const struct gossip *gossip, struct coordinate *ret_coordinate) {
     *ret_coordinate = gossip->vivaldi.own;
 }
 
 bool gossip_find_coordinate(const struct gossip *gossip, const struct uuid *id,
-                            struct gossip_coordinate *ret_coordinate) {
+                            struct coordinate *ret_coordinate) {
     uint32_t record = find_record(gossip, id);
     if (record == SELF) {
         *ret_coordinate = gossip->vivaldi.own;

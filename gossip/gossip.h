@@ -7,7 +7,10 @@
  *   [Lifeguard] Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for More Accurate
  *               Failure Detection", DSN workshops 2018.
  *   [Vivaldi]   Dabek, Cox, Kaashoek, Morris: "Vivaldi: A Decentralized Network Coordinate System",
- *               SIGCOMM 2004; with height (5.4). The adjustment term: Lee et al., 2010.
+ *               SIGCOMM 2004; with height (5.4).
+ *   [Ledlie]    Ledlie, Gardner, Seltzer: "Network Coordinates in the Wild", NSDI 2007.
+ *   [Lee]       Lee, Zhang, Sahu, Saha: "On Suitability of Euclidean Embedding for Host-Based
+ *               Network Coordinate Systems", IEEE/ACM Transactions on Networking, 2010.
  *   [Rapid]     Suresh et al.: "Stable and Consistent Membership at Scale with Rapid", ATC 2018:
  *               many failures at once are more likely ours than theirs.
  *
@@ -31,6 +34,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/coordinate.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/rand.h"
@@ -157,18 +161,6 @@ struct gossip_config gossip_config_wan(void);
 struct gossip_config gossip_config_local(void); /* one machine and tests: ten times as fast */
 /* ERR_INVALID and a sentence: a value out of its range. */
 enum err gossip_config_check(const struct gossip_config *config, struct err_text *text);
-
-/* [Vivaldi]: seconds. The estimate between two members is gossip_coordinate_rtt_s. */
-#define GOSSIP_DIMENSIONS 8
-struct gossip_coordinate {
-    double vector[GOSSIP_DIMENSIONS];
-    double error;
-    double adjustment;
-    double height;
-};
-
-double gossip_coordinate_rtt_s(const struct gossip_coordinate *a,
-                               const struct gossip_coordinate *b);
 
 /* ---- events ---- */
 
@@ -396,10 +388,10 @@ bool gossip_find_id(const struct gossip *gossip, const struct uuid *id,
 /* In any letter case; of several the live one, then the one with the lowest id. Linear. */
 bool gossip_find_name(const struct gossip *gossip, const char *name,
                       struct gossip_member *ret_member);
-void gossip_get_coordinate(const struct gossip *gossip, struct gossip_coordinate *ret_coordinate);
+void gossip_get_coordinate(const struct gossip *gossip, struct coordinate *ret_coordinate);
 /* The last one that this member told us; only with keep_coordinates. False: none. */
 bool gossip_find_coordinate(const struct gossip *gossip, const struct uuid *id,
-                            struct gossip_coordinate *ret_coordinate);
+                            struct coordinate *ret_coordinate);
 
 /* Only grow. Names for metrics: gossip_counter_name. */
 enum gossip_counter {
@@ -441,6 +433,7 @@ enum gossip_counter {
     GOSSIP_DROPPED_INCOMPATIBLE, /* a member that speaks none of our protocol versions */
     GOSSIP_DROPPED_FULL,         /* a member above LIMIT_GOSSIP_MEMBERS, a relay above its bound */
     GOSSIP_DROPPED_FUTURE,       /* an incarnation more than a year ahead */
+    GOSSIP_DROPPED_COORDINATE,   /* input: one that nobody can be at */
     GOSSIP_SECTIONS_UNKNOWN,     /* skipped: of a newer program */
     GOSSIP_COUNTERS
 };

@@ -93,9 +93,19 @@ struct exchange {
     struct gossip_address address;
 };
 
+/* The last round trips to one member. */
+#define VIVALDI_FILTER 3
+struct vivaldi_peer {
+    uint64_t peer; /* its id_hash */
+    float rtt_s[VIVALDI_FILTER];
+    uint32_t count;
+};
+
 struct vivaldi {
-    struct gossip_coordinate own;
+    struct coordinate own;
+    struct vivaldi_peer peers[64];
     double samples[20]; /* of the adjustment: a ring */
+    double usual_s;     /* by how much estimates are wrong, on average lately */
     uint32_t sample_at;
 };
 
@@ -175,7 +185,7 @@ struct gossip {
 
     struct vivaldi vivaldi;
     /* With keep_coordinates, by record; error < 0: none. */
-    struct gossip_coordinate *coordinates;
+    struct coordinate *coordinates;
     uint32_t coordinate_capacity;
 
     uint64_t counters[GOSSIP_COUNTERS];
@@ -371,9 +381,9 @@ void run_reap_round(struct gossip *gossip);
 
 /* coordinate.c */
 void vivaldi_init(struct vivaldi *vivaldi);
-void vivaldi_update(struct vivaldi *vivaldi, struct rand *rand,
-                    const struct gossip_coordinate *other, double rtt_s);
-void keep_coordinate(struct gossip *gossip, uint32_t record,
-                     const struct gossip_coordinate *coordinate);
+/* A round trip to the member whose id_hash is peer, who says to be at other. */
+void vivaldi_update(struct vivaldi *vivaldi, struct rand *rand, uint64_t peer,
+                    const struct coordinate *other, double rtt_s);
+void keep_coordinate(struct gossip *gossip, uint32_t record, const struct coordinate *coordinate);
 
 #endif

@@ -102,7 +102,7 @@ struct uuid reader_id(struct reader *reader);
 struct gossip_incarnation reader_incarnation(struct reader *reader);
 struct gossip_address reader_address(struct reader *reader);
 /* Values that are no finite numbers within reason fail too. */
-struct gossip_coordinate reader_coordinate(struct reader *reader);
+struct coordinate reader_coordinate(struct reader *reader);
 /* The next section; false at the end or when the rest is no section (then failed). */
 bool reader_section(struct reader *reader, uint8_t *ret_kind, struct reader *ret_body);
 
@@ -114,7 +114,7 @@ size_t varint_bytes(uint32_t value);
 void write_id(struct buf *out, const struct uuid *id);
 void write_incarnation(struct buf *out, struct gossip_incarnation incarnation);
 void write_address(struct buf *out, const struct gossip_address *address);
-void write_coordinate(struct buf *out, const struct gossip_coordinate *coordinate);
+void write_coordinate(struct buf *out, const struct coordinate *coordinate);
 void write_head(struct buf *out, uint32_t pool);
 /* Kind and size; exactly size bytes of body must follow. */
 void write_section(struct buf *out, enum message_kind kind, size_t size);

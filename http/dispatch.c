@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ip.h"
 #include "base/limits.h"
 #include "http/server.h"
 
@@ -19,7 +20,9 @@ static void request_init(struct http_server *server, struct arena *arena,
                                  .backend = server->backend,
                                  .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
+                                 .client_ip = "",
                                  .use_cache = server->config.use_cache,
+                                 .discovery_stale_ms = server->config.discovery_stale_ms,
                                  .authz = {.token = ""}};
 }
 
@@ -99,12 +102,16 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
                                        struct http_request *req, const struct http_query *query,
                                        const struct catalog_view *view) {
     struct http_response res;
-    struct http_read read = {.view = view, .index = 1};
     struct http_meta meta = {.known_leader = has_leader(server),
                              .contact_ms = query->stale ? contact_ms(server) : 0,
                              .consistency = query->stale        ? "stale"
                                             : query->consistent ? "consistent"
                                                                 : "leader"};
+    struct http_read read = {.view = view,
+                             .index = 1,
+                             .known_leader = meta.known_leader,
+                             .contact_ms = meta.contact_ms,
+                             .consistency = meta.consistency};
     response_init(&res);
     if (may_read(server, query)) {
         read_filtered(route, req, &read, &res);
@@ -183,7 +190,8 @@ static struct watched find_watched(const struct http_route *route, const struct 
 
 /* The answer shows what the watched index does not cover, so only that index would be right. */
 static bool may_cache(const struct http_route *route, const struct http_request *req) {
-    return route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta");
+    return !http_request_has(req, "near") &&
+           (route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta"));
 }
 
 /* Sets the answer, and says whether the query must wait for a newer one. */
@@ -197,20 +205,20 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     const struct catalog_view *view = catalog_view(server->backend->catalog);
     uint64_t led = leadership(server);
     struct watched watched = find_watched(route, req, view);
-    struct http_answer *answer = http_cache_find(cache, question, view, led);
+    struct http_answer *answer = route->once ? NULL : http_cache_find(cache, question, view, led);
     if (answer != NULL) {
         answer = http_answer_share(answer);
     } else {
         answer = read_answer(server, route, req, query, view);
         answer->route = route;
-        if (answer->status == 200 && may_cache(route, req)) {
+        if (answer->status == 200 && !route->once && may_cache(route, req)) {
             http_cache_put(cache, question, watched.kind, watched.name, view, led, answer);
         }
     }
     uint64_t watch_index = http_watch_index(view, watched.kind, watched.name);
     epoch_exit(server->backend->epoch);
     exchange->answer = answer;
-    if (!answer->may_wait || query->index == 0 || answer->index > query->index ||
+    if (!answer->may_wait || route->once || query->index == 0 || answer->index > query->index ||
         exchange->state == EXCHANGE_TIMED_OUT) {
         return false;
     }
@@ -323,7 +331,9 @@ static bool judge_route(const struct http_route *route, const char *method,
         bool options = strcmp(method, "OPTIONS") == 0;
         http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
                            options ? "" : method, options ? "" : " not allowed");
-        http_response_header(res, "Allow", http_route_methods(route, req->arena));
+        const char *methods = http_route_methods(route, req->arena);
+        bool untold = !options && route->options_untold;
+        http_response_header(res, "Allow", methods + (untold ? strlen("OPTIONS,") : 0));
         return false;
     }
     if (route->missing != NULL && *req->rest == '\0') {
@@ -440,6 +450,15 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
     return HTTP_STREAM;
 }
 
+/* The first address that proxies tell, else that of the connection. */
+static const char *find_client(struct http_exchange *exchange) {
+    const char *told = str_or_empty(http_exchange_header(exchange, "X-Forwarded-For"));
+    char *first = arena_strndup(&exchange->arena, told, strcspn(told, ", "));
+    uint8_t ip[16];
+    uint8_t bytes;
+    return ip_parse(first, ip, &bytes) ? first : http_exchange_client_ip(exchange);
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -453,6 +472,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     exchange->route = route;
+    req->rest = http_route_rest(route, req->rest, req->arena);
     if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
         return HTTP_ANSWERED;
@@ -475,6 +495,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
+    req->client_ip = route->once ? find_client(exchange) : "";
     const char *where = http_carry_where(exchange, req);
     if (where != NULL) {
         return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;

@@ -120,6 +120,21 @@ void encode_check(struct json *json, const struct catalog_check *check) {
     json_object_end(json);
 }
 
+void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc) {
+    json_object_begin(json);
+    json_key(json, "Node");
+    encode_node(json, instance->node, dc);
+    json_key(json, "Service");
+    encode_node_service(json, instance->service);
+    json_key(json, "Checks");
+    json_array_begin(json);
+    for (uint32_t i = 0; i < instance->check_count; i++) {
+        encode_check(json, instance->checks[i]);
+    }
+    json_array_end(json);
+    json_object_end(json);
+}
+
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
                           const char *content_hash) {
     struct str_map meta = service->meta;
@@ -211,5 +226,22 @@ void encode_session(struct json *json, const struct catalog_session *session) {
         json_member_list(json, "Checks", &session->checks);
     }
     indexes(json, session->create_index, session->modify_index);
+    json_object_end(json);
+}
+
+void encode_coordinate(struct json *json, const struct coordinate *at) {
+    json_object_begin(json);
+    json_key(json, "Vec");
+    json_array_begin(json);
+    for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {
+        json_f64(json, at->vector[i]);
+    }
+    json_array_end(json);
+    json_key(json, "Error");
+    json_f64(json, at->error);
+    json_key(json, "Adjustment");
+    json_f64(json, at->adjustment);
+    json_key(json, "Height");
+    json_f64(json, at->height);
     json_object_end(json);
 }

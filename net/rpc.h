@@ -52,6 +52,8 @@ enum rpc_method {
     RPC_METHOD_COMMAND = 20,
     RPC_METHOD_NODE_ROWS = 21,
     RPC_METHOD_PING = 22,
+    RPC_METHOD_CHECK = 24,
+    RPC_METHOD_IMAGE = 25,
     RPC_METHOD_GOSSIP = 32,
 };
 

@@ -53,6 +53,14 @@ static int64_t contact_ms(void *context) {
     return 0;
 }
 
+static bool find_coordinate(void *context, bool wan, const char *member,
+                            struct coordinate *ret_coordinate) {
+    (void)context;
+    (void)member;
+    *ret_coordinate = coordinate_start();
+    return wan;
+}
+
 static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *ret_stats) {
     (void)context;
     (void)wan;
@@ -82,6 +90,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
                                .contact_ms = contact_ms,
                                .get_servers = get_servers,
                                .get_pool_stats = get_pool_stats,
+                               .find_coordinate = find_coordinate,
                                .get_stats = get_stats};
     atomic_store(&backend.live, &live);
     atomic_store(&backend.lan, &pool);
@@ -163,6 +172,7 @@ static void carry_out(struct backend_call *call, struct arena *arena) {
         break;
     case BACKEND_READ:
     case BACKEND_RENEW_SESSION:
+    case BACKEND_COORDINATE:
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:

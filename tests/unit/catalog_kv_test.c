@@ -253,6 +253,8 @@ static void write_session(struct world *world, const struct words *w, struct are
             session.behavior = "delete";
         } else if (strcmp(w->v[i], "delay") == 0) {
             session.lock_delay_ns = 15000000000;
+        } else if (str_starts_with(w->v[i], "name=")) {
+            session.name = w->v[i] + strlen("name=");
         } else {
             checks[session.node_checks.count++] = w->v[i];
         }
@@ -309,6 +311,10 @@ static bool write_other(struct world *world, const struct words *w, const char *
         run(world, &command);
     } else if (strcmp(name, "check") == 0) {
         struct catalog_check check = check_row(word(w, 1), word(w, 2), "", word(w, 3));
+        if (w->count > 4) { /* of a session of this name */
+            check.type = "session";
+            check.definition = arena_format(arena, "{\"SessionName\":\"%s\"}", word(w, 4));
+        }
         struct catalog_command command = {
             .kind = COMMAND_REGISTER,
             .reg = {.node = node_row(word(w, 1), "1.1.1.1"), .checks = &check, .check_count = 1}};
@@ -337,6 +343,13 @@ static bool write_other(struct world *world, const struct words *w, const char *
 }
 
 /* ---- reads ---- */
+
+static bool print_check(const struct catalog_check *check, void *context) {
+    buf_append_format(context, "  %s %s%s%s @%llu\n", check->id, check->status,
+                      *check->output != '\0' ? ": " : "", check->output,
+                      (unsigned long long)check->modify_index);
+    return true;
+}
 
 static void watch(struct world *world, const struct words *w, const char *line,
                   struct arena *arena) {
@@ -375,6 +388,8 @@ static void read_command(struct world *world, const struct words *w, const char 
     } else if (strcmp(name, "removed") == 0) {
         view_walk_removals(view, print_removal, out);
         print_number(out, "index", view_index_removals(view));
+    } else if (strcmp(name, "checks") == 0) {
+        view_walk_node_checks(view, word(w, 1), print_check, out);
     } else if (strcmp(name, "index") == 0) {
         print_number(out, "index", view_index_kv(view, word(w, 1)));
     } else if (strcmp(name, "prefix") == 0) {
