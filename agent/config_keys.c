@@ -92,6 +92,16 @@ const struct config_key config_keys[] = {
     USED("translate_wan_addrs", BOOL, translate_wan_addrs, "false",
          "tells clients by a header; concerns answers from other datacenters"),
 
+    /* failover of lookups */
+    USED("failover.enabled", BOOL, failover.enabled, "true",
+         "a service without a healthy instance here is looked up in other datacenters"),
+    USED("failover.nearest", INT, failover.nearest, "0",
+         "so many datacenters by distance are tried first"),
+    USED("failover.datacenters", STR_LIST, failover.datacenters, "",
+         "tried behind those; neither: all by distance"),
+    USED("failover.hold_down", DURATION, failover.hold_down_ns, "10s",
+         "home must be healthy for so long before lookups come back"),
+
     /* HTTP */
     USED("http_config.block_endpoints", STR_LIST, http.block_endpoints, "",
          "paths that begin so are answered with 403"),
@@ -272,6 +282,16 @@ const struct config_key config_keys[] = {
     SLOT("autopilot.redundancy_zone_tag", STR, ENTERPRISE, "", ""),
     SLOT("autopilot.disable_upgrade_migration", BOOL, ENTERPRISE, "false", ""),
     SLOT("autopilot.upgrade_version_tag", STR, ENTERPRISE, "", ""),
+    USED("mirror.enabled", BOOL, mirror.enabled, "true",
+         "servers keep the services of other datacenters, agents without -server those looked up"),
+    USED("mirror.max_age", DURATION, mirror.max_age_ns, "24h",
+         "older rows answer no lookups; 0 = of any age"),
+    USED("mirror.max_bytes", INT, mirror.bytes_max, "268435456",
+         "of one other datacenter's rows; above, it is not mirrored"),
+    USED("mirror.max_subscribed_bytes", INT, mirror.subscribed_bytes_max, "16777216",
+         "of the rows that an agent without -server keeps; above, the longest unused services go"),
+    USED("mirror.idle_time", DURATION, mirror.idle_ns, "10m",
+         "such an agent forgets a service that nobody has looked up for so long"),
     SLOT("limits.https_handshake_timeout", DURATION, LATER, "5s", ""),
     SLOT("limits.rpc_handshake_timeout", DURATION, LATER, "5s", ""),
     SLOT("limits.rpc_client_timeout", DURATION, LATER, "60s", ""),

@@ -10,9 +10,11 @@
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 #define MODULE "agent"
+#define BODY_BYTES 8192
 #define MOVED_S 2e-5
 #define MOVED_ERROR 0.05
 #define UNTOLD_MAX 20
@@ -30,6 +32,8 @@ struct coordinates {
     struct loop_timer send_timer, flush_timer;
     struct backend_call call; /* the own one, */
     bool sending;             /* which is under way */
+    struct buf body;          /* of it, at an agent without -server, */
+    bool accepted;            /* which a server has taken */
     struct coordinate told;   /* the last one that was sent */
     unsigned untold;          /* so often since then it was not worth telling */
     bool flushing;            /* the timer runs */
@@ -77,13 +81,55 @@ static bool is_worth_telling(struct coordinates *coordinates, const struct coord
 static void sent(struct backend_call *call) {
     struct coordinates *coordinates = call->context;
     coordinates->sending = false;
+    if (call->kind == BACKEND_FORWARD) {
+        coordinates->accepted = call->err == ERR_OK && call->forward.reply != NULL &&
+                                call->forward.reply->status == 200;
+        free(call->forward.reply);
+        free(call->answer);
+        buf_clear(&coordinates->body);
+    }
     if (call->err != ERR_OK) {
         log_write(coordinates->agent->log, LOG_DEBUG, MODULE, "Coordinate update error: error=%s",
                   call->text.s);
     }
 }
 
-static bool is_known(const struct agent *agent) {
+/* A server takes its own; an agent without -server asks one as any client would. */
+static void begin_send(struct coordinates *coordinates, const struct coordinate *at) {
+    struct agent *agent = coordinates->agent;
+    const char *node = agent->facts.node_name;
+    coordinates->call = (struct backend_call){.done = sent, .context = coordinates};
+    if (agent->config->server) {
+        coordinates->call.kind = BACKEND_COORDINATE;
+        coordinates->call.coordinate =
+            (struct catalog_coordinate){.node = node, .segment = "", .at = *at};
+    } else {
+        struct json json;
+        buf_init(&coordinates->body, BODY_BYTES);
+        json_init(&json, &coordinates->body, false);
+        json_object_begin(&json);
+        json_member_str(&json, "Node", node);
+        json_key(&json, "Coord");
+        definition_write_coordinate(&json, at);
+        json_object_end(&json);
+        coordinates->call.kind = BACKEND_FORWARD;
+        coordinates->call.forward.datacenter = "";
+        coordinates->call.forward.method = "PUT";
+        coordinates->call.forward.target = "/v1/coordinate/update";
+        coordinates->call.forward.node = node;
+        coordinates->call.forward.body = coordinates->body.data;
+        coordinates->call.forward.body_size = coordinates->body.count;
+        coordinates->call.forward.repeatable = true;
+    }
+    coordinates->sending = true;
+    agent->backend.submit(agent->backend.context, &coordinates->call);
+}
+
+static bool is_known(const struct coordinates *coordinates) {
+    struct agent *agent = coordinates->agent;
+    if (!agent->config->server) {
+        return coordinates->accepted;
+    }
     epoch_enter(agent->epoch);
     bool known = view_get_coordinate(catalog_view(agent->catalog), agent->facts.node_name) != NULL;
     epoch_exit(agent->epoch);
@@ -95,17 +141,11 @@ static void send_own(struct loop_timer *timer) {
     struct agent *agent = coordinates->agent;
     struct backend_pool_stats stats;
     pools_get_stats(agent->pools, false, &stats);
-    bool known = is_known(agent);
+    bool known = is_known(coordinates);
     if (!coordinates->sending && agent->backend.has_leader(agent) &&
         (!known || is_worth_telling(coordinates, &stats.at))) {
         coordinates->told = stats.at;
-        coordinates->call = (struct backend_call){
-            .kind = BACKEND_COORDINATE,
-            .coordinate = {.node = agent->facts.node_name, .segment = "", .at = stats.at},
-            .done = sent,
-            .context = coordinates};
-        coordinates->sending = true;
-        agent->backend.submit(agent->backend.context, &coordinates->call);
+        begin_send(coordinates, &stats.at);
     }
     /* Soon again while the catalog has none: the node may not have been there yet. */
     send_again(coordinates, known ? interval_ms(coordinates) : period_ms(coordinates));

@@ -68,6 +68,7 @@ struct agent {
     struct links *links;   /* to servers that answer in this agent's place */
     struct carry *carries; /* what they answer now */
     uint64_t carry_id;
+    struct mirrors *mirrors;
     struct snapshots *snapshots;
     struct operator* operator;
     struct store_identity *identity; /* of a client's data directory; a server's is its group's */
@@ -87,6 +88,8 @@ struct agent {
     struct http_server *http;
     struct dns_server *dns;
     struct telemetry telemetry;
+    struct failover *failover;
+    struct failover_source failover_source;
     struct backend backend;
     struct backend_facts facts;
     struct catalog_node node;

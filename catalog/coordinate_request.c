@@ -102,3 +102,20 @@ enum err definition_parse_coordinate(const char *json, size_t size, struct arena
     }
     return ERR_OK;
 }
+
+void definition_write_coordinate(struct json *json, const struct coordinate *at) {
+    json_object_begin(json);
+    json_key(json, "Vec");
+    json_array_begin(json);
+    for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {
+        json_f64(json, at->vector[i]);
+    }
+    json_array_end(json);
+    json_key(json, "Error");
+    json_f64(json, at->error);
+    json_key(json, "Adjustment");
+    json_f64(json, at->adjustment);
+    json_key(json, "Height");
+    json_f64(json, at->height);
+    json_object_end(json);
+}

@@ -134,6 +134,9 @@ enum err definition_parse_coordinate(const char *json, size_t size, struct arena
                                      struct catalog_coordinate *ret_row, const char **ret_dc,
                                      struct err_text *text);
 
+/* As the body's Coord, and in answers. */
+void definition_write_coordinate(struct json *json, const struct coordinate *at);
+
 /* Body of PUT /v1/session/create (kv 2.2), without an id. node: this agent's. ERR_INVALID: a decode
  * failure; ERR_REFUSED: a sentence of 2.2. dc as above. */
 enum err definition_parse_session(const char *json, size_t size, const char *node,

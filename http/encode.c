@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "http/request.h"
 
 static void indexes(struct json *json, uint64_t create, uint64_t modify) {
@@ -120,12 +122,31 @@ void encode_check(struct json *json, const struct catalog_check *check) {
     json_object_end(json);
 }
 
-void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc) {
+/* Where it is reached from afar (contract 7.8). */
+static void translate(struct catalog_node *node, struct catalog_service *service) {
+    const char *wan = str_map_get(&node->tagged_addresses, "wan");
+    node->address = wan != NULL && *wan != '\0' ? wan : node->address;
+    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
+        const struct catalog_tagged_address *tagged = &service->tagged_addresses[i];
+        if (strcmp(tagged->name, "wan") == 0 && *tagged->address != '\0') {
+            service->address = tagged->address;
+            service->port = tagged->port != 0 ? tagged->port : service->port;
+        }
+    }
+}
+
+void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc,
+                     bool far) {
+    struct catalog_node node = *instance->node;
+    struct catalog_service service = *instance->service;
+    if (far) {
+        translate(&node, &service);
+    }
     json_object_begin(json);
     json_key(json, "Node");
-    encode_node(json, instance->node, dc);
+    encode_node(json, &node, dc);
     json_key(json, "Service");
-    encode_node_service(json, instance->service);
+    encode_node_service(json, &service);
     json_key(json, "Checks");
     json_array_begin(json);
     for (uint32_t i = 0; i < instance->check_count; i++) {
@@ -226,22 +247,5 @@ void encode_session(struct json *json, const struct catalog_session *session) {
         json_member_list(json, "Checks", &session->checks);
     }
     indexes(json, session->create_index, session->modify_index);
-    json_object_end(json);
-}
-
-void encode_coordinate(struct json *json, const struct coordinate *at) {
-    json_object_begin(json);
-    json_key(json, "Vec");
-    json_array_begin(json);
-    for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {
-        json_f64(json, at->vector[i]);
-    }
-    json_array_end(json);
-    json_key(json, "Error");
-    json_f64(json, at->error);
-    json_key(json, "Adjustment");
-    json_f64(json, at->adjustment);
-    json_key(json, "Height");
-    json_f64(json, at->height);
     json_object_end(json);
 }

@@ -50,7 +50,7 @@ void handle_catalog_datacenters(const struct http_request *req, struct http_resp
     }
     http_response_json(res, req, &json);
     json_array_begin(&json);
-    struct http_datacenters all = http_datacenters_list(req);
+    struct http_datacenters all = http_datacenters_list(req->backend, req->arena);
     for (uint32_t i = 0; i < all.count; i++) {
         json_str(&json, all.v[i].name);
     }
@@ -68,7 +68,7 @@ struct listing {
 
 static void begin(struct listing *list, const struct http_request *req, struct http_response *res) {
     list->req = req;
-    list->dc = req->backend->facts->datacenter;
+    list->dc = req->datacenter;
     http_response_json(res, req, &list->json);
 }
 

@@ -26,7 +26,7 @@ static void put(struct json *json, const char *node, const char *segment,
     json_member_str(json, "Node", node);
     json_member_str(json, "Segment", segment);
     json_key(json, "Coord");
-    encode_coordinate(json, at);
+    definition_write_coordinate(json, at);
     json_object_end(json);
 }
 
@@ -72,7 +72,7 @@ void handle_coordinate_datacenters(const struct http_request *req, struct http_r
     if (is_off(req, res)) {
         return;
     }
-    struct http_datacenters all = http_datacenters_list(req);
+    struct http_datacenters all = http_datacenters_list(req->backend, req->arena);
     http_response_json(res, req, &json);
     json_array_begin(&json);
     for (uint32_t i = 0; i < all.count; i++) {
@@ -103,14 +103,10 @@ bool handle_coordinate_update(const struct http_request *req, struct backend_cal
     call->kind = BACKEND_COORDINATE;
     enum err err = definition_parse_coordinate(req->body, req->body_size, req->arena,
                                                &call->coordinate, &dc, &call->text);
-    if (err == ERR_OK) {
-        err = http_query_judge_dc(req, &call->text);
-    }
-    if (err == ERR_OK && *dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter)) {
-        err = err_set(&call->text, ERR_REFUSED, "No path to datacenter");
-    }
     if (err != ERR_OK) {
         http_response_error(res, err, &call->text);
+        return false;
     }
-    return err == ERR_OK;
+    http_carry_wanted(req, call, dc);
+    return true;
 }

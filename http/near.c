@@ -7,7 +7,7 @@ const char *http_near_node(const struct http_request *req) {
     if (*node == '\0' || req->backend->facts->coordinates_off) {
         return NULL;
     }
-    return strcmp(node, "_agent") == 0 ? req->backend->facts->node_name : node;
+    return strcmp(node, "_agent") == 0 ? req->agent_node : node;
 }
 
 void http_near_begin(struct http_near *near, const struct http_request *req,

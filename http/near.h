@@ -13,7 +13,8 @@ struct http_near {
     size_t count, capacity;
 };
 
-/* The node that the request names; NULL: none. _agent is this agent's own. */
+/* The node that the request names; NULL: none. _agent is the one that the client
+ * asked. */
 const char *http_near_node(const struct http_request *req);
 void http_near_begin(struct http_near *near, const struct http_request *req,
                      const struct catalog_view *view);

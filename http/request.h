@@ -38,6 +38,7 @@ struct http_request {
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
+    const char *datacenter; /* whose rows are read */
     struct filter *filter; /* over the route's rows; NULL = all */
     bool pretty;           /* indent */
     bool new_line;         /* ?pretty was given: ends with a newline too */
@@ -47,6 +48,11 @@ struct http_request {
 
 /* Beside the `true` of an acquired lock: the key's ModifyIndex (docs/LOCKS.md). */
 #define HTTP_FENCING_INDEX "X-Cairn-Fencing-Index"
+
+/* With ?failover: whose instances these are. */
+#define HTTP_DATACENTER "X-Cairn-Datacenter"
+/* Milliseconds since the rows of this answer were surely so, if they are mirrored. */
+#define HTTP_MIRROR_AGE "X-Cairn-Mirror-Age"
 
 /* A format: bytes, most bytes, configuration key. */
 #define HTTP_BODY_TOO_LARGE                                                                        \
@@ -88,11 +94,16 @@ void http_response_put_meta(struct json *json, const struct http_request *req, u
 struct http_read {
     const struct catalog_view *view;
     uint64_t index; /* result index, set by the evaluator */
+    bool mirrored;  /* the view is a mirror's */
     /* What the answer's headers tell, for bodies that tell it too. */
     bool known_leader;
     int64_t contact_ms;
     const char *consistency;
 };
+
+/* The rows of this answer are those of a mirror. */
+void http_response_mirrored(struct http_response *res, const struct http_request *req,
+                            struct http_read *read, int64_t age_ms);
 
 /* ---- routes ---- */
 
@@ -229,11 +240,11 @@ void encode_node_service(struct json *json, const struct catalog_service *servic
 void encode_service_node(struct json *json, const struct catalog_instance *instance,
                          const char *dc);
 void encode_check(struct json *json, const struct catalog_check *check);
-void encode_coordinate(struct json *json, const struct coordinate *at);
 /* Without its value where the contract shows none. */
 void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
-/* The element of health/service: node, service and checks. */
-void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc);
+/* The element of health/service: node, service and checks. far: with wide-area addresses. */
+void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc,
+                     bool far);
 void encode_session(struct json *json, const struct catalog_session *session);
 /* content_hash: NULL where it is not shown. */
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,

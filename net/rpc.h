@@ -54,6 +54,7 @@ enum rpc_method {
     RPC_METHOD_PING = 22,
     RPC_METHOD_CHECK = 24,
     RPC_METHOD_IMAGE = 25,
+    RPC_METHOD_MIRROR = 28,
     RPC_METHOD_GOSSIP = 32,
 };
 

@@ -153,3 +153,24 @@ class Servers(unittest.TestCase):
         code, out, err = rtt(one, "-wan", "n1.dc1", "n2.dc2")
         self.assertEqual((code, err), (0, ""))
         self.assertRegex(out, r"^Estimated n1\.dc1 <-> n2\.dc2 rtt: \d+\.\d{3} ms ")
+
+
+class ClientAgent(unittest.TestCase):
+    def test_it_tells_through_a_server(self):
+        server = Agent(dict(FAST, node_name="s1"))
+        self.addCleanup(server.discard)
+        server.start()
+        client = Agent(dict(FAST, node_name="a&1", server=False, bootstrap=None,
+                            retry_join=[server.ip]))
+        self.addCleanup(client.discard)
+        client.spawn()
+        eventually(lambda: server.get("/v1/coordinate/node/a&1").status == 200, "the client's own")
+        for node, x in (("x", 0.3), ("y", 0.2)):
+            client.must_put("/v1/catalog/register", {"Node": node, "Address": "192.0.2.1"})
+            client.must_put("/v1/coordinate/update", {"Node": node, "Coord": place(x)})
+            eventually(lambda n=node: client.get("/v1/coordinate/node/" + n).status == 200, node)
+        names = [row["Node"] for row in client.get("/v1/catalog/nodes?near=_agent").json]
+        self.assertEqual(names[2:], ["y", "x"])
+        self.assertEqual(client.get("/v1/coordinate/datacenters").json[0]["Datacenter"], "dc1")
+        client.stop(code=0)  # it leaves
+        server.stop()

@@ -1,6 +1,7 @@
 """Watches of all kinds, from the command line and from the configuration: what handlers get, when they
 run, and that they run once a change and no more."""
 
+import base64
 import http.server
 import json
 import os
@@ -101,6 +102,23 @@ class Configured(unittest.TestCase):
         told("checks", lambda rows: [row["CheckID"] for row in rows] == ["sick"], "the critical one")
         told("service", lambda rows: rows == [], "passing ones only")
         self.assertNotIn("Failed to run watch handler", agent.output())
+        agent.stop()
+
+    def test_events(self):
+        agent = Agent({"log_level": "TRACE"})
+        self.addCleanup(agent.discard)
+        path, args = self.script(agent, "seen")
+        agent.config["watches"] = [{"type": "event", "name": "deploy", "args": args}]
+        agent.start()
+        eventually(lambda: lines_of(path) == ["1", "[]"], "the first answer")
+        for payload in ("one", "two", "three"):
+            before = len(lines_of(path))
+            agent.must_put("/v1/event/fire/other", "x")
+            agent.must_put("/v1/event/fire/deploy", payload)
+            eventually(lambda n=before: len(lines_of(path)) == n + 2, payload)
+            events = json.loads(lines_of(path)[-1])
+            self.assertEqual([(event["Name"], base64.b64decode(event["Payload"]).decode())
+                              for event in events], [("deploy", payload)])
         agent.stop()
 
     def test_once_a_change(self):

@@ -82,7 +82,9 @@ static void get_stats(void *context, struct backend_stats *ret_stats) {
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
+    static struct failover_source failover;
     backend = (struct backend){.epoch = epoch_create(),
+                               .failover = &failover,
                                .facts = &facts,
                                .has_leader = yes,
                                .had_leader = yes,
@@ -146,7 +148,12 @@ static void fill(void) {
 
 static void carry_out(struct backend_call *call, struct arena *arena) {
     struct check_definition check;
+    struct catalog_command command = {.kind = COMMAND_COORDINATES,
+                                      .coordinates = {&call->coordinate, 1}};
     switch (call->kind) {
+    case BACKEND_COORDINATE:
+        apply(&command);
+        break;
     case BACKEND_COMMAND:
         apply(&call->command);
         break;
@@ -172,7 +179,9 @@ static void carry_out(struct backend_call *call, struct arena *arena) {
         break;
     case BACKEND_READ:
     case BACKEND_RENEW_SESSION:
-    case BACKEND_COORDINATE:
+    case BACKEND_FORWARD:
+    case BACKEND_QUESTION:
+    case BACKEND_FIRE_EVENT:
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:
@@ -249,6 +258,7 @@ static struct http_request request_of(const char *method, const char *body, size
     return (struct http_request){.method = method,
                                  .body = body,
                                  .body_size = size,
+                                 .agent_node = facts.node_name,
                                  .arena = arena,
                                  .backend = &backend,
                                  .use_cache = true,
