@@ -330,7 +330,7 @@ static bool sync_ready(void *context) {
                                   : false;
 }
 
-static void sync_propose(void *context, struct group_proposal *proposal) {
+void agent_propose(void *context, struct group_proposal *proposal) {
     struct agent *agent = context;
     if (agent->group != NULL) {
         group_propose(agent->group, proposal);
@@ -360,7 +360,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .catalog = config->server ? agent->catalog : NULL,
         .fetch = sync_fetch,
         .ready = sync_ready,
-        .propose = sync_propose,
+        .propose = agent_propose,
         .facts = &agent->facts,
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,

@@ -161,6 +161,8 @@ void reload_clear(struct agent *agent);
 
 /* ---- agent.c ---- */
 
+/* As group_propose; of an agent without -server by a server. context is the agent. */
+void agent_propose(void *context, struct group_proposal *proposal);
 /* Ends the agent, without a leave. */
 void agent_stop(struct agent *agent, int exit_code);
 /* Leaves the pools first; done may be NULL, else it runs before the end. */

@@ -172,6 +172,7 @@ struct backend_member {
 struct backend_pool {
     const struct backend_member *members; /* by name */
     uint32_t count, self;                 /* self: the place of this agent */
+    uint64_t version;                     /* each one's is another */
     bool encrypted;
 };
 
