@@ -125,7 +125,8 @@ static void commit_back(struct storage_job *job) {
     }
     catalog_take_image(group->config.catalog, install->image);
     install->image = NULL;
-    group->applied = group->apply_to = install->info.index;
+    group_skip_to(group, install->info.index); /* what the tail still has of it */
+    group->apply_to = install->info.index;
     group->applying_failed = false;
     group_check_reset(group);
     group->snapshot_bytes = install->bytes;
