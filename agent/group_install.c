@@ -79,7 +79,7 @@ void group_install_piece(struct group *group) {
     if (install->busy || group->storage == NULL) {
         return; /* a repeated piece; the leader sends again what is missing */
     }
-    if (group->snapshot_under_way) { /* two writers of one directory would be one too many */
+    if (group->snapshot_writing) { /* two writers of one directory would be one too many */
         fail(group, message->snapshot.index, message->snapshot.term,
              "a snapshot of this server's own is being taken");
         return;
