@@ -2,6 +2,7 @@
 """A group of real servers under random harm while clients write, and a judge of what they saw.
 
     tests/chaos.py [SECONDS] [--servers 3] [--seed N] [--binary build/release/cairn] [--loopback]
+                   [--faults fill,kill]
 
 Clients put, cas and read keys at every server, in all three modes, while servers of a minority are
 killed, stopped and continued, or restarted; as root each server has a network namespace, and
@@ -215,6 +216,7 @@ class Nemesis:
         self.disks = disks
         self.down, self.stopped, self.filled = [], [], []
         self.refused = 0  # large writes, by a full disk
+        self.only = ()    # faults; empty: all
         self.counts = {}
 
     def victims(self):
@@ -229,7 +231,7 @@ class Nemesis:
     def step(self):
         kinds = ["kill", "stop", "restart", "blink"] + (
             ["cut", "deaf", "mute"] if self.network else []) + (["fill"] if self.disks else [])
-        kind = self.rng.choice(kinds)
+        kind = self.rng.choice([k for k in kinds if not self.only or k in self.only])
         victims = self.victims()
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self.say("%s %s" % (kind, " ".join(v.name for v in victims)))
@@ -336,7 +338,7 @@ def final_reads(group, ops):
     return found
 
 
-def run(seconds, count, seed, binary, network, say):
+def run(seconds, count, seed, binary, network, say, only=()):
     """Returns (violations, one line about the run). The group's folders stay if there are any."""
     rng = random.Random(seed)
     group = make_group(count, binary, network)
@@ -358,6 +360,7 @@ def run(seconds, count, seed, binary, network, say):
         for worker in workers:
             worker.start()
         nemesis = Nemesis(group, network, disks, rng, say)
+        nemesis.only = only
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             nemesis.step()
@@ -399,12 +402,13 @@ def run(seconds, count, seed, binary, network, say):
             group.discard()
 
 
-def chaos(seconds, count=3, seed=None, binary=None, namespaces=True, say=lambda line: None):
+def chaos(seconds, count=3, seed=None, binary=None, namespaces=True, say=lambda line: None,
+          only=()):
     seed = random.randrange(1 << 32) if seed is None else seed
     if namespaces and netns.available():
         with netns.Network(count) as network:
-            return run(seconds, count, seed, binary, network, say)
-    return run(seconds, count, seed, binary, None, say)
+            return run(seconds, count, seed, binary, network, say, only)
+    return run(seconds, count, seed, binary, None, say, only)
 
 
 def main():
@@ -415,6 +419,7 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--binary", default=os.path.join(HERE, "../build/release/cairn"))
     parser.add_argument("--loopback", action="store_true", help="no namespaces, so no cuts")
+    parser.add_argument("--faults", default="", help="only these, with commas between them")
     arguments = parser.parse_args()
     begin = time.monotonic()
 
@@ -422,7 +427,8 @@ def main():
         print("%8.2f %s" % (time.monotonic() - begin, line), flush=True)
 
     violations, summary = chaos(arguments.seconds, arguments.servers, arguments.seed,
-                                os.path.abspath(arguments.binary), not arguments.loopback, say)
+                                os.path.abspath(arguments.binary), not arguments.loopback, say,
+                                tuple(filter(None, arguments.faults.split(","))))
     for violation in violations:
         print(violation)
     print(summary)
