@@ -389,9 +389,15 @@ static void test_diverged_follower(void **state) {
     (void)state;
     start_all(&world, 3);
     assert_int_equal(write_node(world_leader(&world), "a", 0), ERR_OK);
+    for (int i = 0; i < 3; i++) { /* more than one piece */
+        char node[16];
+        snprintf(node, sizeof node, "n%d", i);
+        write_surely(world_leader(&world), node, 1000 * 1000);
+    }
     struct wrong wrong = {follower_of(&world), "wrong"};
     diverge(&world, wrong.server, wrong.node);
     assert_true(world_wait(&world, is_healed, &wrong));
+    assert_true(has_node(wrong.server, "n2"));
     assert_int_equal(read_barrier(wrong.server, true), ERR_OK);
     assert_true(has_node(wrong.server, "right") && has_node(wrong.server, "a"));
     assert_int_equal(write_node(wrong.server, "later", 0), ERR_OK);
