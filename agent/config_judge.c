@@ -320,10 +320,10 @@ static enum err judge_http(struct config_load *load) {
     if (c->default_query_time_ns < 0 || c->max_query_time_ns < 0) {
         return config_fail(load, "default_query_time, max_query_time: a negative duration");
     }
-    const union config_slot *mode = slot_of(load, "limits.request_limits.mode");
     static const char *const modes[] = {"", "disabled", "permissive", "enforcing"};
-    if (mode != NULL && !is_one_of(mode->str, modes, COUNT(modes))) {
-        return config_fail(load, "limits.request_limits.mode: invalid mode: \"%s\"", mode->str);
+    if (!is_one_of(c->http.rate_mode, modes, COUNT(modes))) {
+        return config_fail(load, "limits.request_limits.mode: invalid mode: \"%s\"",
+                           c->http.rate_mode);
     }
     enum err err =
         judge_cidrs(load, "http_config.allow_write_http_from", &c->http.allow_write_from);
