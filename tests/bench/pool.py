@@ -179,7 +179,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cairn", required=True)
     parser.add_argument("--members", type=int, default=30)
-    parser.add_argument("--servers", type=int, default=1000)
+    parser.add_argument("--servers", type=int, default=3)
     parser.add_argument("--encrypt", action="store_true")
     parser.add_argument("--idle", action="store_true")
     parser.add_argument("--only", choices=("cairn", "serf"))
