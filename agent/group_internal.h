@@ -17,7 +17,9 @@
 struct group_metrics {
     struct metric *apply, *commit_time, *commit_logs, *dispatch_log, *dispatch_logs;
     struct metric *fsm_apply, *take_snapshot;
-    struct metric *leader, *candidate, *follower;
+    struct metric *leader, *candidate, *follower, *heartbeat_timeout;
+    struct metric *last_contact, *verify_leader;
+    struct metric *append, *heartbeat, *request_vote, *install_snapshot; /* that came */
 };
 
 struct vote_write {
@@ -156,6 +158,9 @@ struct group {
 
 void group_metrics_init(struct group_metrics *to, struct metrics *metrics);
 void group_metrics_role(const struct group_metrics *metrics, enum raft_role role);
+/* A message of a peer was followed. */
+void group_metrics_message(const struct group_metrics *metrics, const struct raft_message *message,
+                           uint64_t begun_at_ns);
 
 /* ---- group.c ---- */
 

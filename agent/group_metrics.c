@@ -16,6 +16,18 @@ void group_metrics_init(struct group_metrics *to, struct metrics *metrics) {
          "Entries written at once."},
         {&to->fsm_apply, METRIC_SAMPLE, "raft.fsm.apply", "Applying an entry to the catalog."},
         {&to->take_snapshot, METRIC_SAMPLE, "raft.snapshot.takeSnapshot", "Taking a snapshot."},
+        {&to->heartbeat_timeout, METRIC_COUNTER, "raft.transition.heartbeat_timeout",
+         "Times this server began an election because it heard no leader."},
+        {&to->last_contact, METRIC_SAMPLE, "raft.leader.lastContact",
+         "How long ago a follower answered this leader."},
+        {&to->verify_leader, METRIC_COUNTER, "raft.verify_leader",
+         "Rounds by which this leader made sure that it leads."},
+        {&to->append, METRIC_SAMPLE, "raft.rpc.appendEntries", "Following a leader's entries."},
+        {&to->heartbeat, METRIC_SAMPLE, "raft.rpc.processHeartbeat",
+         "Following a leader's heartbeat."},
+        {&to->request_vote, METRIC_SAMPLE, "raft.rpc.requestVote", "Judging a candidate."},
+        {&to->install_snapshot, METRIC_SAMPLE, "raft.rpc.installSnapshot",
+         "Taking a piece of a snapshot."},
         {&to->leader, METRIC_COUNTER, "raft.state.leader", "Times this server became leader."},
         {&to->candidate, METRIC_COUNTER, "raft.state.candidate",
          "Times this server became candidate."},
@@ -32,4 +44,19 @@ void group_metrics_role(const struct group_metrics *metrics, enum raft_role role
                  : role == RAFT_FOLLOWER ? metrics->follower
                                          : metrics->candidate,
                  1);
+    if (role != RAFT_LEADER && role != RAFT_FOLLOWER) {
+        metric_count(metrics->heartbeat_timeout, 1);
+    }
+}
+
+void group_metrics_message(const struct group_metrics *metrics, const struct raft_message *message,
+                           uint64_t begun_at_ns) {
+    struct metric *to = message->kind == RAFT_MESSAGE_VOTE_REQUEST ? metrics->request_vote
+                        : message->kind == RAFT_MESSAGE_SNAPSHOT   ? metrics->install_snapshot
+                        : message->kind != RAFT_MESSAGE_APPEND     ? NULL
+                        : message->append.count > 0                ? metrics->append
+                                                                   : metrics->heartbeat;
+    if (to != NULL) {
+        metric_sample(to, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
+    }
 }

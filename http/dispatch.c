@@ -436,13 +436,18 @@ static bool refuse_rate(struct http_server *server, const struct http_route *rou
         return false;
     }
     bool enforced = server->config.rate_mode == HTTP_RATE_ENFORCING;
+    const struct str_pair labels[] = {{"limit_type", write ? "global/write" : "global/read"},
+                                      {"op", route->pattern},
+                                      {"mode", enforced ? "enforcing" : "permissive"}};
+    metric_count(metrics_add(server->config.metrics, METRIC_COUNTER, "rpc.rate_limit.exceeded",
+                             "Requests over limits.request_limits.", labels, 3),
+                 1);
     uint64_t logged_ns = atomic_load(&server->rate_logged_ns);
     if (now_ns - logged_ns >= RATE_LOG_NS &&
         atomic_compare_exchange_strong(&server->rate_logged_ns, &logged_ns, now_ns)) {
         log_write(server->log, LOG_WARN, "agent.http",
                   "RPC exceeded allowed rate limit: path=%s limit_type=%s limit_enforced=%s",
-                  route->pattern, write ? "global/write" : "global/read",
-                  enforced ? "true" : "false");
+                  route->pattern, labels[0].value, enforced ? "true" : "false");
     }
     if (enforced && write) {
         http_response_text(res, 503,

@@ -139,6 +139,22 @@ class Calm(GroupTest):
         for server in self.group.servers:
             eventually(lambda: server.get("/v1/catalog/service/web").json == [], "it is gone")
 
+    def test_what_is_measured(self):
+        def samples(server):
+            return {row["Name"]: row["Count"] for row in server.get("/v1/agent/metrics").json["Samples"]}
+
+        def seen():
+            self.followers[0].must_put("/v1/kv/measured", "x")
+            self.followers[0].get("/v1/kv/measured?consistent")
+            leader, follower = samples(self.leader), samples(self.followers[0])
+            return ("consul.raft.leader.lastContact" in leader and
+                    {"consul.raft.rpc.appendEntries", "consul.raft.rpc.processHeartbeat",
+                     "consul.rpc.consistentRead"} <= follower.keys())
+        eventually(seen, "samples")
+        gauges = {row["Name"].split(".", 2)[2]: row["Value"]
+                  for row in self.leader.get("/v1/agent/metrics").json["Gauges"]}
+        self.assertGreaterEqual(gauges["state.kv_entries"], 1)
+
     def test_strangers_on_the_server_port_are_refused(self):
         self.leader.must_put("/v1/kv/kept", "x")
         for bytes_sent, said in (
@@ -170,7 +186,7 @@ class Calm(GroupTest):
         foreign.put("/v1/agent/join/" + self.leader.ip)
         eventually(lambda: "refused by the peer: 'foreign' belongs to cluster" in foreign.output(),
                    "it is told why")
-        self.assertIn("'foreign' belongs to cluster", self.leader.output())
+        eventually(lambda: "'foreign' belongs to cluster" in self.leader.output(), "it is told")
         self.assertEqual(foreign.value("theirs"), "y")
         self.assertIsNone(foreign.value("ours"))
         self.assertIsNone(self.leader.value("theirs"))
