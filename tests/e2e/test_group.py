@@ -141,7 +141,7 @@ class Calm(GroupTest):
 
     def test_what_is_measured(self):
         def samples(server):
-            return {row["Name"]: row["Count"] for row in server.get("/v1/agent/metrics").json["Samples"]}
+            return {row["Name"] for row in server.get("/v1/agent/metrics").json["Samples"]}
 
         def seen():
             self.followers[0].must_put("/v1/kv/measured", "x")
@@ -149,7 +149,7 @@ class Calm(GroupTest):
             leader, follower = samples(self.leader), samples(self.followers[0])
             return ("consul.raft.leader.lastContact" in leader and
                     {"consul.raft.rpc.appendEntries", "consul.raft.rpc.processHeartbeat",
-                     "consul.rpc.consistentRead"} <= follower.keys())
+                     "consul.rpc.consistentRead"} <= follower)
         eventually(seen, "samples")
         gauges = {row["Name"].split(".", 2)[2]: row["Value"]
                   for row in self.leader.get("/v1/agent/metrics").json["Gauges"]}
@@ -245,7 +245,8 @@ class Harm(GroupTest):
         group = self.start(session_ttl_min="1s")
         leader, followers = group.roles()
         agent = followers[0]
-        made, kept = (agent.must_put("/v1/session/create", {"TTL": ttl, "NodeChecks": []}).json["ID"]
+        made, kept = (agent.must_put("/v1/session/create",
+                                     {"TTL": ttl, "NodeChecks": []}).json["ID"]
                       for ttl in ("3s", "1h"))
 
         def alive(session):
