@@ -15,6 +15,14 @@ void group_metrics_init(struct group_metrics *to, struct metrics *metrics) {
         {&to->dispatch_logs, METRIC_GAUGE, "raft.leader.dispatchNumLogs",
          "Entries written at once."},
         {&to->fsm_apply, METRIC_SAMPLE, "raft.fsm.apply", "Applying an entry to the catalog."},
+        {&to->fsm_register, METRIC_SAMPLE, "fsm.register", "Applying a registration."},
+        {&to->fsm_deregister, METRIC_SAMPLE, "fsm.deregister", "Applying a removal."},
+        {&to->fsm_kvs, METRIC_SAMPLE, "fsm.kvs", "Applying a write to a key."},
+        {&to->fsm_session, METRIC_SAMPLE, "fsm.session", "Applying a session's begin or end."},
+        {&to->fsm_txn, METRIC_SAMPLE, "fsm.txn", "Applying a transaction."},
+        {&to->fsm_tombstone, METRIC_SAMPLE, "fsm.tombstone", "Forgetting deleted keys."},
+        {&to->fsm_autopilot, METRIC_SAMPLE, "fsm.autopilot",
+         "Applying what autopilot is to go by."},
         {&to->take_snapshot, METRIC_SAMPLE, "raft.snapshot.takeSnapshot", "Taking a snapshot."},
         {&to->heartbeat_timeout, METRIC_COUNTER, "raft.transition.heartbeat_timeout",
          "Times this server began an election because it heard no leader."},
@@ -47,6 +55,34 @@ void group_metrics_role(const struct group_metrics *metrics, enum raft_role role
     if (role != RAFT_LEADER && role != RAFT_FOLLOWER) {
         metric_count(metrics->heartbeat_timeout, 1);
     }
+}
+
+static struct metric *of_command(const struct group_metrics *metrics,
+                                 enum catalog_command_kind kind) {
+    switch ((int)kind) { /* others have no series */
+    case COMMAND_REGISTER:
+        return metrics->fsm_register;
+    case COMMAND_DEREGISTER:
+        return metrics->fsm_deregister;
+    case COMMAND_KV:
+        return metrics->fsm_kvs;
+    case COMMAND_SESSION:
+    case COMMAND_SESSION_END:
+        return metrics->fsm_session;
+    case COMMAND_TRANSACTION:
+        return metrics->fsm_txn;
+    case COMMAND_REAP:
+        return metrics->fsm_tombstone;
+    case COMMAND_AUTOPILOT:
+        return metrics->fsm_autopilot;
+    default:
+        return NULL;
+    }
+}
+
+void group_metrics_command(const struct group_metrics *metrics, enum catalog_command_kind kind,
+                           double ms) {
+    metric_sample(of_command(metrics, kind), ms);
 }
 
 void group_metrics_message(const struct group_metrics *metrics, const struct raft_message *message,

@@ -149,7 +149,7 @@ class Calm(GroupTest):
             leader, follower = samples(self.leader), samples(self.followers[0])
             return ("consul.raft.leader.lastContact" in leader and
                     {"consul.raft.rpc.appendEntries", "consul.raft.rpc.processHeartbeat",
-                     "consul.rpc.consistentRead"} <= follower)
+                     "consul.rpc.consistentRead", "consul.fsm.kvs"} <= follower)
         eventually(seen, "samples")
         gauges = {row["Name"].split(".", 2)[2]: row["Value"]
                   for row in self.leader.get("/v1/agent/metrics").json["Gauges"]}
