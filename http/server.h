@@ -146,6 +146,8 @@ struct http_server {
     _Atomic size_t unsent;      /* were parked, and their answers are not all sent */
     _Atomic uint64_t intervals; /* of metrics that have ended */
     struct http_timings *timings;
+    struct http_rate reads, writes;
+    _Atomic uint64_t rate_logged_ns; /* when a request over them was logged last */
     /* The core's thread only. */
     struct http_exchange *resume;      /* ready, resumed at the end of the turn */
     struct http_exchange *parked_list; /* all that wait for a change */
