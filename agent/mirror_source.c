@@ -36,7 +36,7 @@ struct stream {
     struct mirror_origin origin;
     struct place places[TICKETS]; /* oldest first */
     uint32_t place_count;
-    int64_t asked_at_ms; /* last */
+    int64_t asked_at_ms, told_at_ms; /* last */
     /* A part that the thread makes. */
     bool running, forgotten;
     struct store_work work;
@@ -112,6 +112,7 @@ static void answer(struct stream *stream, Pb__RpcMirrorBatch *batch, int64_t as_
     struct mirror_sources *sources = stream->sources;
     struct place place = stream->places[0];
     int64_t held_ms = as_of_ms - place.asked_at_ms;
+    stream->told_at_ms = now_ms(sources);
     stream->place_count--;
     memmove(stream->places, stream->places + 1, stream->place_count * sizeof place);
     batch->held_ms = held_ms > 0 ? (uint32_t)held_ms : 0;
@@ -225,6 +226,11 @@ static void look_by(struct mirror_sources *sources, int64_t at_ms) {
     }
 }
 
+/* There are many agents that have subscribed some services. */
+static int64_t beat_ms(const struct stream *stream) {
+    return stream->all ? LIMIT_MIRROR_BEAT_MS : 2 * LIMIT_MIRROR_BEAT_MS;
+}
+
 static void look_at(struct stream *stream, int64_t now) {
     if (stream->forgotten) {
         return;
@@ -233,8 +239,7 @@ static void look_at(struct stream *stream, int64_t now) {
         if (!stream->running && now - stream->asked_at_ms >= IDLE_MS) {
             forget(stream);
         }
-    } else if (pump(stream) && !stream->running &&
-               now - stream->places[0].asked_at_ms >= LIMIT_MIRROR_BEAT_MS) {
+    } else if (pump(stream) && !stream->running && now - stream->told_at_ms >= beat_ms(stream)) {
         answer_beat(stream);
     }
 }
@@ -300,6 +305,7 @@ static struct stream *open_stream(struct mirror_sources *sources, struct rpc_tic
     stream->datacenter = mem_strdup(asked->datacenter);
     stream->all = asked->all;
     stream->origin = origin;
+    stream->told_at_ms = now_ms(sources);
     stream->work = (struct store_work){.run = make, .context = stream};
     stream->task.run = made;
     stream->feed = mirror_feed_create(asked->all);

@@ -206,6 +206,11 @@ uint32_t mirror_list_names(const struct mirror *mirror, const char **ret_names, 
 }
 
 void mirror_set_whole(struct mirror *mirror) {
+    if (!atomic_load(&mirror->whole)) {
+        /* What came before was in no order: who mirrors this mirror begins here. */
+        catalog_changes_reset(mirror->catalog);
+        catalog_changes_publish(mirror->catalog);
+    }
     atomic_store(&mirror->whole, true);
 }
 
