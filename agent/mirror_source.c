@@ -22,7 +22,7 @@
 
 struct place {
     struct rpc_ticket ticket;
-    int64_t asked_at_ms;
+    int64_t asked_at_ms; /* by the clock, not by the turn: age is counted from it */
 };
 
 struct stream {
@@ -111,7 +111,7 @@ static void refuse_all(struct stream *stream, const char *sentence) {
 static void answer(struct stream *stream, Pb__RpcMirrorBatch *batch, int64_t as_of_ms) {
     struct mirror_sources *sources = stream->sources;
     struct place place = stream->places[0];
-    int64_t held_ms = as_of_ms - place.asked_at_ms;
+    int64_t held_ms = as_of_ms - place.asked_at_ms - 1; /* both are cut to whole milliseconds */
     stream->told_at_ms = now_ms(sources);
     stream->place_count--;
     memmove(stream->places, stream->places + 1, stream->place_count * sizeof place);
@@ -141,10 +141,11 @@ static void answer_part(struct stream *stream) {
 
 /* All that there is was told. */
 static void answer_beat(struct stream *stream) {
+    int64_t as_of_ms = clock_monotonic_ms();
     Pb__RpcMirrorBatch batch = PB__RPC_MIRROR_BATCH__INIT;
     batch.whole = batch.current = true;
     batch.index = view_applied(catalog_view(stream->origin.catalog)); /* of this thread's making */
-    answer(stream, &batch, now_ms(stream->sources));
+    answer(stream, &batch, as_of_ms);
 }
 
 /* ---- parts ---- */
@@ -191,7 +192,7 @@ static bool pump(struct stream *stream) {
     }
     if (mirror_feed_has_news(stream->feed, stream->origin.catalog)) {
         stream->running = true;
-        stream->planned_at_ms = now_ms(stream->sources);
+        stream->planned_at_ms = clock_monotonic_ms();
         mirror_feed_plan(stream->feed, stream->origin.catalog, LIMIT_MIRROR_PART_BYTES,
                          &stream->job);
         store_work_thread_run(stream->sources->thread, &stream->work);
@@ -345,7 +346,7 @@ static void take(struct mirror_sources *sources, struct rpc_ticket ticket,
         (void)mirror_feed_add(stream->feed, asked->add[i]); /* who asks for too many is not told */
     }
     stream->asked_at_ms = now_ms(sources);
-    stream->places[stream->place_count++] = (struct place){ticket, stream->asked_at_ms};
+    stream->places[stream->place_count++] = (struct place){ticket, clock_monotonic_ms()};
     if (pump(stream)) {
         look_by(sources, now_ms(sources) + TICK_MS);
     }

@@ -250,7 +250,8 @@ static bool answer_subscribed(struct http_exchange *exchange, const struct http_
     epoch_exit(backend->epoch);
     bool bears = http_request_has(req, "stale") || http_request_has(req, "max_stale") ||
                  (http_request_has(req, "cached") && req->use_cache);
-    if (found && bears && !http_request_has(req, "index")) {
+    /* Distances are the servers'. */
+    if (found && bears && !http_request_has(req, "index") && !http_request_has(req, "near")) {
         exchange->answer =
             http_mirror_answer(exchange->server, exchange->uri, "", 0, LIMIT_MIRROR_FRESH_MS);
     }
