@@ -455,6 +455,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
+        .translate_wan = config->translate_wan_addrs,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),
@@ -494,6 +495,7 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_truncate = from->enable_truncate;
     answers.disable_compression = from->disable_compression;
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
+    answers.translate_wan = agent->config->translate_wan_addrs;
     answers.asks_servers = !agent->config->server;
     answers.asks_far = agent->config->server;
     answers.allow_stale = from->allow_stale;

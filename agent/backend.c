@@ -364,6 +364,11 @@ static void submit(void *context, struct backend_call *call) {
     loop_post(agent->loop, &pending->task);
 }
 
+static void cancel(void *context, struct backend_call *call) {
+    call->forward.cancelled = true; /* in case that it has not been looked at yet */
+    carry_cancel(context, call);
+}
+
 /* ---- the rest of the table ---- */
 
 /* An agent without -server has no view that is current: its servers answer. */
@@ -475,6 +480,7 @@ void backend_init(struct agent *agent) {
         .may_read = may_read,
         .contact_ms = contact_ms,
         .submit = submit,
+        .cancel = cancel,
         .get_stats = get_stats,
         .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,

@@ -198,6 +198,7 @@ static void on_http(void *context, struct rpc_connection *from, struct rpc_ticke
     request->peer->requests = request;
     request->http = (struct http_carried){
         .method = message->method,
+        .node = message->node,
         .target = message->target,
         .headers = {request->headers, (uint32_t)message->n_headers, true},
         .body = message->body.data,

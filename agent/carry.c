@@ -167,6 +167,7 @@ static void encode_http(struct carry *carry) {
     message.hops = call->forward.hops + 1;
     message.id = carry->id;
     message.method = (char *)(uintptr_t)call->forward.method;
+    message.node = (char *)(uintptr_t)call->forward.node;
     message.target = (char *)(uintptr_t)call->forward.target;
     message.headers = list;
     message.n_headers = headers->count;
@@ -194,6 +195,7 @@ static void encode_question(struct carry *carry) {
     Pb__RpcQuestion message = PB__RPC_QUESTION__INIT;
     message.hops = call->question.hops + 1;
     message.tcp = call->question.tcp;
+    message.wan_for = (char *)(uintptr_t)call->question.wan_for;
     message.request.data = (uint8_t *)(uintptr_t)call->question.request;
     message.request.len = call->question.size;
     carry->request.size = pb__rpc_question__get_packed_size(&message);
@@ -205,6 +207,12 @@ void carry_run(struct agent *agent, struct backend_call *call, void (*done)(void
                void *context) {
     struct carry *carry = mem_calloc(1, sizeof *carry);
     bool http = call->kind == BACKEND_FORWARD;
+    if (http && call->forward.cancelled) {
+        call->err = err_set(&call->text, ERR_CLOSED, "nobody waits for the answer");
+        free(carry);
+        done(context);
+        return;
+    }
     carry->agent = agent;
     carry->call = call;
     carry->done = done;

@@ -21,7 +21,7 @@
 
 const struct config_key config_keys[] = {
     /* role and node */
-    USED("server", BOOL, server, "false", "runs a server; this version runs nothing else"),
+    USED("server", BOOL, server, "false", "runs a server; without it an agent that asks servers"),
     USED("bootstrap", BOOL, bootstrap, "false", "a blank server makes itself the leader"),
     USED("bootstrap_expect", INT, bootstrap_expect, "0",
          "servers that begin a group together; 1 is bootstrap"),
@@ -90,7 +90,7 @@ const struct config_key config_keys[] = {
     USED("serf_wan_allowed_cidrs", STR_LIST, gossip.wan_allowed, "",
          "networks that may speak to the WAN pool; none: all"),
     USED("translate_wan_addrs", BOOL, translate_wan_addrs, "false",
-         "tells clients by a header; concerns answers from other datacenters"),
+         "answers from other datacenters show WAN addresses, and a header tells it"),
 
     /* HTTP */
     USED("http_config.block_endpoints", STR_LIST, http.block_endpoints, "",

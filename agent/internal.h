@@ -68,6 +68,7 @@ struct agent {
     struct carry *carries; /* what they answer now */
     uint64_t carry_id;
     struct mirrors *mirrors;
+    struct watched_node *watched_nodes; /* see node_rows.h */
     struct snapshots *snapshots;
     struct operator* operator;
     struct store_identity *identity; /* of a client's data directory; a server's is its group's */

@@ -104,14 +104,15 @@ struct backend_call {
             int64_t contact_ms;
         } snapshot;
         struct {
-            const char *datacenter; /* "" = this agent's */
-            const char *method, *target;
+            const char *datacenter;             /* "" = this agent's */
+            const char *method, *target, *node; /* node: the agent that the client asked */
             struct str_map headers;
             const void *body;
             size_t body_size;
             unsigned hops;               /* how often it was passed on before */
             bool repeatable;             /* carried out twice it does no harm */
             int64_t answer_ms;           /* how long the server may take */
+            bool cancelled;              /* by `cancel` */
             struct backend_reply *reply; /* result, beside answer; the caller frees it */
         } forward;
         struct {
@@ -120,7 +121,8 @@ struct backend_call {
             size_t size;
             bool tcp;
             unsigned hops;
-        } question; /* answer: the message */
+            const char *wan_for; /* the datacenter that wants WAN addresses; "": none */
+        } question;              /* answer: the message */
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session that the command makes */
     struct catalog_result result;  /* of a command; the caller clears it */
@@ -222,6 +224,8 @@ struct backend {
     int64_t (*contact_ms)(void *context);
     /* Any thread; never blocks. Full queues answer through done with ERR_OVERLOADED. */
     void (*submit)(void *context, struct backend_call *call);
+    /* Core's thread: nobody waits for a FORWARD that was submitted; its done runs soon. */
+    void (*cancel)(void *context, struct backend_call *call);
     void (*get_stats)(void *context, struct backend_stats *ret_stats);
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);

@@ -168,29 +168,51 @@ static const char *choose_address(uint16_t qtype, const char *v4, const char *v6
     return qtype != DNS_TYPE_AAAA && v4 != NULL && v4[0] != '\0' ? v4 : plain;
 }
 
-const char *node_address(const struct catalog_node *node, uint16_t qtype) {
-    if (node->tagged_addresses.count == 0) {
+/* Of the tags for IPv4 and IPv6; those for the WAN first, if that is how the client sees it. */
+const char *node_address(const struct answer *answer, const struct catalog_node *node,
+                         uint16_t qtype) {
+    const struct str_map *tagged = &node->tagged_addresses;
+    bool wan = answer->question->wan;
+    if (tagged->count == 0) {
         return node->address;
     }
-    return choose_address(qtype, str_map_get(&node->tagged_addresses, "lan_ipv4"),
-                          str_map_get(&node->tagged_addresses, "lan_ipv6"), node->address);
+    const char *main_address = wan ? str_map_get(tagged, "wan") : NULL;
+    return choose_address(qtype, str_map_get(tagged, wan ? "wan_ipv4" : "lan_ipv4"),
+                          str_map_get(tagged, wan ? "wan_ipv6" : "lan_ipv6"),
+                          main_address != NULL ? main_address : node->address);
 }
 
-static const char *service_tagged_address(const struct catalog_service *service, const char *name) {
+static const struct catalog_tagged_address *find_tagged(const struct catalog_service *service,
+                                                        const char *name) {
     for (uint32_t i = 0; i < service->tagged_address_count; i++) {
         if (strcmp(service->tagged_addresses[i].name, name) == 0) {
-            return service->tagged_addresses[i].address;
+            return &service->tagged_addresses[i];
         }
     }
     return NULL;
 }
 
-const char *service_address(const struct catalog_service *service, uint16_t qtype) {
+static const char *service_tagged_address(const struct catalog_service *service, const char *name) {
+    const struct catalog_tagged_address *tagged = find_tagged(service, name);
+    return tagged != NULL ? tagged->address : NULL;
+}
+
+const char *service_address(const struct answer *answer, const struct catalog_service *service,
+                            uint16_t qtype) {
+    bool wan = answer->question->wan;
     if (service->tagged_address_count == 0) {
         return service->address;
     }
-    return choose_address(qtype, service_tagged_address(service, "lan_ipv4"),
-                          service_tagged_address(service, "lan_ipv6"), service->address);
+    const char *main_address = wan ? service_tagged_address(service, "wan") : NULL;
+    return choose_address(qtype, service_tagged_address(service, wan ? "wan_ipv4" : "lan_ipv4"),
+                          service_tagged_address(service, wan ? "wan_ipv6" : "lan_ipv6"),
+                          main_address != NULL ? main_address : service->address);
+}
+
+uint32_t service_port(const struct answer *answer, const struct catalog_service *service) {
+    const struct catalog_tagged_address *tagged =
+        answer->question->wan ? find_tagged(service, "wan") : NULL;
+    return tagged != NULL && tagged->port != 0 ? tagged->port : service->port;
 }
 
 static int order_ttl(const void *name, const void *ttl) {

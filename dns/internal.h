@@ -162,8 +162,11 @@ const struct catalog_instance *draw_instance(struct answer *answer, size_t i);
 bool instance_is_healthy(const struct answer *answer, const struct catalog_instance *instance);
 bool family_is_asked(uint16_t qtype, unsigned ip_bytes);
 /* After translation (contract 1.6); "" when there is none. */
-const char *node_address(const struct catalog_node *node, uint16_t qtype);
-const char *service_address(const struct catalog_service *service, uint16_t qtype);
+const char *node_address(const struct answer *answer, const struct catalog_node *node,
+                         uint16_t qtype);
+const char *service_address(const struct answer *answer, const struct catalog_service *service,
+                            uint16_t qtype);
+uint32_t service_port(const struct answer *answer, const struct catalog_service *service);
 uint32_t service_ttl(const struct dns_snapshot *snapshot, const char *service);
 struct name_ref name_of_text(enum name_form form, const char *text);
 /* Whether <text>.<form's label>.<dc>.<domain> is a DNS name. */

@@ -51,7 +51,7 @@ enum found lookup_node(struct answer *answer, const struct asked *asked,
         return FOUND_NO_NAME;
     }
     uint32_t ttl_s = answer->config->node_ttl_s;
-    const char *address = node_address(node, qtype);
+    const char *address = node_address(answer, node, qtype);
     uint8_t ip[16];
     uint8_t ip_bytes = 0;
     if (qtype == DNS_TYPE_TXT) {
@@ -118,8 +118,8 @@ struct place {
 /* False: nothing that DNS could say. */
 static bool find_place(const struct answer *answer, const struct asked *asked,
                        const struct catalog_instance *instance, struct place *out) {
-    const char *at_node = node_address(instance->node, asked->qtype);
-    out->given = service_address(instance->service, asked->qtype);
+    const char *at_node = node_address(answer, instance->node, asked->qtype);
+    out->given = service_address(answer, instance->service, asked->qtype);
     out->host = NULL;
     out->is_node = false;
     const char *host = out->given;
@@ -199,7 +199,7 @@ static void add_srv(struct answer *answer, const struct asked *asked,
         return;
     }
     record->target = target;
-    record->port = (uint16_t)instance->service->port;
+    record->port = (uint16_t)service_port(answer, instance->service);
     record->weight = weight_of(instance);
     record->node = node->name;
     record->address = place.given;
@@ -361,7 +361,7 @@ static void add_name_server(struct answer *answer, const struct catalog_node *no
     }
     uint8_t ip[16];
     uint8_t ip_bytes = 0;
-    if (ip_parse(node_address(node, DNS_TYPE_ANY), ip, &ip_bytes)) {
+    if (ip_parse(node_address(answer, node, DNS_TYPE_ANY), ip, &ip_bytes)) {
         struct record *glue = section_add(&answer->additional);
         set_ip(glue, ip, ip_bytes);
         glue->ttl_s = record->ttl_s;

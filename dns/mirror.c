@@ -24,6 +24,7 @@ bool mirror_turn_far(struct answer *answer) {
         return false;
     }
     turn(answer, &mirror);
+    answer->mirrored_question.wan |= answer->config->translate_wan;
     answer->dc[0] = (uint8_t)size;
     str_lower((char *)answer->dc + 1, size + 1, answer->name.dc);
     return true;

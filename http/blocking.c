@@ -283,6 +283,8 @@ static void on_hang_up(void *context, int events) {
             struct http_exchange *exchange = ready[i].data.ptr;
             if (exchange->stream != NULL) {
                 http_stream_hung_up(exchange);
+            } else if (exchange->forwarded) {
+                http_carry_hung_up(exchange);
             } else {
                 end_wait(exchange, EXCHANGE_ABORTED);
             }

@@ -1,6 +1,7 @@
 /* Requests that a server answers in this agent's place, and those that this server answers in
  * another's: whole requests and whole answers, so that all endpoints travel alike. */
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "base/container.h"
 #include "base/limits.h"
@@ -14,18 +15,24 @@ static const char *named_datacenter(const struct http_request *req) {
     return *dc != '\0' ? dc : str_or_empty(http_request_param(req, "dc"));
 }
 
+/* Of another datacenter, in lower case; NULL: it is this agent's. */
+static const char *far_datacenter(const struct http_request *req, const char *dc) {
+    if (*dc == '\0' || str_equal_fold(dc, req->backend->facts->datacenter)) {
+        return NULL;
+    }
+    char *lowered = arena_strdup(req->arena, dc);
+    str_lower(lowered, strlen(dc) + 1, dc);
+    return lowered;
+}
+
 const char *http_carry_where(const struct http_exchange *exchange, const struct http_request *req) {
-    const struct backend_facts *facts = exchange->server->backend->facts;
-    const char *dc = named_datacenter(req);
     if (!http_route_travels(exchange->route)) {
         return NULL;
     }
-    if (*dc != '\0' && !exchange->route->dc_ignored && !str_equal_fold(dc, facts->datacenter)) {
-        char *lowered = arena_strdup(req->arena, dc);
-        str_lower(lowered, strlen(dc) + 1, dc);
-        return lowered;
+    if (!req->backend->facts->server) {
+        return ""; /* its server knows the way */
     }
-    return facts->server ? NULL : "";
+    return exchange->route->dc_ignored ? NULL : far_datacenter(req, named_datacenter(req));
 }
 
 /* What a server needs to know of the request's headers. */
@@ -56,6 +63,14 @@ static int64_t waiting_ms(const struct http_exchange *exchange, const struct htt
     return wait_ms + wait_ms / LIMIT_QUERY_JITTER_FRACTION;
 }
 
+const char *http_carry_target(struct http_exchange *exchange, const struct http_request *req) {
+    bool far = far_datacenter(req, named_datacenter(req)) != NULL;
+    if (!far || !exchange->server->config.translate_wan || exchange->carried != NULL) {
+        return exchange->uri; /* it says so already, if it has to */
+    }
+    return arena_format(&exchange->arena, "%s&%s", exchange->uri, HTTP_TRANSLATE);
+}
+
 bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,
                         const char *datacenter, struct http_response *res) {
     unsigned hops = exchange->carried != NULL ? exchange->carried->hops : 0;
@@ -73,7 +88,8 @@ bool http_carry_prepare(struct http_exchange *exchange, const struct http_reques
     call->kind = BACKEND_FORWARD;
     call->forward.datacenter = datacenter;
     call->forward.method = arena_strdup(&exchange->arena, req->method);
-    call->forward.target = exchange->uri;
+    call->forward.target = http_carry_target(exchange, req);
+    call->forward.node = req->agent_node;
     call->forward.headers = gather_headers(exchange);
     call->forward.body = req->body;
     call->forward.body_size = req->body_size;
@@ -82,6 +98,59 @@ bool http_carry_prepare(struct http_exchange *exchange, const struct http_reques
     call->forward.answer_ms = waiting_ms(exchange, req);
     exchange->call = call;
     return true;
+}
+
+bool http_carry_wanted(const struct http_request *req, struct backend_call *call, const char *dc) {
+    const char *far = far_datacenter(req, dc);
+    if (far != NULL) {
+        *call = (struct backend_call){.kind = BACKEND_FORWARD, .forward = {.datacenter = far}};
+    }
+    return far != NULL;
+}
+
+static void watch(struct http_exchange *exchange, int what) {
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = exchange};
+    if (exchange->fd >= 0) {
+        epoll_ctl(exchange->server->hang_up_epoll, what, exchange->fd, &event);
+    }
+}
+
+static void forward_done(struct backend_call *call) {
+    struct http_exchange *exchange = call->context;
+    if (exchange->forwarded) {
+        exchange->forwarded = false;
+        watch(exchange, EPOLL_CTL_DEL);
+    }
+    http_exchange_resume(exchange, exchange->gone ? EXCHANGE_ABORTED : EXCHANGE_CALL_DONE);
+}
+
+static void forward(struct loop_task *task) {
+    struct http_exchange *exchange = CONTAINER_OF(task, struct http_exchange, task);
+    struct http_server *server = exchange->server;
+    struct backend_call *call = exchange->call;
+    call->done = forward_done;
+    call->context = exchange;
+    if (atomic_load(&server->stopping) || exchange->gone) {
+        call->err = err_set(&call->text, ERR_CLOSED, "the agent stops");
+        forward_done(call);
+        return;
+    }
+    exchange->forwarded = true;
+    watch(exchange, EPOLL_CTL_ADD);
+    server->backend->submit(server->backend->context, call);
+}
+
+void http_carry_post(struct http_exchange *exchange) {
+    exchange->task.run = forward;
+    loop_post(exchange->server->core, &exchange->task);
+}
+
+void http_carry_hung_up(struct http_exchange *exchange) {
+    const struct backend *backend = exchange->server->backend;
+    exchange->gone = true;
+    exchange->forwarded = false;
+    watch(exchange, EPOLL_CTL_DEL);
+    backend->cancel(backend->context, exchange->call);
 }
 
 /* ---- answering for others ---- */
@@ -113,6 +182,8 @@ static bool park(struct http_exchange *exchange, enum http_verdict verdict) {
     exchange->state = EXCHANGE_PARKED;
     if (verdict == HTTP_PARK_WAIT) {
         http_wait_post(exchange);
+    } else if (exchange->call->kind == BACKEND_FORWARD) {
+        http_carry_post(exchange);
     } else {
         exchange->call->done = http_exchange_call_done;
         exchange->call->context = exchange;
@@ -163,5 +234,7 @@ void http_carried_give_up(struct http_carried *carried) {
     exchange->gone = true;
     if (exchange->waits) {
         http_wait_abort(exchange);
+    } else if (exchange->forwarded) {
+        http_carry_hung_up(exchange);
     }
 }

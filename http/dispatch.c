@@ -18,6 +18,7 @@ static void request_init(struct http_server *server, struct arena *arena,
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
                                  .datacenter = server->backend->facts->datacenter,
+                                 .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
                                  .use_cache = server->config.use_cache,
                                  .authz = {.token = ""}};
@@ -259,10 +260,11 @@ static bool answer_subscribed(struct http_exchange *exchange, const struct http_
 }
 
 /* A datacenter of which nothing has been heard for long is not asked again for each lookup. */
-static bool answer_lost(struct http_exchange *exchange, const char *where) {
+static bool answer_lost(struct http_exchange *exchange, const struct http_request *req,
+                        const char *where) {
     if (*where != '\0' && exchange->route->read != NULL) {
-        exchange->answer = http_mirror_answer(exchange->server, exchange->uri, where,
-                                              LIMIT_MIRROR_LOST_MS, INT64_MAX);
+        exchange->answer = http_mirror_answer(exchange->server, http_carry_target(exchange, req),
+                                              where, LIMIT_MIRROR_LOST_MS, INT64_MAX);
     }
     return exchange->answer != NULL;
 }
@@ -560,7 +562,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     }
     const char *where = http_carry_where(exchange, req);
     if (where != NULL &&
-        (answer_subscribed(exchange, req, where) || answer_lost(exchange, where))) {
+        (answer_subscribed(exchange, req, where) || answer_lost(exchange, req, where))) {
         return HTTP_ANSWERED;
     }
     if (where != NULL) {
@@ -585,6 +587,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     memset(call, 0, sizeof *call);
     if (!route->call(req, call, res)) {
         return HTTP_ANSWERED;
+    }
+    if (call->kind == BACKEND_FORWARD) { /* its body names another datacenter */
+        where = call->forward.datacenter;
+        return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
     exchange->call = call;
     exchange->request = arena_alloc(&exchange->arena, sizeof *req);
@@ -652,6 +658,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     }
     request_init(exchange->server, &exchange->arena, &req);
     req.method = method;
+    if (exchange->carried != NULL && *exchange->carried->node != '\0') {
+        req.agent_node = exchange->carried->node;
+    }
     req.body = str_or_empty(exchange->body.data);
     req.body_size = exchange->body.count;
     response_init(&res);
@@ -696,8 +705,9 @@ struct http_answer *http_call_answer(struct http_exchange *exchange) {
     }
     if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err != ERR_CLOSED &&
         exchange->route->read != NULL) {
-        struct http_answer *answer = http_mirror_answer(
-            exchange->server, exchange->uri, exchange->call->forward.datacenter, 0, INT64_MAX);
+        struct http_answer *answer =
+            http_mirror_answer(exchange->server, exchange->call->forward.target,
+                               exchange->call->forward.datacenter, 0, INT64_MAX);
         if (answer != NULL) {
             return answer;
         }

@@ -1,4 +1,35 @@
+#include <string.h>
+
 #include "http/request.h"
+
+const struct catalog_node *http_seen_node(const struct http_request *req,
+                                          const struct catalog_node *node) {
+    const char *wan =
+        http_request_has(req, HTTP_TRANSLATE) ? str_map_get(&node->tagged_addresses, "wan") : NULL;
+    if (wan == NULL || *wan == '\0') {
+        return node;
+    }
+    struct catalog_node *copy = arena_alloc(req->arena, sizeof *copy);
+    *copy = *node;
+    copy->address = wan;
+    return copy;
+}
+
+const struct catalog_service *http_seen_service(const struct http_request *req,
+                                                const struct catalog_service *service) {
+    for (uint32_t i = 0; i < service->tagged_address_count && http_request_has(req, HTTP_TRANSLATE);
+         i++) {
+        const struct catalog_tagged_address *tagged = &service->tagged_addresses[i];
+        if (strcmp(tagged->name, "wan") == 0 && *tagged->address != '\0') {
+            struct catalog_service *copy = arena_alloc(req->arena, sizeof *copy);
+            *copy = *service;
+            copy->address = tagged->address;
+            copy->port = tagged->port != 0 ? tagged->port : service->port;
+            return copy;
+        }
+    }
+    return service;
+}
 
 static void indexes(struct json *json, uint64_t create, uint64_t modify) {
     json_member_u64(json, "CreateIndex", create);

@@ -5,14 +5,6 @@
 
 /* ---- writes ---- */
 
-static bool judge_dc(const struct http_request *req, const char *dc, struct http_response *res) {
-    if (*dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter)) {
-        http_response_text(res, 500, "No path to datacenter");
-        return false;
-    }
-    return true;
-}
-
 bool handle_catalog_register(const struct http_request *req, struct backend_call *call,
                              struct http_response *res) {
     const char *dc = "";
@@ -24,7 +16,8 @@ bool handle_catalog_register(const struct http_request *req, struct backend_call
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, dc, res);
+    http_carry_wanted(req, call, dc);
+    return true;
 }
 
 bool handle_catalog_deregister(const struct http_request *req, struct backend_call *call,
@@ -38,7 +31,8 @@ bool handle_catalog_deregister(const struct http_request *req, struct backend_ca
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, dc, res);
+    http_carry_wanted(req, call, dc);
+    return true;
 }
 
 /* ---- reads ---- */
@@ -104,7 +98,7 @@ static void begin(struct listing *list, const struct http_request *req, struct h
 static bool put_node(const struct catalog_node *node, void *context) {
     struct listing *list = context;
     if (http_match_node_meta(list->req, node) && filter_keeps(list->req->filter, node)) {
-        encode_node(&list->json, node, list->dc);
+        encode_node(&list->json, http_seen_node(list->req, node), list->dc);
     }
     return true;
 }
@@ -202,7 +196,9 @@ static bool put_service_node(const struct catalog_instance *instance, void *cont
     if (http_match_tags(list->req, &instance->service->tags) &&
         http_match_node_meta(list->req, instance->node) &&
         filter_keeps(list->req->filter, instance)) {
-        encode_service_node(&list->json, instance, list->dc);
+        struct catalog_instance seen = {.node = http_seen_node(list->req, instance->node),
+                                        .service = http_seen_service(list->req, instance->service)};
+        encode_service_node(&list->json, &seen, list->dc);
     }
     return true;
 }
@@ -232,7 +228,7 @@ static bool put_service_member(const struct catalog_service *service, void *cont
     struct listing *list = context;
     if (filter_keeps(list->req->filter, service)) {
         json_key(&list->json, service->id);
-        encode_node_service(&list->json, service);
+        encode_node_service(&list->json, http_seen_service(list->req, service));
     }
     return true;
 }
@@ -240,7 +236,7 @@ static bool put_service_member(const struct catalog_service *service, void *cont
 static bool put_service(const struct catalog_service *service, void *context) {
     struct listing *list = context;
     if (filter_keeps(list->req->filter, service)) {
-        encode_node_service(&list->json, service);
+        encode_node_service(&list->json, http_seen_service(list->req, service));
     }
     return true;
 }
@@ -255,7 +251,7 @@ void handle_catalog_node(const struct http_request *req, struct http_read *read,
     } else {
         json_object_begin(&list.json);
         json_key(&list.json, "Node");
-        encode_node(&list.json, node, list.dc);
+        encode_node(&list.json, http_seen_node(req, node), list.dc);
         json_key(&list.json, "Services");
         json_object_begin(&list.json);
         view_walk_node_services(read->view, node->name, put_service_member, &list);
@@ -277,7 +273,7 @@ void handle_catalog_node_services(const struct http_request *req, struct http_re
         json_key(&list.json, "Services");
         json_null(&list.json);
     } else {
-        encode_node(&list.json, node, list.dc);
+        encode_node(&list.json, http_seen_node(req, node), list.dc);
         json_key(&list.json, "Services");
         json_array_begin(&list.json);
         view_walk_node_services(read->view, node->name, put_service, &list);

@@ -133,9 +133,9 @@ static bool put_instance(const struct catalog_instance *instance, void *context)
     }
     json_object_begin(&list->json);
     json_key(&list->json, "Node");
-    encode_node(&list->json, instance->node, list->dc);
+    encode_node(&list->json, http_seen_node(list->req, instance->node), list->dc);
     json_key(&list->json, "Service");
-    encode_node_service(&list->json, instance->service);
+    encode_node_service(&list->json, http_seen_service(list->req, instance->service));
     json_key(&list->json, "Checks");
     json_array_begin(&list->json);
     for (uint32_t i = 0; i < instance->check_count; i++) {

@@ -5,30 +5,21 @@
 
 /* ---- writes ---- */
 
-static bool judge_dc(const struct http_request *req, const char *dc, struct http_response *res) {
-    struct err_text text;
-    if (http_query_judge_dc(req, &text) != ERR_OK ||
-        (*dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter))) {
-        http_response_text(res, 500, "No path to datacenter");
-        return false;
-    }
-    return true;
-}
-
 bool handle_session_create(const struct http_request *req, struct backend_call *call,
                            struct http_response *res) {
     const struct backend_facts *facts = req->backend->facts;
     const char *dc = "";
     call->kind = BACKEND_COMMAND;
     call->command.kind = COMMAND_SESSION;
-    enum err err = definition_parse_session(req->body, req->body_size, facts->node_name,
+    enum err err = definition_parse_session(req->body, req->body_size, req->agent_node,
                                             facts->session_ttl_min_ns, req->arena,
                                             &call->command.session, &dc, &call->text);
     if (err != ERR_OK) {
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, dc, res);
+    http_carry_wanted(req, call, dc);
+    return true;
 }
 
 void finish_session_create(const struct http_request *req, struct backend_call *call,
@@ -46,14 +37,16 @@ bool handle_session_destroy(const struct http_request *req, struct backend_call 
     call->kind = BACKEND_COMMAND;
     call->command.kind = COMMAND_SESSION_END;
     call->command.session_id = req->rest;
-    return judge_dc(req, "", res);
+    (void)res;
+    return true;
 }
 
 bool handle_session_renew(const struct http_request *req, struct backend_call *call,
                           struct http_response *res) {
     call->kind = BACKEND_RENEW_SESSION;
     call->id = req->rest;
-    return judge_dc(req, "", res);
+    (void)res;
+    return true;
 }
 
 static void put_one(const struct catalog_view *view, const struct http_request *req,

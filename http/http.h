@@ -35,6 +35,7 @@ struct http_config {
     int64_t connections_per_client;  /* 0 = no limit; above: 429 */
     int64_t query_wait_default_ms, query_wait_max_ms;
     bool pretty_always;      /* -dev */
+    bool translate_wan;      /* answers of other datacenters show WAN addresses */
     bool use_cache;          /* ?cached is heeded */
     bool judge_paths;        /* 400 for characters in paths that have no picture */
     uint64_t seed;           /* of the jitter of waits */
@@ -73,8 +74,8 @@ void http_server_work(struct http_server *server, struct http_work *work);
 
 /* A request that another agent has passed on. All that it points to is borrowed until done. */
 struct http_carried {
-    const char *method, *target;
-    struct str_map headers; /* names as they are usually written */
+    const char *method, *target, *node; /* node: the agent that the client asked */
+    struct str_map headers;             /* names as they are usually written */
     const void *body;
     size_t body_size;
     unsigned hops; /* how often it has been passed on */

@@ -29,6 +29,7 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
+    const char *agent_node;    /* the agent that the client asked */
     const char *accept;        /* the header; NULL = absent */
     const char *cache_control; /* the same */
     bool use_cache;            /* ?cached is heeded */
@@ -166,6 +167,8 @@ const char *http_uri_question(const char *raw, bool revalidate, struct arena *ar
 
 /* What Cache-Control asks for, as a parameter of questions, which have no headers. */
 #define HTTP_REVALIDATE "must-revalidate"
+/* The parameter by which another datacenter is asked for WAN addresses. */
+#define HTTP_TRANSLATE "translate-wan"
 
 /* ---- query.c ---- */
 
@@ -195,6 +198,9 @@ enum err http_filter_parse(struct http_request *req, enum filter_rows rows, stru
 /* ?wait alone, with its default and its bound. ERR_INVALID. */
 enum err http_query_parse_wait(const struct http_request *req, int64_t default_ms, int64_t max_ms,
                                int64_t *ret_wait_ms, struct err_text *text);
+/* Of a write whose body names a datacenter: whether its servers are to carry it out. The call then
+ * says so, and is complete. */
+bool http_carry_wanted(const struct http_request *req, struct backend_call *call, const char *dc);
 /* ?dc and ?datacenter, of writes. ERR_REFUSED. */
 enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */
@@ -214,6 +220,13 @@ void encode_session(struct json *json, const struct catalog_session *session);
 /* content_hash: NULL where it is not shown. */
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
                           const char *content_hash);
+
+/* The row as the client is to see it: with its WAN address, if another datacenter's agent with
+ * translate_wan_addrs asks (contract 7.8). Of the view, or in the request's arena. */
+const struct catalog_node *http_seen_node(const struct http_request *req,
+                                          const struct catalog_node *node);
+const struct catalog_service *http_seen_service(const struct http_request *req,
+                                                const struct catalog_service *service);
 
 /* ---- content_hash.c ---- */
 

@@ -422,6 +422,9 @@ static enum MHD_Result park(struct http_exchange *exchange, enum http_verdict ve
     if (verdict == HTTP_PARK_WAIT) {
         exchange->fd = exchange->owner->deadline.fd;
         http_wait_post(exchange);
+    } else if (exchange->call->kind == BACKEND_FORWARD) {
+        exchange->fd = exchange->call->forward.answer_ms > 0 ? exchange->owner->deadline.fd : -1;
+        http_carry_post(exchange);
     } else {
         exchange->call->done = http_exchange_call_done;
         exchange->call->context = exchange;

@@ -108,8 +108,9 @@ struct http_exchange {
     struct http_stream *stream;   /* NULL: the answer ends */
     struct http_carried *carried; /* NULL: it came over a connection of its own */
     struct http_work work;
-    bool waits; /* for a change; the core's */
-    bool gone;  /* nobody waits for it; the core's */
+    bool waits;     /* for a change; the core's */
+    bool gone;      /* nobody waits for it; the core's */
+    bool forwarded; /* a server answers it; the core's */
     struct loop_task task;
     struct http_exchange *resume_next;
     struct http_exchange *parked_next, *parked_previous;
@@ -188,9 +189,16 @@ struct http_answer *http_answer_carried(struct http_server *server,
 
 /* The datacenter whose servers answer the request, "" for this one's; NULL: this agent does. */
 const char *http_carry_where(const struct http_exchange *exchange, const struct http_request *req);
+/* The target as it is passed on: with what another datacenter must know. In the arena. */
+const char *http_carry_target(struct http_exchange *exchange, const struct http_request *req);
 /* Prepares exchange->call. False: an error answer is set. */
 bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,
                         const char *datacenter, struct http_response *res);
+/* The exchange is parked: hands its FORWARD to the core, which watches fd for a hang-up unless it
+ * is below 0. */
+void http_carry_post(struct http_exchange *exchange);
+/* Core's thread: of one that is forwarded. */
+void http_carry_hung_up(struct http_exchange *exchange);
 /* The core's thread: a carried one goes on. */
 void http_carry_resume(struct http_exchange *exchange);
 

@@ -1,5 +1,8 @@
 """Agents without -server: what they register, what they pass on to servers, and what they do when
 those go."""
+import base64
+import json
+import os
 import signal
 import unittest
 
@@ -93,6 +96,26 @@ class Calm(ClientTest):
                     if c["CheckID"] == "serfHealth"]
         eventually(lambda: status() == ["passing"], "serfHealth")
 
+    def test_an_alias_follows_another_node(self):
+        server = self.group.servers[0]
+
+        def status(of):
+            server.must_put("/v1/catalog/register", {
+                "Node": "followed", "Address": "192.0.2.7", "Service": {"Service": "db"},
+                "Check": {"Name": "c", "CheckID": "c", "ServiceID": "db", "Status": of}})
+
+        def is_now(wanted):
+            rows = server.get("/v1/health/node/c1").json
+            return [r["Status"] for r in rows if r["CheckID"] == "alias"] == [wanted]
+
+        status("passing")
+        self.agent.must_put("/v1/agent/check/register", {
+            "Name": "alias", "AliasNode": "followed", "AliasService": "db"})
+        eventually(lambda: is_now("passing"), "it follows")
+        status("critical")
+        eventually(lambda: is_now("critical"), "it follows again")
+        self.agent.must_put("/v1/agent/check/deregister/alias")
+
     def test_keys_sessions_and_transactions(self):
         self.agent.must_put("/v1/kv/client/a", "1")
         self.assertEqual(self.agent.get("/v1/kv/client/a?raw").text, "1")
@@ -125,6 +148,31 @@ class Calm(ClientTest):
         timed_out = self.agent.get("/v1/kv/watched?raw&wait=10ms&index=%d" % reply.index)
         self.assertEqual((timed_out.status, timed_out.text), (200, "2"))
 
+    def waiting(self):
+        """Blocking queries that wait at servers."""
+        def count(server):
+            for gauge in server.get("/v1/agent/metrics").json["Gauges"]:
+                if gauge["Name"].endswith("rpc.queries_blocking"):
+                    return gauge["Value"]
+            return 0
+        return sum(count(server) for server in self.group.servers)
+
+    def test_who_hangs_up_ends_the_query_at_the_server(self):
+        self.agent.must_put("/v1/kv/left", "1")
+        index = self.agent.get("/v1/kv/left").index
+        clients = [self.agent.client() for _ in range(5)]
+        for client in clients:
+            client.send("GET", "/v1/kv/left?wait=600s&index=%d" % index)
+        eventually(lambda: self.waiting() == 5, "they wait at the server")
+        for client in clients:
+            client.close()
+        eventually(lambda: self.waiting() == 0, "they have ended")
+
+    def test_a_session_is_of_the_agents_node(self):
+        session = self.agent.put("/v1/session/create", {"TTL": "60s"}).json["ID"]
+        self.assertEqual(self.agent.get("/v1/session/info/" + session).json[0]["Node"], "c1")
+        self.agent.must_put("/v1/session/destroy/" + session)
+
     def test_large_bodies_and_answers(self):
         value = "x" * 500000
         for i in range(8):
@@ -149,13 +197,6 @@ class Calm(ClientTest):
         self.assertEqual(this["Stats"]["consul"]["known_servers"], "3")
         tags = {m["Name"]: m["Tags"]["role"] for m in self.agent.get("/v1/agent/members").json}
         self.assertEqual(tags, {"s1": "consul", "s2": "consul", "s3": "consul", "c1": "node"})
-
-    def test_what_the_catalog_has_beyond_it_goes(self):
-        self.group.servers[0].register("ghost", node="c1", address=self.agent.ip)
-        self.agent.must_put("/v1/agent/service/register", web("kept"))
-        self.agent.must_put("/v1/agent/reload")
-        self.agent.process.send_signal(signal.SIGHUP)
-        self.assertEqual(self.agent.passing("kept"), ["kept"])
 
 
 class Failures(ClientTest):
@@ -236,6 +277,16 @@ class Failures(ClientTest):
         self.assertGreater(group.servers[0].get("/v1/health/service/web").index, index)
         agent.stop(code=0)
 
+    def test_what_the_catalog_has_beyond_it_goes_after_a_restart(self):
+        group = self.servers(1)
+        agent = self.client(group)
+        agent.must_put("/v1/agent/service/register", web())
+        group.servers[0].register("ghost", node="c1", address=agent.ip)
+        agent.kill()
+        agent.start()
+        eventually(lambda: group.servers[0].get("/v1/catalog/service/ghost").json == [], "it goes")
+        self.assertEqual(group.servers[0].passing("web"), ["web"])
+
     def test_before_it_has_joined(self):
         agent = ClientAgent("c1", [])
         self.addCleanup(agent.discard)
@@ -248,3 +299,135 @@ class Failures(ClientTest):
         agent.stop(code=0)
 
 
+
+
+class Datacenters(ClientTest):
+    """Two datacenters that have met over the WAN pool, and an agent in the first."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.one = Group(1)
+        cls.two = Group(2, {"datacenter": "dc2"})
+        for number, server in enumerate(cls.two.servers):
+            server.name = server.config["node_name"] = "t%d" % (number + 1)
+            server.config["retry_join_wan"] = [cls.one.servers[0].ip]
+        for group in (cls.one, cls.two):
+            cls.addClassCleanup(group.discard)
+        for server in cls.one.servers + cls.two.servers:
+            server.spawn()
+        cls.here, cls.there = cls.one.servers[0], cls.two.servers[0]
+        for server in cls.one.servers + cls.two.servers:
+            eventually(lambda: (server.try_request("GET", "/v1/catalog/datacenters") and
+                                len(server.get("/v1/catalog/datacenters").json) == 2), "they meet")
+        eventually(cls.two.leader, "a leader there")
+        cls.agent = ClientAgent("c1", cls.one.servers)
+        cls.addClassCleanup(cls.agent.discard)
+        cls.agent.start()
+        eventually(lambda: cls.there.get("/v1/kv/ready?keys").status == 404, "reads there")
+
+    def test_the_list_begins_with_the_own_one(self):
+        self.assertEqual(self.here.get("/v1/catalog/datacenters").json, ["dc1", "dc2"])
+        self.assertEqual(self.there.get("/v1/catalog/datacenters").json, ["dc2", "dc1"])
+        self.assertEqual(self.agent.get("/v1/catalog/datacenters").json, ["dc1", "dc2"])
+        self.assertEqual(self.here.get("/v1/agent/self").json["Stats"]["consul"]["known_datacenters"],
+                         "2")
+
+    def test_keys_are_written_and_read_there(self):
+        for agent in (self.here, self.agent):
+            agent.must_put("/v1/kv/far?dc=dc2", agent.ip)
+            self.assertEqual(agent.get("/v1/kv/far?raw&dc=dc2").text, agent.ip)
+            self.assertEqual(self.there.get("/v1/kv/far?raw").text, agent.ip)
+            self.assertEqual(agent.get("/v1/kv/far").status, 404)
+        self.assertEqual(self.there.get("/v1/kv/far?raw&dc=dc2").text, self.agent.ip)
+
+    def test_a_service_is_found_by_its_datacenter(self):
+        self.there.must_put("/v1/agent/service/register", web("far"))
+        for agent in (self.here, self.agent):
+            rows = eventually(lambda: agent.get("/v1/health/service/far?passing&dc=dc2").json, "HTTP")
+            self.assertEqual(rows[0]["Node"]["Datacenter"], "dc2")
+            self.assertEqual(agent.get("/v1/catalog/service/far").json, [])
+            self.assertEqual(agent.resolve("far.service.dc2.consul").data("A"), [self.there.ip])
+            self.assertEqual(agent.resolve("far.service.dc2.consul", tcp=True).data("A"),
+                             [self.there.ip])
+            self.assertEqual(agent.resolve("t1.node.dc2.consul").data("A"), [self.there.ip])
+            self.assertEqual(agent.resolve("far.service.consul").rcode, NXDOMAIN)
+            self.assertEqual(agent.resolve("far.service.dc3.consul").rcode, NXDOMAIN)
+
+    def test_a_registration_there(self):
+        row = {"Datacenter": "dc2", "Node": "ext2", "Address": "192.0.2.9",
+               "Service": {"Service": "ext"}}
+        for agent in (self.here, self.agent):
+            agent.must_put("/v1/catalog/register", row)
+            self.assertEqual(len(self.there.get("/v1/catalog/service/ext").json), 1)
+            agent.must_put("/v1/catalog/deregister", {"Datacenter": "dc2", "Node": "ext2"})
+            self.assertEqual(self.there.get("/v1/catalog/service/ext").json, [])
+            refused = agent.put("/v1/catalog/register", dict(row, Datacenter="dc3"))
+            self.assertEqual((refused.status, refused.text), (500, "No path to datacenter"))
+
+    def test_a_blocking_query_wakes_from_there(self):
+        self.there.must_put("/v1/kv/woken", "1")
+        index = self.agent.get("/v1/kv/woken?dc=dc2").index
+        with self.agent.client() as client:
+            client.send("GET", "/v1/kv/woken?raw&dc=dc2&wait=60s&index=%d" % index)
+            self.there.must_put("/v1/kv/woken", "2")
+            self.assertEqual(client.receive().text, "2")
+
+    def test_an_unknown_one(self):
+        for agent in (self.here, self.there, self.agent):
+            for path in ("/v1/catalog/nodes?dc=dc3", "/v1/kv/a?dc=dc3", "/v1/status/leader?dc=dc3"):
+                reply = agent.get(path)
+                self.assertEqual((reply.status, reply.text), (500, "No path to datacenter"))
+
+    def test_its_leader(self):
+        self.assertIn(self.agent.get("/v1/status/leader?dc=dc2").json,
+                      [s.server_address for s in self.two.servers])
+
+    def test_wan_addresses(self):
+        self.there.must_put("/v1/catalog/register", {
+            "Node": "wide", "Address": "10.0.0.1", "TaggedAddresses": {"wan": "198.51.100.1"},
+            "Service": {"Service": "wide", "Port": 1, "Address": "10.0.0.2", "TaggedAddresses": {
+                "wan": {"Address": "198.51.100.2", "Port": 15432}}}})
+        plain = self.agent
+        agent = ClientAgent("c3", self.one.servers, config={"translate_wan_addrs": True})
+        self.addCleanup(agent.discard)
+        agent.start()
+        for asked, node, service, port in ((plain, "10.0.0.1", "10.0.0.2", 1),
+                                           (agent, "198.51.100.1", "198.51.100.2", 15432)):
+            row = asked.get("/v1/health/service/wide?dc=dc2").json[0]
+            self.assertEqual((row["Node"]["Address"], row["Service"]["Address"],
+                              row["Service"]["Port"]), (node, service, port))
+            row = asked.get("/v1/catalog/service/wide?dc=dc2").json[0]
+            self.assertEqual((row["Address"], row["ServiceAddress"], row["ServicePort"]),
+                             (node, service, port))
+            self.assertEqual(asked.get("/v1/catalog/node/wide?dc=dc2").json["Node"]["Address"], node)
+            self.assertEqual(asked.resolve("wide.service.dc2.consul").data("A"), [service])
+            self.assertEqual(asked.resolve("wide.node.dc2.consul").data("A"), [node])
+            self.assertEqual(asked.resolve("wide.service.dc2.consul", "SRV").data("SRV")[0][2], port)
+        self.there.must_put("/v1/catalog/deregister", {"Node": "wide"})
+
+    def test_keys_of_the_pools_differ(self):
+        """The WAN pool's key opens the way between datacenters, whatever the LAN pools' keys are."""
+        keys = [base64.b64encode(bytes([i]) * 32).decode() for i in range(3)]
+        groups = [Group(1), Group(1, {"datacenter": "dc2"})]
+        servers = [group.servers[0] for group in groups]
+        servers[1].config["node_name"] = servers[1].name = "t1"
+        servers[1].config["retry_join_wan"] = [servers[0].ip]
+        for server, key in zip(servers, keys):
+            self.addCleanup(server.discard)
+            server.config["encrypt"] = keys[2]
+            server.start()
+            server.stop()
+            for name, kept in (("local", key), ("remote", keys[2])):
+                with open(os.path.join(server.data_dir, "serf", name + ".keyring"), "w",
+                          encoding="ascii") as file:
+                    json.dump([kept], file)
+            server.spawn()
+        eventually(lambda: servers[0].leads() and servers[1].leads(), "both lead")
+        eventually(lambda: len(servers[0].get("/v1/catalog/datacenters").json) == 2, "they meet")
+        eventually(lambda: servers[0].put("/v1/kv/a?dc=dc2", "1").status == 200, "a write there")
+        self.assertEqual(servers[1].get("/v1/kv/a?raw").text, "1")
+        self.assertEqual(servers[1].get("/v1/kv/a?dc=dc1").status, 404)
+        agent = ClientAgent("c2", servers[:1], config={"encrypt": keys[0]})
+        self.addCleanup(agent.discard)
+        agent.start()
+        self.assertEqual(agent.get("/v1/kv/a?raw&dc=dc2").text, "1")

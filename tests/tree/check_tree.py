@@ -36,7 +36,6 @@ BEHIND = {
     "zlib.h": ["agent/archive.c", "agent/squeeze.c", "http/gzip.c"],
     "protobuf-c/*": ["catalog/codec.c", "catalog/codec_unknown.h", "raft/codec.c"],
     "proto/*.pb-c.h": [
-        "agent/asker.c",
         "agent/carried.c",
         "agent/carried_question.c",
         "agent/carried_rows.c",
@@ -44,6 +43,7 @@ BEHIND = {
         "agent/group_wire.c",
         "agent/mirror_pull.c",
         "agent/mirror_source.c",
+        "agent/node_rows.c",
         "agent/operator.c",
         "catalog/codec.c",
         "catalog/codec_mirror.c",
