@@ -202,9 +202,13 @@ static bool pump(struct stream *stream) {
 
 static void made(struct loop_task *task) {
     struct stream *stream = CONTAINER_OF(task, struct stream, task);
+    struct mirror_sources *sources = stream->sources;
     stream->running = false;
-    if (stream->forgotten || stream->sources->closing) {
+    if (stream->forgotten || sources->closing) {
         forget(stream);
+        if (sources->closing && sources->count == 0) {
+            free(sources); /* it was the last that the thread had */
+        }
         return;
     }
     mirror_feed_take(stream->feed, &stream->job);
@@ -385,13 +389,16 @@ void mirror_sources_destroy(struct mirror_sources *sources) {
     if (sources->thread != NULL && !store_work_thread_stop(sources->thread, STOP_MS)) {
         return; /* it computes still: the process ends without it */
     }
-    loop_flush(sources->config.loop); /* what the thread reported */
     for (size_t i = 0; i < BUCKETS; i++) {
-        while (sources->buckets[i] != NULL) {
-            forget(sources->buckets[i]);
+        struct stream *next;
+        for (struct stream *stream = sources->buckets[i]; stream != NULL; stream = next) {
+            next = stream->next;
+            forget(stream);
         }
     }
-    free(sources);
+    if (sources->count == 0) {
+        free(sources); /* else with the last report of the thread that is in the loop */
+    }
 }
 
 bool mirror_sources_use(const struct mirror_sources *sources, const struct catalog *catalog) {
