@@ -13,9 +13,9 @@
 #include "catalog/row.h"
 
 /* What the trees take beside a row, about: three or four nodes, and an instance. */
-#define NODE_EXTRA_BYTES 300
-#define SERVICE_EXTRA_BYTES 500
-#define CHECK_EXTRA_BYTES 250
+#define NODE_EXTRA_BYTES 250
+#define SERVICE_EXTRA_BYTES 280
+#define CHECK_EXTRA_BYTES 130
 
 #define SWEEP_NODES 2000
 
