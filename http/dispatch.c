@@ -511,10 +511,6 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
                                          struct http_response *res) {
     struct http_stream_options options = {.metrics = false};
     struct err_text text = {"too many monitors of this agent's log"};
-    if (exchange->carried != NULL) {
-        http_response_text(res, 400, "only the agent itself streams");
-        return HTTP_ANSWERED;
-    }
     if (!exchange->route->stream(req, &options, res)) {
         return HTTP_ANSWERED;
     }
@@ -540,6 +536,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     exchange->route = route;
     if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
+        return HTTP_ANSWERED;
+    }
+    if (exchange->carried != NULL && !http_route_travels(route)) {
+        http_response_text(res, 403, "only the agent itself answers this");
         return HTTP_ANSWERED;
     }
     if (!judge_route(route, method, req, res)) {
@@ -697,6 +697,12 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
 
 struct http_answer *http_call_answer(struct http_exchange *exchange) {
     struct http_response res;
+    if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err == ERR_OK &&
+        !http_answer_fits(exchange->server, exchange->call->answer_size)) {
+        response_init(&res);
+        refuse_answer(&res);
+        return http_answer_create(exchange->server, &res, NULL);
+    }
     if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err == ERR_OK) {
         char *body = exchange->call->answer;
         exchange->call->answer = NULL;
