@@ -156,6 +156,7 @@ struct group {
 
     _Atomic bool has_leader, had_leader, leads;
     _Atomic int64_t lease_at_ms;   /* reads of this server's view are current until then */
+    int64_t led_until_ms;          /* this server, as far as is sure; 0: never */
     _Atomic int64_t contact_at_ms; /* when the leader was last heard; INT64_MAX: leads */
     pthread_mutex_t status_mutex;  /* a struct of numbers for people, copied whole */
     struct group_status status;

@@ -210,7 +210,8 @@ static struct http_answer *read_mirror(struct http_server *server, const struct 
 }
 
 struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
-                                       const char *datacenter, int64_t age_max_ms) {
+                                       const char *datacenter, int64_t age_min_ms,
+                                       int64_t age_max_ms) {
     struct arena arena;
     struct http_request req;
     struct http_response unused;
@@ -233,8 +234,8 @@ struct http_answer *http_mirror_answer(struct http_server *server, const char *u
                          server->config.query_wait_max_ms, &query, &text) == ERR_OK &&
         !query.consistent) {
         epoch_enter(server->backend->epoch);
-        if (find_mirror(route, &req, datacenter, &mirror) && mirror.age_ms <= age_max_ms &&
-            mirror.age_ms <= query.stale_max_ms) {
+        if (find_mirror(route, &req, datacenter, &mirror) && mirror.age_ms >= age_min_ms &&
+            mirror.age_ms <= age_max_ms && mirror.age_ms <= query.stale_max_ms) {
             answer = read_mirror(server, route, &req, &query, &mirror, age_max_ms != INT64_MAX);
         }
         epoch_exit(server->backend->epoch);
@@ -260,9 +261,20 @@ static bool answer_subscribed(struct http_exchange *exchange, const struct http_
     epoch_exit(backend->epoch);
     bool bears = http_request_has(req, "stale") || http_request_has(req, "max_stale") ||
                  (http_request_has(req, "cached") && req->use_cache);
-    if (found && bears && !http_request_has(req, "index")) {
+    /* Distances are the servers'. */
+    if (found && bears && !http_request_has(req, "index") && !http_request_has(req, "near")) {
         exchange->answer =
-            http_mirror_answer(exchange->server, exchange->uri, "", LIMIT_MIRROR_FRESH_MS);
+            http_mirror_answer(exchange->server, exchange->uri, "", 0, LIMIT_MIRROR_FRESH_MS);
+    }
+    return exchange->answer != NULL;
+}
+
+/* A datacenter of which nothing has been heard for long is not asked again for each lookup. */
+static bool answer_lost(struct http_exchange *exchange, const struct http_request *req,
+                        const char *where) {
+    if (*where != '\0' && exchange->route->read != NULL) {
+        exchange->answer = http_mirror_answer(exchange->server, http_carry_target(exchange, req),
+                                              where, LIMIT_MIRROR_LOST_MS, INT64_MAX);
     }
     return exchange->answer != NULL;
 }
@@ -646,7 +658,8 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     }
     req->client_ip = route->once ? find_client(exchange) : "";
     const char *where = http_carry_where(exchange, req);
-    if (where != NULL && answer_subscribed(exchange, req, where)) {
+    if (where != NULL &&
+        (answer_subscribed(exchange, req, where) || answer_lost(exchange, req, where))) {
         return HTTP_ANSWERED;
     }
     if (where != NULL) {
@@ -799,8 +812,9 @@ struct http_answer *http_call_answer(struct http_exchange *exchange) {
     }
     if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err != ERR_CLOSED &&
         exchange->route->read != NULL) {
-        struct http_answer *answer = http_mirror_answer(
-            exchange->server, exchange->uri, exchange->call->forward.datacenter, INT64_MAX);
+        struct http_answer *answer =
+            http_mirror_answer(exchange->server, exchange->call->forward.target,
+                               exchange->call->forward.datacenter, 0, INT64_MAX);
         if (answer != NULL) {
             return answer;
         }
