@@ -17,10 +17,13 @@
 #include "agent/asker.h"
 #include "agent/mirrors.h"
 #include "agent/config_watch.h"
+#include "agent/events.h"
+#include "agent/failover.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
 #include "agent/own.h"
 #include "agent/pools.h"
+#include "agent/removals.h"
 #include "agent/servers.h"
 #include "base/assert.h"
 #include "base/container.h"
@@ -37,6 +40,7 @@
 #define UNSENT_TICK_MS 5
 #define STOP_MS 1500 /* requests that are still parked after this are given up */
 #define LOG_FLUSH_MS 500
+#define REMOVALS_KEPT_MS (24 * 3600 * 1000) /* beyond reconnect_timeout */
 
 static uint64_t random_u64(void) {
     uint64_t value;
@@ -97,6 +101,11 @@ static void leader_known(void *context, bool known) {
     }
 }
 
+static bool leads(void *context) {
+    const struct agent *agent = context;
+    return agent->group != NULL && group_leads(agent->group);
+}
+
 static void joined(void *context) {
     servers_note_cluster(context);
 }
@@ -108,6 +117,7 @@ void agent_stop(struct agent *agent, int exit_code) {
         agent->stopping_at_ms = loop_now_ms(agent->loop);
         agent->exit_code = exit_code;
         log_write(agent->log, LOG_INFO, MODULE, "Requesting shutdown");
+        agent_watch(agent, NULL);
         pools_end_calls(agent);
         asker_end_calls(agent);
         http_server_drain(agent->http);
@@ -144,6 +154,7 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     log_write(agent->log, LOG_INFO, MODULE, "%s starting leave",
               agent->config->server ? "server" : "client");
     agent->leave_parts = agent->group != NULL ? 2 : 1;
+    sync_leave(agent->sync);
     if (agent->group != NULL) {
         group_leave(agent->group, group_left, agent);
     }
@@ -177,8 +188,10 @@ static void turn_end(void *context) {
     }
     if (agent->group != NULL) {
         group_turn_end(agent->group);
+        removals_turn_end(agent);
     }
     pools_turn_end(agent);
+    events_turn_end(agent);
     if (agent->reconcile != NULL) {
         reconcile_turn_end(agent->reconcile);
     }
@@ -280,7 +293,12 @@ static bool start_group(struct agent *agent, struct err_text *text) {
                                    .expiry = agent->telemetry.session_expiry};
     agent->clocks = clocks_create(&clocks);
     struct reconcile_config reconcile = {
-        .loop = agent->loop, .log = agent->log, .group = agent->group, .backend = &agent->backend};
+        .loop = agent->loop,
+        .log = agent->log,
+        .group = agent->group,
+        .backend = &agent->backend,
+        .keep_removals_ms = config->gossip.reconnect_ns / DURATION_MS + REMOVALS_KEPT_MS,
+        .metrics = agent->telemetry.metrics};
     agent->reconcile = reconcile_create(&reconcile);
     return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
 }
@@ -349,6 +367,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .output_ms = config->check_update_interval_ns / DURATION_MS,
         .seed = random_u64(),
         .taken = taken_from_catalog,
+        .leads = leads,
         .context = agent,
         .register_timing = agent->telemetry.catalog_register,
         .deregister_timing = agent->telemetry.catalog_deregister,
@@ -456,6 +475,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
         .translate_wan = config->translate_wan_addrs,
+        .discovery_stale_ms = config->discovery_max_stale_ns / DURATION_MS,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),
@@ -495,9 +515,9 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_truncate = from->enable_truncate;
     answers.disable_compression = from->disable_compression;
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
-    answers.translate_wan = agent->config->translate_wan_addrs;
     answers.asks_servers = !agent->config->server;
     answers.asks_far = agent->config->server;
+    answers.translate_wan = agent->config->translate_wan_addrs;
     answers.allow_stale = from->allow_stale;
     answers.recursors = live->recursor_addrs;
     answers.recursor_count = live->recursor_count;
@@ -590,14 +610,19 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     if (config->server) {
         catalog_note_changes(agent->catalog, LIMIT_CHANGES_BYTES); /* of the log's replay too */
     }
+    removals_init(agent);
+    events_create(agent);
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
         operator_start(agent);
         snapshots_start(agent);
+        agent->coordinates = coordinates_create(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
-                  asker_create(agent, text) && mirrors_create(agent) && start_dns(agent, text) &&
-                  start_http(agent, text) && watch_config(agent, text);
+                  asker_create(agent, text) && mirrors_create(agent);
+        failover_start(agent);
+        started = started && start_dns(agent, text) && start_http(agent, text) &&
+                  watch_config(agent, text);
         telemetry_start(agent);
     }
     if (!started) {
@@ -621,6 +646,10 @@ bool agent_is_encrypted(const struct agent *agent) {
 
 int agent_run(struct agent *agent) {
     pools_start(agent);
+    coordinates_start(agent->coordinates);
+    if (agent->config->watch_inputs.count > 0) {
+        agent_watch(agent, agent->config);
+    }
     loop_run(agent->loop);
     if (agent->exit_code == 0) {
         log_write(agent->log, LOG_INFO, MODULE, "Graceful exit completed");
@@ -652,9 +681,11 @@ void agent_destroy(struct agent *agent) {
     asker_destroy(agent);
     servers_stop(agent);
     operator_stop(agent);
+    removals_stop(agent);
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
+    failover_stop(agent);
     if (agent->loop != NULL) {
         alias_clear(agent);
     }
@@ -669,7 +700,9 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    events_destroy(agent);
     clocks_destroy(agent->clocks);
+    coordinates_destroy(agent->coordinates);
     reconcile_destroy(agent->reconcile);
     if (grouped) {
         log_write(agent->log, LOG_INFO, "agent.server", "consul server down");

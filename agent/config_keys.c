@@ -92,6 +92,16 @@ const struct config_key config_keys[] = {
     USED("translate_wan_addrs", BOOL, translate_wan_addrs, "false",
          "answers from other datacenters show WAN addresses, and a header tells it"),
 
+    /* failover of lookups */
+    USED("failover.enabled", BOOL, failover.enabled, "true",
+         "a service without a healthy instance here is looked up in other datacenters"),
+    USED("failover.nearest", INT, failover.nearest, "0",
+         "so many datacenters by distance are tried first"),
+    USED("failover.datacenters", STR_LIST, failover.datacenters, "",
+         "tried behind those; neither: all by distance"),
+    USED("failover.hold_down", DURATION, failover.hold_down_ns, "10s",
+         "home must be healthy for so long before lookups come back"),
+
     /* HTTP */
     USED("http_config.block_endpoints", STR_LIST, http.block_endpoints, "",
          "paths that begin so are answered with 403"),
@@ -114,7 +124,9 @@ const struct config_key config_keys[] = {
     USED("max_query_time", DURATION, max_query_time_ns, "600s", "longest wait of a blocking query"),
     USED("disable_http_unprintable_char_filter", BOOL, http.no_path_filter, "false",
          "lets paths hold characters that have no picture"),
-    SLOT("discovery_max_stale", DURATION, LATER, "0s", ""),
+    USED("discovery_max_stale", DURATION, discovery_max_stale_ns, "0s",
+         "reads of catalog and health may be so old, unless they say otherwise; 0: they ask the "
+         "leader"),
 
     /* DNS */
     USED("domain", STR, domain, "consul.", "domain of DNS; cairn. works beside it"),
@@ -170,7 +182,8 @@ const struct config_key config_keys[] = {
     USED("enable_local_script_checks", BOOL_SET, enable_local_script_checks, "",
          "allows them in files; default: enable_script_checks"),
     SLOT("enable_agent_tls_for_checks", BOOL, LATER, "false", ""),
-    SLOT("watches", RAW, LATER, "", ""),
+    DEFS("watches", OBJECTS, watch_inputs,
+         "what is run when an answer changes: type, and a handler", &watch_definition_spec),
 
     /* log */
     LIVE("log_level", STR, log.level_name, "INFO", "TRACE, DEBUG, INFO, WARN or ERROR"),
@@ -288,7 +301,8 @@ const struct config_key config_keys[] = {
     SLOT("limits.request_limits.mode", STR, LATER, "disabled", ""),
     SLOT("limits.request_limits.read_rate", FLOAT, LATER, "-1", ""),
     SLOT("limits.request_limits.write_rate", FLOAT, LATER, "-1", ""),
-    SLOT("disable_coordinates", BOOL, LATER, "false", ""),
+    USED("disable_coordinates", BOOL, disable_coordinates, "false",
+         "nothing is measured, and ?near= sorts nothing"),
     SLOT("disable_remote_exec", BOOL, LATER, "true", ""),
     SLOT("cache.entry_fetch_max_burst", INT, LATER, "2", ""),
     SLOT("cache.entry_fetch_rate", FLOAT, LATER, "", ""),
@@ -499,12 +513,14 @@ const struct config_key config_keys[] = {
     SLOT("ae_interval", DURATION, INTERNAL, "", ""),
     SLOT("check_deregister_interval_min", DURATION, INTERNAL, "", ""),
     SLOT("check_reap_interval", DURATION, INTERNAL, "", ""),
-    SLOT("sync_coordinate_interval_min", DURATION, INTERNAL, "", ""),
+    USED("sync_coordinate_interval_min", DURATION, coordinate_interval_ns, "15s",
+         "between two reports of where this node is; longer in large pools"),
     SLOT("sync_coordinate_rate_target", FLOAT, INTERNAL, "", ""),
     SLOT("segment_name_limit", INT, INTERNAL, "", ""),
     SLOT("consul.coordinate.update_batch_size", INT, INTERNAL, "", ""),
     SLOT("consul.coordinate.update_max_batches", INT, INTERNAL, "", ""),
-    SLOT("consul.coordinate.update_period", DURATION, INTERNAL, "", ""),
+    USED("consul.coordinate.update_period", DURATION, coordinate_period_ns, "5s",
+         "how long a server gathers reports for one command; -dev: 100ms"),
     SLOT("consul.raft.election_timeout", DURATION, INTERNAL, "", ""),
     SLOT("consul.raft.heartbeat_timeout", DURATION, INTERNAL, "", ""),
     SLOT("consul.raft.leader_lease_timeout", DURATION, INTERNAL, "", ""),

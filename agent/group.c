@@ -458,6 +458,8 @@ static void init(struct group *group, const struct group_config *config) {
     pthread_mutex_init(&group->status_mutex, NULL);
     rand_init(&group->rand, config->random_seed);
     group_forward_init(group);
+    group_check_init(group);
+    group_heal_init(group);
 }
 
 static enum err open_storage(struct group *group, struct storage_start *start,
@@ -498,7 +500,7 @@ struct group *group_create(const struct group_config *config, struct err_text *t
     if (err == ERR_OK && config->bootstrap && raft_get_configuration(group->raft)->count == 0) {
         err = bootstrap_alone(group, text);
     }
-    bool cut = start.cut, needs_repair = start.needs_repair;
+    bool cut = start.cut, needs_repair = start.needs_repair, recovered = start.recovered_now;
     storage_start_clear(&start);
     if (err != ERR_OK) {
         group_destroy(group);
@@ -508,6 +510,12 @@ struct group *group_create(const struct group_config *config, struct err_text *t
         log_write(config->log, LOG_ERROR, MODULE,
                   "entries of the log have rotted: this server neither votes nor leads until its "
                   "peers have given them back; look at the disk");
+    }
+    if (recovered) {
+        log_write(
+            config->log, LOG_WARN, MODULE,
+            "took the servers of the group from raft/peers.json, which is removed: servers=%u",
+            (unsigned)raft_get_configuration(group->raft)->count);
     }
     if (cut) {
         log_write(config->log, LOG_WARN, MODULE,
@@ -527,6 +535,8 @@ bool group_destroy(struct group *group) {
     group_forward_clear(group, &text);
     group_answer_applied(group);
     group_members_clear(group);
+    group_check_clear(group);
+    group_heal_stop(group);
     bool stopped = group->storage == NULL || storage_close(group->storage, STOP_MS);
     if (!stopped) {
         log_write(group->config.log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
@@ -537,6 +547,7 @@ bool group_destroy(struct group *group) {
     group_peers_clear(group);
     if (stopped) { /* else threads may still read what there is */
         group_install_clear(group);
+        group_heal_clear(group);
         log_tail_clear(&group->tail, true);
     }
     raft_destroy(group->raft);

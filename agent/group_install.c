@@ -127,6 +127,7 @@ static void commit_back(struct storage_job *job) {
     install->image = NULL;
     group->applied = group->apply_to = install->info.index;
     group->applying_failed = false;
+    group_check_reset(group);
     group->snapshot_bytes = install->bytes;
     log_write(group->config.log, LOG_INFO, MODULE, "installed a snapshot: index=%llu bytes=%llu",
               (unsigned long long)install->info.index, (unsigned long long)install->bytes);
@@ -134,6 +135,7 @@ static void commit_back(struct storage_job *job) {
         .kind = RAFT_EVENT_SNAPSHOT_INSTALLED,
         .snapshot_installed = {.index = install->info.index, .term = install->info.term}};
     group_step(group, &event);
+    group_heal_installed(group);
     group->config.published(group->config.context);
     group_reads_applied(group);
 }

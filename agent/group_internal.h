@@ -16,7 +16,7 @@
 /* Series of contract 5.2; NULL ones record nothing. */
 struct group_metrics {
     struct metric *apply, *commit_time, *commit_logs, *dispatch_log, *dispatch_logs;
-    struct metric *fsm_apply, *take_snapshot;
+    struct metric *fsm_apply, *take_snapshot, *diverged;
     struct metric *leader, *candidate, *follower;
 };
 
@@ -126,7 +126,8 @@ struct group {
     /* Requests to the leader: group_forward.c. */
     struct group_proposal *held, **held_last; /* wait for a leader */
     size_t held_count;
-    struct forward *forwards; /* with the leader */
+    struct forward *forwards;    /* with the leader */
+    struct group_request *asked; /* other questions, with the leader */
     size_t forward_count;
     struct group_read *reads[2], **reads_last[2]; /* of this turn: default, consistent */
     struct read_round *rounds;                    /* asked for, by ticket */
@@ -136,6 +137,11 @@ struct group {
     bool holding;        /* the timer is started */
     bool leader_refused; /* until the timer's next tick */
     bool leader_moved;   /* another leads than did, or none; until the end of the turn */
+
+    struct check *check;  /* group_check.c */
+    struct heal *heal;    /* group_heal.c */
+    bool fenced;          /* the rows have diverged: see group_check.c */
+    bool snapshot_wanted; /* whatever the log's size */
 
     struct loop_timer members_timer;                      /* group_members.c */
     struct group_peer_status members[LIMIT_RAFT_SERVERS]; /* under status_mutex */
@@ -196,6 +202,33 @@ void group_trim(struct group *group);
 /* Applies up to group->apply_to, in slices over the next turns. */
 void group_post_apply(struct group *group);
 
+/* Entries up to the index count as applied, because what took the catalog's place holds them. */
+void group_skip_to(struct group *group, uint64_t index);
+
+/* ---- group_check.c: whether all have the same rows ---- */
+
+void group_check_init(struct group *group);
+void group_check_serve(struct group *group);
+/* An entry is applied. */
+void group_check_applied(struct group *group, uint64_t index);
+/* The catalog's place was taken by another server's: what was summed up before does not count. */
+void group_check_reset(struct group *group);
+void group_check_clear(struct group *group);
+
+/* ---- group_heal.c: the rows of one that has diverged are replaced ---- */
+
+void group_heal_init(struct group *group);
+void group_heal_serve(struct group *group);
+/* Until it is done, or another snapshot was installed. */
+void group_heal_start(struct group *group);
+/* More entries may be applied. */
+void group_heal_look(struct group *group);
+/* The core's own snapshot has taken the catalog's place. */
+void group_heal_installed(struct group *group);
+/* Before the threads end. */
+void group_heal_stop(struct group *group);
+void group_heal_clear(struct group *group);
+
 /* ---- group_snapshot.c ---- */
 
 /* Takes one when the log has outgrown it or the disk is full. */
@@ -210,6 +243,8 @@ void group_peers_serve(struct group *group);
 void group_send(struct group *group, const struct raft_output *output);
 /* Greets all anew: what the greeting tells has changed. */
 void group_peers_reconnect(struct group *group);
+/* Whether this identity of a connection is a server of this datacenter. */
+bool group_is_ours(const struct group *group, const struct rpc_identity *identity);
 struct peer *group_find_peer(const struct group *group, const struct raft_id *id);
 /* NULL: unknown, or not connected. */
 struct rpc_connection *group_connection(const struct group *group, const struct raft_id *id);
@@ -243,12 +278,51 @@ void group_take_reads(struct group *group, const struct raft_output *output);
 void group_reads_applied(struct group *group);
 void group_forward_clear(struct group *group, const struct err_text *text);
 
+/* While the rows have diverged no read is answered: those that have waited long enough end. */
+void group_expire_reads(struct group *group);
+
 /* ---- group_wire.c ---- */
 
 #define GROUP_READ_BYTES_MAX 32
 size_t group_wire_pack_read(bool consistent, uint64_t index, uint8_t out[GROUP_READ_BYTES_MAX]);
 bool group_wire_unpack_read(const uint8_t *data, size_t size, bool *ret_consistent,
                             uint64_t *ret_index);
+
+/* The sum over all rows after the entry at index. */
+struct group_sample {
+    uint64_t index, hash;
+};
+
+struct group_wire_check {
+    uint32_t level;
+    bool diverged;
+    struct group_sample sample;
+};
+#define GROUP_SAMPLES_TOLD 9
+struct group_wire_samples {
+    uint32_t level, count;
+    struct group_sample v[GROUP_SAMPLES_TOLD]; /* rising */
+};
+struct group_wire_image {
+    uint64_t least, index, offset;
+};
+struct group_wire_piece {
+    uint64_t index;
+    bool done;
+    const uint8_t *data; /* borrowed from the message */
+    size_t size;
+};
+void group_wire_pack_check(const struct group_wire_check *check, struct buf *out);
+bool group_wire_unpack_check(const uint8_t *data, size_t size, struct group_wire_check *ret);
+void group_wire_pack_samples(const struct group_wire_samples *samples, struct buf *out);
+bool group_wire_unpack_samples(const uint8_t *data, size_t size, struct group_wire_samples *ret);
+void group_wire_pack_image(const struct group_wire_image *image, struct buf *out);
+bool group_wire_unpack_image(const uint8_t *data, size_t size, struct group_wire_image *ret);
+void group_wire_pack_piece(const struct group_wire_piece *piece, struct buf *out);
+/* take gets the piece; false: not one, it was not called. */
+bool group_wire_unpack_piece(const uint8_t *data, size_t size,
+                             void (*take)(void *context, const struct group_wire_piece *piece),
+                             void *context);
 
 /* ---- group_members.c: who belongs to the group ---- */
 

@@ -16,6 +16,8 @@ void group_metrics_init(struct group_metrics *to, struct metrics *metrics) {
          "Entries written at once."},
         {&to->fsm_apply, METRIC_SAMPLE, "raft.fsm.apply", "Applying an entry to the catalog."},
         {&to->take_snapshot, METRIC_SAMPLE, "raft.snapshot.takeSnapshot", "Taking a snapshot."},
+        {&to->diverged, METRIC_COUNTER, "raft.diverged",
+         "Times this server's rows were not those of most servers."},
         {&to->leader, METRIC_COUNTER, "raft.state.leader", "Times this server became leader."},
         {&to->candidate, METRIC_COUNTER, "raft.state.candidate",
          "Times this server became candidate."},

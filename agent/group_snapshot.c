@@ -87,14 +87,14 @@ static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
  * disk is full. */
 void group_maybe_snapshot(struct group *group) {
     if (group->storage == NULL || group->snapshot_under_way || group->closing ||
-        group->applying_failed || !group_has_leader(group) ||
+        group->applying_failed || group->fenced || !group_has_leader(group) ||
         catalog_is_restoring(group->config.catalog) ||
         loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
         return;
     }
     uint64_t bytes = storage_log_bytes(group->storage);
     bool outgrown = bytes >= LIMIT_SNAPSHOT_TRIGGER_BYTES && bytes >= group->snapshot_bytes;
-    if (!outgrown && storage_has_space(group->storage)) {
+    if (!outgrown && !group->snapshot_wanted && storage_has_space(group->storage)) {
         return;
     }
     /* The view says which entries it holds: `applied` may be ahead of it. */
@@ -103,12 +103,14 @@ void group_maybe_snapshot(struct group *group) {
     struct raft_status status;
     raft_get_status(group->raft, &status);
     if (index <= status.snapshot_index) {
+        group->snapshot_wanted = false;
         return; /* nothing new to keep */
     }
     int pin = epoch_pin(group->config.epoch);
     if (pin < 0) {
         return;
     }
+    group->snapshot_wanted = false;
     group->snapshot_pin = pin;
     group->snapshot_begun_at_ns = metrics_clock_ns();
     group->snapshot_view = view;

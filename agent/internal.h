@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/clocks.h"
+#include "agent/coordinates.h"
 #include "agent/files.h"
 #include "agent/group.h"
 #include "agent/links.h"
@@ -75,6 +76,11 @@ struct agent {
     struct addr rpc_addr;            /* of this server, as others reach it */
     struct clocks *clocks;
     struct reconcile *reconcile;
+    struct events *events;
+    struct loop_timer removals_timer, removals_retry_timer;
+    struct removing *removals_waiting; /* for a leader that commits them */
+    uint64_t removals_seen; /* their index when the LAN pool was told last */
+    struct coordinates *coordinates;
     struct sync *sync;
     struct files *files; /* NULL in -dev */
     struct checks *checks;
@@ -83,6 +89,8 @@ struct agent {
     struct http_server *http;
     struct dns_server *dns;
     struct telemetry telemetry;
+    struct failover *failover;
+    struct failover_source failover_source;
     struct backend backend;
     struct backend_facts facts;
     struct catalog_node node;
@@ -101,6 +109,11 @@ struct agent {
     int64_t stopping_at_ms;
     int64_t started_at_ms;
 };
+
+/* ---- watches.c ---- */
+
+/* Makes the agent's watches be those of the configuration; NULL: none. */
+void agent_watch(struct agent *agent, const struct config *live);
 
 /* ---- backend.c ---- */
 

@@ -251,18 +251,8 @@ static void on_tick(struct loop_timer *timer) {
 }
 
 void telemetry_reload(struct agent *agent, const struct config *live) {
-    const struct str_list *rules = &live->telemetry.prefix_filter;
-    for (uint32_t i = 0; i < rules->count; i++) {
-        const char *rule = rules->v[i];
-        if (*rule == '\0') {
-            log_write(agent->log, LOG_WARN, MODULE,
-                      "Cannot have empty filter rule in prefix_filter");
-        } else if (*rule != '+' && *rule != '-') {
-            log_write(agent->log, LOG_WARN, MODULE,
-                      "Filter rule must begin with either '+' or '-': \"%s\"", rule);
-        }
-    }
-    metrics_set_filter(agent->telemetry.metrics, rules, live->telemetry.filter_default);
+    metrics_set_filter(agent->telemetry.metrics, &live->telemetry.prefix_filter,
+                       live->telemetry.filter_default);
 }
 
 static void add_gauges(struct agent *agent) {

@@ -107,6 +107,25 @@
 #define LIMIT_TOMBSTONES_PER_REAP 1000 /* one command */
 #define LIMIT_SWEEP_NODES 2000         /* of deleted trees, freed in one turn */
 
+/* Members that operators have removed and that are not yet forgotten. */
+#define LIMIT_REMOVALS 16384
+#define LIMIT_REMOVALS_PER_COMMAND 256 /* that end */
+
+/* Coordinates. */
+#define LIMIT_COORDINATE_RATE 64      /* reports a second of a whole pool */
+#define LIMIT_COORDINATE_BATCH 128    /* in one command */
+#define LIMIT_COORDINATE_BATCHES 5    /* commands of a server in one period; more are dropped */
+#define LIMIT_COORDINATE_MEMBERS 1024 /* of the wide-area pool whose coordinates are told */
+
+/* Prepared queries. */
+#define LIMIT_QUERY_BYTES (64 * 1024) /* all texts of one; what its template comes to */
+
+/* Failover. */
+#define LIMIT_FAILOVER_AWAY 4096       /* services that are answered from elsewhere, kept track of */
+#define LIMIT_FAILOVER_DATACENTERS 256 /* of one policy */
+#define LIMIT_FAILOVER_HOLD_DOWN_S 86400
+#define LIMIT_FAILOVER_NOTES 256 /* on their way to the core */
+
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
 #define LIMIT_FILTER_DEPTH 64             /* groups within groups, in expressions and patterns */
@@ -133,8 +152,23 @@
 #define LIMIT_CHECK_TEXT_BYTES (4 * LIMIT_CHECK_DEFINITION_BYTES) /* the same with separators */
 #define LIMIT_CHECK_FRAME_BYTES (LIMIT_CHECK_TEXT_BYTES + 4096)   /* on their way to a script */
 
+/* Watches. */
+#define LIMIT_WATCHES 100                         /* of the configuration: a connection each */
+#define LIMIT_WATCH_HANDLERS 16                   /* run at once; the others wait */
+#define LIMIT_WATCH_ANSWER_BYTES (16 * 1024 * 1024) /* larger answers are an error */
+#define LIMIT_WATCH_SCRIPT_MS (3600 * 1000)       /* a handler that runs longer is killed */
+
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
+
+/* Whether servers of a group have the same rows. */
+#define LIMIT_CHECK_PERIOD_MS 1000
+#define LIMIT_CHECK_ENTRIES 256 /* between two sums that are kept */
+#define LIMIT_CHECK_SAMPLES 64  /* of them */
+#define LIMIT_CHECK_PATIENCE 10 /* rounds without all answers, then the leader decides */
+#define LIMIT_HEAL_RETRY_MS 200
+
+#define LIMIT_PEERS_FILE_BYTES (64 * 1024) /* raft/peers.json */
 
 /* Configuration. */
 #define LIMIT_CONFIG_FILE_BYTES (16 * 1024 * 1024)
@@ -208,6 +242,12 @@
 #define LIMIT_GOSSIP_ACCUSERS 8                      /* told in one suspicion */
 #define LIMIT_GOSSIP_PROBES 64                       /* of this member, under way at once */
 #define LIMIT_GOSSIP_RELAYS 1024                     /* probes made for others, at once */
+#define LIMIT_GOSSIP_EVENTS 512                      /* user events whose ids a member remembers */
+#define LIMIT_GOSSIP_EVENT_BYTES 800                 /* one of them */
+#define LIMIT_GOSSIP_EVENTS_QUEUED 128               /* on their way to others */
+#define LIMIT_GOSSIP_EVENTS_BYTES (96 * 1024)        /* kept for members that have missed them */
+#define LIMIT_EVENT_BYTES 512                        /* name, filters and payload (contract 14.1) */
+#define LIMIT_EVENTS_KEPT 256                        /* shown by an agent */
 
 /* Telemetry. */
 #define LIMIT_METRICS 512                      /* series: a name and its labels */
@@ -241,6 +281,9 @@ _Static_assert(LIMIT_HTTP_ANSWER_BYTES <= LIMIT_HTTP_ANSWERS_BYTES, "an answer f
 _Static_assert(LIMIT_HTTP_REFUSED_IDLE_S < LIMIT_HTTP_REQUEST_S, "the refused go first");
 _Static_assert(LIMIT_HTTP_SWEEP_MS < 1000 * LIMIT_HTTP_REFUSED_IDLE_S, "deadlines are kept");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
+_Static_assert(LIMIT_EVENT_BYTES + 64 <= LIMIT_GOSSIP_EVENT_BYTES, "an event can be fired");
+_Static_assert(LIMIT_GOSSIP_EVENT_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
+               "an event fits a packet");
 _Static_assert(LIMIT_GOSSIP_DESCRIPTOR_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
                "a member's rumour fits a packet");
 

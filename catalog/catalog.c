@@ -20,36 +20,6 @@ struct catalog *catalog_create(struct epoch *epoch, struct watches *watches) {
     return catalog;
 }
 
-static bool free_value(void *value, void *context) {
-    (void)context;
-    free(value);
-    return true;
-}
-
-void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]) {
-    struct tree *all[] = {
-        /* the owners of their values */
-        &view->nodes, &view->services, &view->instances, &view->checks, &view->kvs,
-        &view->tombstones, &view->tree_tombstones, &view->delays, &view->sessions,
-        /* the others */
-        &view->node_ids, &view->bound_checks, &view->service_index, &view->node_index,
-        &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks,
-        &view->node_addresses, &view->service_addresses};
-    _Static_assert(sizeof all / sizeof all[0] == CATALOG_TREES, "all are listed");
-    memcpy(ret_all, all, sizeof all);
-}
-
-void catalog_free_trees(struct catalog_view *view, bool rows) {
-    struct tree *all[CATALOG_TREES];
-    catalog_list_trees(view, all);
-    for (size_t i = 0; rows && i < CATALOG_OWNERS; i++) {
-        tree_walk(all[i], NULL, 0, free_value, NULL);
-    }
-    for (size_t i = 0; i < CATALOG_TREES; i++) {
-        tree_clear(all[i]);
-    }
-}
-
 static void clear_rest(struct catalog *catalog) {
     if (catalog->rest.present && catalog->watches != NULL) {
         watches_pause(catalog->watches, false);
@@ -70,8 +40,10 @@ void catalog_destroy(struct catalog *catalog) {
     }
     catalog_publish(catalog);
     tree_sweep_clear(&catalog->sweep);
+    tree_sweep_clear(&catalog->grave_sweep);
     catalog_cut_events(catalog, 0);
     free(catalog->events);
+    free(catalog->noted);
     free(catalog->cut);
     catalog_changes_destroy(catalog->changes);
     catalog_free_trees(&catalog->next, true);
@@ -80,7 +52,7 @@ void catalog_destroy(struct catalog *catalog) {
 }
 
 void catalog_publish(struct catalog *catalog) {
-    ASSERT(!catalog->rest.present);
+    ASSERT(!catalog->rest.present && catalog->restoring.ending == ENDING_NOT);
     catalog->next.version++;
     struct catalog_view *view = mem_memdup(&catalog->next, sizeof catalog->next);
     struct catalog_view *old = atomic_exchange(&catalog->published, view);
@@ -90,6 +62,7 @@ void catalog_publish(struct catalog *catalog) {
     while (catalog->cut_count > 0) {
         tree_sweep_add(&catalog->sweep, &catalog->cut[--catalog->cut_count]);
     }
+    catalog_close_graves(catalog);
     if (catalog->changing) {
         catalog->changing = false;
         epoch_release(catalog->epoch);
@@ -325,6 +298,7 @@ static void remove_check_row(struct catalog *catalog, const struct catalog_check
     check_keys(row, &key, &bound);
     tree_remove(&catalog->next.checks, &catalog->batch, key.bytes, key.size);
     tree_remove(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size);
+    catalog->next.followers -= catalog_follows_session(row);
     catalog->next.indexes.row_hash -= row_hash_check(row);
     catalog_note_check(catalog, row);
     catalog->touched++;
@@ -390,6 +364,7 @@ static void write_check(struct catalog *catalog, const struct catalog_check *che
     check_keys(row, &key, &bound);
     tree_set(&catalog->next.checks, &catalog->batch, key.bytes, key.size, row);
     tree_set(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size, row);
+    catalog->next.followers += catalog_follows_session(row);
     catalog->next.indexes.row_hash += row_hash_check(row);
     catalog_note_check(catalog, row);
     touch_checks_table(catalog);
@@ -408,6 +383,12 @@ static void set_check(struct catalog *catalog, const struct catalog_check *check
     if (catalog_health_of(check->status) == HEALTH_CRITICAL) {
         catalog_end_check_sessions(catalog, check->node, check->id);
     }
+}
+
+void catalog_write_check(struct catalog *catalog, const struct catalog_check *check) {
+    struct refresh refresh = {0};
+    set_check(catalog, check, &refresh);
+    refresh_now(catalog, &refresh, check->node);
 }
 
 /* ---- services ---- */
@@ -514,8 +495,13 @@ bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
     struct catalog_rest *rest = &catalog->rest;
     const uint64_t end =
         rows > UINT64_MAX - catalog->touched ? UINT64_MAX : catalog->touched + rows;
-    while (rest->present && catalog->touched < end) {
-        if (!rest->checks_listed && rest->at < rest->services.count) {
+    catalog_end_restore(catalog, end);
+    while (catalog->touched < end) {
+        if (!rest->present) {
+            if (!catalog_follow_session(catalog)) {
+                break;
+            }
+        } else if (!rest->checks_listed && rest->at < rest->services.count) {
             const struct catalog_service *service = rest->services.v[rest->at++];
             if (rest->removed != NULL) {
                 remove_service(catalog, service);
@@ -533,7 +519,7 @@ bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
             end_rest(catalog);
         }
     }
-    return !rest->present;
+    return !rest->present && catalog->noted_count == 0 && catalog->restoring.ending == ENDING_NOT;
 }
 
 uint64_t catalog_touched(const struct catalog *catalog) {
@@ -542,6 +528,7 @@ uint64_t catalog_touched(const struct catalog *catalog) {
 
 static void remove_node(struct catalog *catalog, const struct catalog_node *row) {
     catalog_end_node_sessions(catalog, row->name);
+    catalog_remove_coordinates(catalog, row->name);
     begin_rest(catalog, row->name, row);
 }
 
@@ -720,21 +707,6 @@ void catalog_skip(struct catalog *catalog, uint64_t index) {
     catalog_judge_restore(catalog);
 }
 
-static void set_autopilot(struct catalog *catalog, const struct catalog_set_autopilot *set,
-                          struct catalog_result *result) {
-    struct catalog_autopilot *row = &catalog->next.autopilot;
-    if (set->cas && set->index != row->modify_index) {
-        if (result != NULL) {
-            result->unchanged = true;
-        }
-        return;
-    }
-    uint64_t create_index = row->create_index > 0 ? row->create_index : now(catalog);
-    *row = set->autopilot;
-    row->create_index = create_index;
-    row->modify_index = now(catalog);
-}
-
 static enum err apply_command(struct catalog *catalog, const struct catalog_command *command,
                               struct catalog_result *result, struct err_text *text) {
     switch (command->kind) {
@@ -760,10 +732,22 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
         catalog_apply_lock_delay_end(catalog, &command->lock_delay_end);
         break;
     case COMMAND_AUTOPILOT:
-        set_autopilot(catalog, &command->set_autopilot, result);
+        catalog_apply_autopilot(catalog, &command->set_autopilot, result);
+        break;
+    case COMMAND_COORDINATES:
+        catalog_apply_coordinates(catalog, &command->coordinates);
         break;
     case COMMAND_RESTORE:
         return catalog_apply_restore(catalog, &command->restore, text);
+    case COMMAND_REMOVAL:
+        return catalog_apply_removal(catalog, &command->removal, text);
+    case COMMAND_REMOVAL_END:
+        catalog_apply_removal_end(catalog, &command->removal_end);
+        break;
+    case COMMAND_QUERY:
+        return catalog_apply_query(catalog, &command->set_query, text);
+    case COMMAND_FAILOVER:
+        return catalog_apply_failover(catalog, &command->set_failover, text);
     }
     return ERR_OK;
 }

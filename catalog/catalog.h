@@ -47,11 +47,16 @@ void catalog_skip(struct catalog *catalog, uint64_t index);
 
 void catalog_publish(struct catalog *catalog);
 
+/* Sum over all rows as they are now, in no order: equal on servers that have applied the same.
+ * Between commands only. */
+uint64_t catalog_hash(const struct catalog *catalog);
+
 /* A restore is under way (catalog/restore.c), which a snapshot would not hold. */
 bool catalog_is_restoring(const struct catalog *catalog);
 
-/* After a publish, and with another one at its end: frees some of what deleted prefixes have left.
- * True: there is more, which waits for the next call. */
+/* After a publish, and with another one at its end: frees some of what deleted prefixes and
+ * replaced views have left. True: there is more, which waits for the next call. False and nothing
+ * done while a command is half applied. */
 bool catalog_sweep(struct catalog *catalog);
 
 /* What a leader's clocks follow, in the order in which it happened. Recorded only once somebody

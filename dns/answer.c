@@ -64,7 +64,9 @@ static void put_opt(struct dns_writer *writer, const struct answer *answer) {
         at = dns_store_u16(at, 8);
         at = dns_store_u16(at, request->ecs_bytes);
         memcpy(at, request->ecs, request->ecs_bytes);
-        at[3] = 0; /* scope: no answer depends on where the client is */
+        /* Scope: where the client is decides the order of what a query finds, and nothing else. */
+        bool by_client = answer->name.kind == DNS_NAME_QUERY && answer->rcode == DNS_NOERROR;
+        at[3] = by_client ? at[2] : 0;
     }
 }
 
@@ -249,6 +251,8 @@ static enum found look_up(struct answer *answer) {
         return lookup_node(answer, &asked, &answer->name, &answer->answers);
     case DNS_NAME_SERVICE:
         return lookup_service(answer, &asked, &answer->name, &answer->answers);
+    case DNS_NAME_QUERY:
+        return lookup_query(answer, &asked, &answer->name, &answer->answers);
     case DNS_NAME_ADDR: {
         /* The contract wants this owner in lower case, unlike all others. */
         dns_name_lower(answer->scratch->lower_name, answer->request.name,
@@ -270,7 +274,9 @@ static enum found look_up(struct answer *answer) {
 
 /* RFC 2308: SOA goes along with NXDOMAIN and NODATA. */
 static void settle(struct answer *answer, enum found found) {
-    answer->rcode = found == FOUND_NO_NAME ? DNS_NXDOMAIN : DNS_NOERROR;
+    answer->rcode = found == FOUND_NO_NAME  ? DNS_NXDOMAIN
+                    : found == FOUND_FAILED ? DNS_SERVFAIL
+                                            : DNS_NOERROR;
     answer->soa_authority =
         found == FOUND_NO_NAME || found == FOUND_NO_TYPE ||
         (answer->name.kind == DNS_NAME_REVERSE && answer->request.type == DNS_TYPE_SOA);
@@ -303,7 +309,8 @@ static size_t leave_to_servers(struct answer *answer, const char *datacenter, ui
 
 /* The name is of another datacenter, */
 static bool names_far(const struct answer *answer) {
-    bool named = answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE;
+    bool named = answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE ||
+                 answer->name.kind == DNS_NAME_QUERY;
     return named && answer->config->asks_far && !dc_is_ours(answer, answer->name.dc);
 }
 
@@ -317,9 +324,9 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
     uint16_t type = answer->request.type;
     bool reverse = answer->name.kind == DNS_NAME_REVERSE;
     bool about_zone = !reverse && (type == DNS_TYPE_SOA || type == DNS_TYPE_NS);
-    bool needs_view = about_zone || answer->name.kind == DNS_NAME_NODE ||
-                      answer->name.kind == DNS_NAME_SERVICE ||
-                      (reverse && answer->name.address_bytes > 0);
+    bool needs_view =
+        about_zone || answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE ||
+        answer->name.kind == DNS_NAME_QUERY || (reverse && answer->name.address_bytes > 0);
     answer->authoritative = true;
     if (type == DNS_TYPE_AXFR) {
         return write_plain(answer, DNS_NOTIMP, out);
@@ -331,7 +338,9 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
         return answer->config->asks_servers ? leave_to_servers(answer, "", out)
                                             : write_plain(answer, DNS_SERVFAIL, out);
     }
-    bool turned = names_far(answer) && mirror_turn_far(answer);
+    bool turned = names_far(answer) &&
+                  answer->name.kind != DNS_NAME_QUERY && /* mirrors have no queries */
+                  mirror_turn_far(answer);
     if (!turned && !answer->config->asks_servers && is_far(answer)) {
         return leave_to_servers(answer, answer->name.dc, out);
     }
@@ -345,7 +354,10 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
         lookup_name_servers(answer, answer->soa_answer ? &answer->authority : &answer->answers);
     } else {
         enum found found = look_up(answer);
-        if (answer->question->partial && found == FOUND_NO_NAME) {
+        /* What is not here may be elsewhere: servers know where a lookup goes on. */
+        bool lacking = answer->question->partial ||
+                       (answer->config->asks_servers && answer->question->resolved == NULL);
+        if (lacking && found == FOUND_NO_NAME) {
             return leave_to_servers(answer, "", out);
         }
         if (reverse && found == FOUND_NO_NAME && is_for_recursors(answer)) {

@@ -86,6 +86,7 @@ struct dns_question {
     const struct dns_resolved *resolved;
     bool far_failed; /* a datacenter's servers did not answer: nobody knows whether the name exists
                       */
+    const struct addr *client; /* who asks; NULL: not known */
 };
 
 /* Writes the answer into out, which has DNS_MESSAGE_BYTES of room. Returns its bytes; 0: the

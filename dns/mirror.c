@@ -14,6 +14,39 @@ static void turn(struct answer *answer, const struct backend_mirror *mirror) {
     answer->age_ms = mirror->age_ms;
 }
 
+static void set_datacenter(struct answer *answer, const char *datacenter, size_t size) {
+    answer->dc[0] = (uint8_t)size;
+    str_lower((char *)answer->dc + 1, size + 1, datacenter);
+}
+
+const struct failover_source *mirror_failover(const struct answer *answer,
+                                              const struct asked *asked,
+                                              const struct dns_name *name) {
+    const struct backend *backend = answer->question->backend;
+    /* Who names a datacenter means that one; what an alias leads to stays where the alias is. */
+    bool may = backend != NULL && asked->is_question && !answer->mirrored && name->dc[0] == '\0';
+    return may ? backend->failover : NULL;
+}
+
+void mirror_turn_to(struct answer *answer, const struct failover_place *place) {
+    struct dns_scratch *scratch = answer->scratch;
+    struct backend_mirror mirror = {.view = place->view, .age_ms = place->age_ms};
+    size_t size = strlen(place->datacenter);
+    if (size > DNS_LABEL_BYTES) {
+        return;
+    }
+    turn(answer, &mirror);
+    set_datacenter(answer, place->datacenter, size);
+    struct record *record = section_add(&answer->additional);
+    if (record != NULL) {
+        memcpy(scratch->place, place->datacenter, size + 1);
+        scratch->place_pair = (struct str_pair){"cairn-datacenter", scratch->place};
+        record->type = DNS_TYPE_TXT;
+        record->owner_is_qname = true;
+        record->meta = &scratch->place_pair;
+    }
+}
+
 bool mirror_turn_far(struct answer *answer) {
     const struct backend *backend = answer->question->backend;
     struct backend_mirror mirror;
@@ -24,9 +57,7 @@ bool mirror_turn_far(struct answer *answer) {
         return false;
     }
     turn(answer, &mirror);
-    answer->mirrored_question.wan |= answer->config->translate_wan;
-    answer->dc[0] = (uint8_t)size;
-    str_lower((char *)answer->dc + 1, size + 1, answer->name.dc);
+    set_datacenter(answer, answer->name.dc, size);
     return true;
 }
 

@@ -154,7 +154,8 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
                                         .view = source.view,
                                         .partial = source.partial,
                                         .backend = server->config.backend,
-                                        .wall_s = source.wall_s};
+                                        .wall_s = source.wall_s,
+                                        .client = &datagram->peer};
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);
         thread->asked[i] = dns_scratch_asked(thread->scratch);

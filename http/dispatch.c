@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ip.h"
 #include "base/limits.h"
 #include "http/server.h"
 
@@ -20,7 +21,9 @@ static void request_init(struct http_server *server, struct arena *arena,
                                  .datacenter = server->backend->facts->datacenter,
                                  .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
+                                 .client_ip = "",
                                  .use_cache = server->config.use_cache,
+                                 .discovery_stale_ms = server->config.discovery_stale_ms,
                                  .authz = {.token = ""}};
 }
 
@@ -100,12 +103,16 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
                                        struct http_request *req, const struct http_query *query,
                                        const struct catalog_view *view) {
     struct http_response res;
-    struct http_read read = {.view = view, .index = 1};
     struct http_meta meta = {.known_leader = has_leader(server),
                              .contact_ms = query->stale ? contact_ms(server) : 0,
                              .consistency = query->stale        ? "stale"
                                             : query->consistent ? "consistent"
                                                                 : "leader"};
+    struct http_read read = {.view = view,
+                             .index = 1,
+                             .known_leader = meta.known_leader,
+                             .contact_ms = meta.contact_ms,
+                             .consistency = meta.consistency};
     response_init(&res);
     if (may_read(server, query)) {
         read_filtered(route, req, &read, &res);
@@ -116,6 +123,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
         }
         meta.present = res.status == 200 || res.absent;
         meta.index = read.index;
+        meta.contact_ms = read.contact_ms; /* rows of elsewhere may be older */
     } else {
         http_response_text(&res, 500, "No cluster leader");
     }
@@ -149,7 +157,7 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
         epoch_enter(server->backend->epoch);
         answer = read_answer(server, route, &req, &query, catalog_view(server->backend->catalog));
         epoch_exit(server->backend->epoch);
-    } else if (route != NULL && route->by_hash) {
+    } else if (route != NULL && (route->by_hash || route->by_index)) {
         epoch_enter(server->backend->epoch);
         route->local(&req, &res);
         epoch_exit(server->backend->epoch);
@@ -178,7 +186,8 @@ static struct http_answer *read_mirror(struct http_server *server, const struct 
                                        struct http_request *req, const struct http_query *query,
                                        const struct backend_mirror *mirror, bool known_leader) {
     struct http_response res;
-    struct http_read read = {.view = mirror->view, .index = 1};
+    struct http_read read = {
+        .view = mirror->view, .index = 1, .mirrored = true, .consistency = "stale"};
     struct http_meta meta = {
         .known_leader = known_leader, .contact_ms = mirror->age_ms, .consistency = "stale"};
     response_init(&res);
@@ -243,7 +252,8 @@ static bool answer_subscribed(struct http_exchange *exchange, const struct http_
     const struct backend *backend = req->backend;
     struct backend_mirror mirror;
     if (*where != '\0' || exchange->route->watch != WATCH_SERVICE ||
-        exchange->route->read == NULL || *req->rest == '\0' || backend->get_subscribed == NULL) {
+        exchange->route->read == NULL || *req->rest == '\0' || backend->get_subscribed == NULL ||
+        http_request_has(req, "failover")) {
         return false;
     }
     epoch_enter(backend->epoch);
@@ -292,7 +302,8 @@ static struct watched find_watched(const struct http_route *route, const struct 
 
 /* The answer shows what the watched index does not cover, so only that index would be right. */
 static bool may_cache(const struct http_route *route, const struct http_request *req) {
-    return route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta");
+    return !http_request_has(req, "near") && !http_request_has(req, "failover") &&
+           (route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta"));
 }
 
 /* Sets the answer, and says whether the query must wait for a newer one. */
@@ -306,20 +317,20 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     const struct catalog_view *view = catalog_view(server->backend->catalog);
     uint64_t led = leadership(server);
     struct watched watched = find_watched(route, req, view);
-    struct http_answer *answer = http_cache_find(cache, question, view, led);
+    struct http_answer *answer = route->once ? NULL : http_cache_find(cache, question, view, led);
     if (answer != NULL) {
         answer = http_answer_share(answer);
     } else {
         answer = read_answer(server, route, req, query, view);
         answer->route = route;
-        if (answer->status == 200 && may_cache(route, req)) {
+        if (answer->status == 200 && !route->once && may_cache(route, req)) {
             http_cache_put(cache, question, watched.kind, watched.name, view, led, answer);
         }
     }
     uint64_t watch_index = http_watch_index(view, watched.kind, watched.name);
     epoch_exit(server->backend->epoch);
     exchange->answer = answer;
-    if (!answer->may_wait || query->index == 0 || answer->index > query->index ||
+    if (!answer->may_wait || route->once || query->index == 0 || answer->index > query->index ||
         exchange->state == EXCHANGE_TIMED_OUT) {
         return false;
     }
@@ -328,6 +339,7 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     exchange->wait.seen_index = watch_index;
     exchange->wait.seen_hash = http_answer_hash(answer);
     exchange->wait.wait_ms = query->wait_ms;
+    exchange->wait.exact = false;
     exchange->wait.name = watched.name;
     exchange->wait.question = question;
     return true;
@@ -431,7 +443,9 @@ static bool judge_route(const struct http_route *route, const char *method,
         bool options = strcmp(method, "OPTIONS") == 0;
         http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
                            options ? "" : method, options ? "" : " not allowed");
-        http_response_header(res, "Allow", http_route_methods(route, req->arena));
+        const char *methods = http_route_methods(route, req->arena);
+        bool untold = !options && route->options_untold;
+        http_response_header(res, "Allow", methods + (untold ? strlen("OPTIONS,") : 0));
         return false;
     }
     if (route->missing != NULL && *req->rest == '\0') {
@@ -450,15 +464,38 @@ static const char *find_header(const struct http_response *res, const char *name
     return "";
 }
 
+/* What the client has seen of a local answer, as the answer's own header tells it; "" = nothing, so
+ * it does not wait. ERR_INVALID. */
+static enum err find_seen(struct http_exchange *exchange, const struct http_request *req,
+                          const char **ret_seen, struct err_text *text) {
+    const struct http_route *route = exchange->route;
+    struct http_wait *wait = &exchange->wait;
+    const char *index = route->by_index ? str_or_empty(http_request_param(req, "index")) : "";
+    uint64_t number = 0;
+    *ret_seen = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
+    if (*index != '\0' && !str_parse_u64(index, &number)) {
+        return err_set(text, ERR_INVALID, "Invalid index");
+    }
+    if (number > 0) {
+        *ret_seen = arena_format(req->arena, "%llu", (unsigned long long)number);
+    }
+    if (**ret_seen == '\0') {
+        return ERR_OK;
+    }
+    wait->kind = route->by_index ? route->watch : WATCH_LOCAL_SERVICE;
+    wait->exact = route->by_index;
+    return http_query_parse_wait(
+        req, route->by_index ? LIMIT_QUERY_WAIT_MAX_MS : LIMIT_QUERY_WAIT_DEFAULT_MS,
+        LIMIT_QUERY_WAIT_MAX_MS, &wait->wait_ms, text);
+}
+
 static enum http_verdict dispatch_local(struct http_exchange *exchange, struct http_request *req,
                                         struct http_response *res) {
     struct http_server *server = exchange->server;
     const struct http_route *route = exchange->route;
-    const char *hash = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
+    const char *seen_by_client = "";
     struct err_text text = {""};
-    if (*hash != '\0' &&
-        http_query_parse_wait(req, LIMIT_QUERY_WAIT_DEFAULT_MS, LIMIT_QUERY_WAIT_MAX_MS,
-                              &exchange->wait.wait_ms, &text) != ERR_OK) {
+    if (find_seen(exchange, req, &seen_by_client, &text) != ERR_OK) {
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
@@ -467,7 +504,7 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
     uint64_t version = 0;
     if (err == ERR_OK) {
         epoch_enter(server->backend->epoch);
-        version = local_view_version(local_view(server->backend->local));
+        version = http_local_version(server->backend, exchange->wait.kind);
         route->local(req, res);
         epoch_exit(server->backend->epoch);
         err = filter_judge(req->filter, &text);
@@ -476,12 +513,12 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
         http_response_error(res, err, &text);
         return HTTP_ANSWERED;
     }
-    if (*hash == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
-        strcmp(hash, find_header(res, HTTP_CONTENT_HASH)) != 0) {
+    if (*seen_by_client == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
+        strcmp(seen_by_client,
+               find_header(res, route->by_index ? HTTP_INDEX : HTTP_CONTENT_HASH)) != 0) {
         return HTTP_ANSWERED;
     }
     struct http_answer *seen = http_answer_create(server, res, NULL);
-    exchange->wait.kind = WATCH_LOCAL_SERVICE;
     exchange->wait.index = 0;
     exchange->wait.seen_index = version;
     exchange->wait.seen_hash = http_answer_hash(seen);
@@ -521,6 +558,15 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
     return HTTP_STREAM;
 }
 
+/* The first address that proxies tell, else that of the connection. */
+static const char *find_client(struct http_exchange *exchange) {
+    const char *told = str_or_empty(http_exchange_header(exchange, "X-Forwarded-For"));
+    char *first = arena_strndup(&exchange->arena, told, strcspn(told, ", "));
+    uint8_t ip[16];
+    uint8_t bytes;
+    return ip_parse(first, ip, &bytes) ? first : http_exchange_client_ip(exchange);
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -534,6 +580,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     exchange->route = route;
+    req->rest = http_route_rest(route, req->rest, req->arena);
     if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
         return HTTP_ANSWERED;
@@ -560,6 +607,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
+    req->client_ip = route->once ? find_client(exchange) : "";
     const char *where = http_carry_where(exchange, req);
     if (where != NULL &&
         (answer_subscribed(exchange, req, where) || answer_lost(exchange, req, where))) {

@@ -151,6 +151,40 @@ void encode_check(struct json *json, const struct catalog_check *check) {
     json_object_end(json);
 }
 
+/* Where it is reached from afar (contract 7.8). */
+static void translate(struct catalog_node *node, struct catalog_service *service) {
+    const char *wan = str_map_get(&node->tagged_addresses, "wan");
+    node->address = wan != NULL && *wan != '\0' ? wan : node->address;
+    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
+        const struct catalog_tagged_address *tagged = &service->tagged_addresses[i];
+        if (strcmp(tagged->name, "wan") == 0 && *tagged->address != '\0') {
+            service->address = tagged->address;
+            service->port = tagged->port != 0 ? tagged->port : service->port;
+        }
+    }
+}
+
+void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc,
+                     bool far) {
+    struct catalog_node node = *instance->node;
+    struct catalog_service service = *instance->service;
+    if (far) {
+        translate(&node, &service);
+    }
+    json_object_begin(json);
+    json_key(json, "Node");
+    encode_node(json, &node, dc);
+    json_key(json, "Service");
+    encode_node_service(json, &service);
+    json_key(json, "Checks");
+    json_array_begin(json);
+    for (uint32_t i = 0; i < instance->check_count; i++) {
+        encode_check(json, instance->checks[i]);
+    }
+    json_array_end(json);
+    json_object_end(json);
+}
+
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
                           const char *content_hash) {
     struct str_map meta = service->meta;

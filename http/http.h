@@ -34,12 +34,13 @@ struct http_config {
     unsigned threads;                /* a listen address; >= 1 */
     int64_t connections_per_client;  /* 0 = no limit; above: 429 */
     int64_t query_wait_default_ms, query_wait_max_ms;
-    bool pretty_always;      /* -dev */
-    bool translate_wan;      /* answers of other datacenters show WAN addresses */
-    bool use_cache;          /* ?cached is heeded */
-    bool judge_paths;        /* 400 for characters in paths that have no picture */
-    uint64_t seed;           /* of the jitter of waits */
-    struct metrics *metrics; /* NULL: nothing is recorded */
+    int64_t discovery_stale_ms; /* reads of catalog and health may be so old by default; 0 = not */
+    bool pretty_always;         /* -dev */
+    bool translate_wan;         /* answers of other datacenters show WAN addresses */
+    bool use_cache;             /* ?cached is heeded */
+    bool judge_paths;           /* 400 for characters in paths that have no picture */
+    uint64_t seed;              /* of the jitter of waits */
+    struct metrics *metrics;    /* NULL: nothing is recorded */
 };
 
 /* All pointers but config are borrowed until the stop, those within config too; config is copied.

@@ -31,6 +31,14 @@ enum err http_query_judge_dc(const struct http_request *req, struct err_text *te
     return ERR_OK;
 }
 
+/* A read of catalog or health that does not say how old its answer may be. */
+static bool may_be_old(const struct http_request *req, const struct http_query *query) {
+    return req->discovery_stale_ms > 0 && !query->stale && !query->consistent &&
+           !http_request_has(req, "leader") &&
+           (str_starts_with(req->path, "/v1/catalog/") ||
+            str_starts_with(req->path, "/v1/health/"));
+}
+
 static enum err parse_consistency(const struct http_request *req, struct http_query *query,
                                   struct err_text *text) {
     int64_t ns;
@@ -44,6 +52,10 @@ static enum err parse_consistency(const struct http_request *req, struct http_qu
         }
         query->stale = true;
         query->stale_max_ms = ns / DURATION_MS;
+    }
+    if (may_be_old(req, query)) {
+        query->stale = true;
+        query->stale_max_ms = req->discovery_stale_ms;
     }
     if (query->stale && query->consistent) {
         return err_set(text, ERR_INVALID,
@@ -179,11 +191,29 @@ uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind,
     case WATCH_SESSION:
     case WATCH_NODE_SESSIONS:
         return view_index_sessions(view);
+    case WATCH_COORDINATES:
+    case WATCH_COORDINATE:
+        return view_index_coordinates(view);
+    case WATCH_QUERIES:
+    case WATCH_QUERY:
+        return view_index_queries(view);
+    case WATCH_FAILOVERS:
+    case WATCH_FAILOVER:
+        return view_index_failovers(view);
     case WATCH_LOCAL_SERVICE: /* not of the catalog */
+    case WATCH_EVENTS:
     case WATCH_KIND_COUNT:
         break;
     }
     return 1;
+}
+
+uint64_t http_local_version(const struct backend *backend, enum watch_kind kind) {
+    const struct backend_events *events = backend->events;
+    if (kind != WATCH_EVENTS) {
+        return local_view_version(local_view(backend->local));
+    }
+    return events != NULL ? events->version : 0;
 }
 
 bool http_match_node_meta(const struct http_request *req, const struct catalog_node *node) {

@@ -43,6 +43,7 @@ struct http_wait {
     uint64_t seen_index; /* of the answer it was parked on */
     uint64_t seen_hash;
     int64_t wait_ms;
+    bool exact;                  /* without jitter */
     const char *name, *question; /* in the exchange's arena until it has joined its group */
 };
 
@@ -205,6 +206,8 @@ void http_carry_resume(struct http_exchange *exchange);
 /* Whether one more answer of so many bytes (0 = not known yet) may be held. */
 bool http_answer_fits(struct http_server *server, size_t size);
 
+/* The peer's address without its port, "" when it has none. In the exchange's arena. */
+const char *http_exchange_client_ip(struct http_exchange *exchange);
 /* Whether the peer may use other methods than GET. */
 bool http_exchange_may_write(struct http_exchange *exchange);
 

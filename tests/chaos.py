@@ -196,7 +196,9 @@ class Nemesis:
 
     def restart(self, victims):
         for victim in victims:
-            victim.stop()
+            victim.process.send_signal(signal.SIGTERM)
+            # One that has not printed its first line yet does not heed signals, but dies of them.
+            victim.ended(1 if victim.wait() == 1 or victim.output() else -signal.SIGTERM)
             self.down.append(victim)
 
     def stop(self, victims):

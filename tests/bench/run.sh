@@ -22,6 +22,9 @@ for name in "${names[@]}"; do
         tests/bench/dns.sh --cairn build/release/cairn
     elif [ "$name" = pool ]; then
         /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn
+        /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn --encrypt --idle
+        /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn --members 50 --idle \
+            --only cairn
     elif [ "$name" = mirror ]; then
         build/release/mirror_bench
     elif [ "$name" = group ]; then

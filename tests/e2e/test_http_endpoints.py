@@ -332,6 +332,18 @@ class Reads(EndpointTest):
 
 
 class Tenancy(EndpointTest):
+
+    def test_reads_that_may_be_old_by_default(self):
+        agent = self.new_agent({"discovery_max_stale": "1h"})
+        agent.start()
+        for path, mode in (("/v1/catalog/nodes", "stale"), ("/v1/health/service/consul", "stale"),
+                           ("/v1/catalog/nodes?leader", "leader"),
+                           ("/v1/catalog/nodes?consistent", "consistent"),
+                           ("/v1/kv/?recurse", "leader")):
+            for _ in range(2):  # the second from what is kept of the first
+                self.assertEqual(agent.get(path).headers["X-Consul-Effective-Consistency"], mode)
+        agent.stop()
+
     def test_everywhere(self):
         """None but the default one exists, on reads, writes and the agent's own."""
         for method, path in (("GET", "/v1/catalog/nodes"), ("GET", "/v1/agent/services"),

@@ -77,6 +77,9 @@ class Operator(unittest.TestCase):
         self.assertEqual((raft["num_peers"], raft["state"]), ("2", "Follower"))
         listed = run(others[1], "operator", "raft", "list-peers")
         self.assertEqual((listed.returncode, len(listed.stdout.splitlines())), (0, 4))
+        usage = run(others[1], "operator", "usage", "instances", "-billable")
+        self.assertEqual((usage.returncode, usage.stdout.splitlines()[-3:]),
+                         (0, ["Datacenter  Count", "dc1         3", "Total       3"]))
 
     def test_leadership_moves(self):
         leader, others = cairn.eventually(self.leader, "a leader")

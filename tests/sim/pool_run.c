@@ -91,6 +91,7 @@ static void give_up(struct pool_world *world, uint32_t member) {
         event.kind = GOSSIP_EVENT_TOMBSTONE;
         event.tombstone.id = world->members[member].id;
         event.tombstone.incarnation = seen.incarnation;
+        event.tombstone.prune = true;
     }
     send_event(world, at, event);
 }
@@ -312,10 +313,10 @@ static void old_news(struct pool_world *world) {
     if (!leaves && pool_one_in(world, 2)) {
         struct gossip_member seen;
         if (gossip_find_id(world->members[0].gossip, &world->members[goes].id, &seen)) {
-            send_event(
-                world, 0,
-                (struct gossip_event){.kind = GOSSIP_EVENT_TOMBSTONE,
-                                      .tombstone = {world->members[goes].id, seen.incarnation}});
+            send_event(world, 0,
+                       (struct gossip_event){.kind = GOSSIP_EVENT_TOMBSTONE,
+                                             .tombstone = {world->members[goes].id,
+                                                           seen.incarnation, .prune = true}});
         }
         settle(world, 5);
     }

@@ -40,6 +40,7 @@ struct pool_member {
     bool mute;        /* nothing leaves it */
     uint32_t side;    /* of a partition */
     uint32_t slow_ms; /* added to what it receives */
+    uint32_t x_us, y_us, access_us; /* where it is: distances are one-way times */
     uint64_t paused_until_us;
     uint64_t stuck_until_us; /* the process runs, what it sends and should receive waits */
     struct pool_inbox inbox;
@@ -193,15 +194,5 @@ int pool_figure_paused(uint32_t members, uint64_t from, uint64_t count, bool pla
 int pool_figure_join(uint32_t members);
 int pool_figure_traffic(void);
 int pool_figure_restart(uint32_t members);
-
-/* ---- pool_mutant.c ---- */
-struct pool_mutant {
-    const char *name;
-    const char *rule;
-    uint64_t seed;
-};
-extern const struct pool_mutant pool_mutants[];
-extern const uint32_t pool_mutant_count;
-bool pool_mutant_choose(const char *name);
 
 #endif

@@ -1,4 +1,5 @@
 /* The world: members, the network between them, and time. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -287,11 +288,17 @@ static bool is_linked(const struct pool_world *world, uint32_t from, uint32_t to
            (!world->partitioned || a->side == b->side);
 }
 
+static uint64_t travel_us(const struct pool_member *a, const struct pool_member *b) {
+    double dx = (double)a->x_us - b->x_us, dy = (double)a->y_us - b->y_us;
+    return (uint64_t)sqrt(dx * dx + dy * dy) + a->access_us + b->access_us;
+}
+
 static uint64_t delay(struct pool_world *world, uint32_t from, uint32_t to) {
     uint64_t stuck = world->members[from].stuck_until_us > world->members[to].stuck_until_us
                          ? world->members[from].stuck_until_us
                          : world->members[to].stuck_until_us;
     uint64_t us = stuck > world->now_us ? stuck - world->now_us : 0;
+    us += travel_us(&world->members[from], &world->members[to]);
     us += world->delay_us + pool_random(world, world->delay_us + 1) +
           world->members[to].slow_ms * UINT64_C(1000);
     if (world->slow_packet_per_1000 > 0 && pool_random(world, 1000) < world->slow_packet_per_1000) {

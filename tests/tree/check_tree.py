@@ -34,7 +34,8 @@ BEHIND = {
     "curl/*": ["checks/transfer.h", "agent/command_client.c"],
     "openssl/*": ["agent/archive.c", "agent/files.c", "agent/node_id.c", "checks/tls.c", "net/crypto.c"],
     "zlib.h": ["agent/archive.c", "agent/squeeze.c", "http/gzip.c"],
-    "protobuf-c/*": ["catalog/codec.c", "catalog/codec_unknown.h", "raft/codec.c"],
+    "protobuf-c/*": ["catalog/codec.c", "catalog/codec_coordinate.h", "catalog/codec_unknown.h",
+                     "raft/codec.c"],
     "proto/*.pb-c.h": [
         "agent/carried.c",
         "agent/carried_question.c",
@@ -47,6 +48,11 @@ BEHIND = {
         "agent/operator.c",
         "catalog/codec.c",
         "catalog/codec_mirror.c",
+        "catalog/codec_coordinate.h",
+        "catalog/codec_parts.h",
+        "catalog/codec_query.c",
+        "catalog/codec_removal.c",
+        "agent/events.c",
         "catalog/codec_result.c",
         "net/rpc_wire.c",
         "raft/codec.c",
@@ -75,7 +81,7 @@ PURE_PATTERNS = [
 ]
 # Objects of base that a core may use; their own needs are held to the same list. base/log.c is not
 # among them.
-PURE_BASE = ("arena assert base64 buf crc32c decode duration epoch err hash ip json mem pack rand str timer "
+PURE_BASE = ("arena assert base64 buf coordinate crc32c decode duration epoch err hash ip json mem pack rand str timer "
              "uuid").split()
 # Needs of single objects of base, with the reason.
 BASE_ALLOWED = {
