@@ -330,7 +330,7 @@ static bool sync_ready(void *context) {
                                   : false;
 }
 
-static void sync_propose(void *context, struct group_proposal *proposal) {
+void agent_propose(void *context, struct group_proposal *proposal) {
     struct agent *agent = context;
     if (agent->group != NULL) {
         group_propose(agent->group, proposal);
@@ -360,7 +360,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .catalog = config->server ? agent->catalog : NULL,
         .fetch = sync_fetch,
         .ready = sync_ready,
-        .propose = sync_propose,
+        .propose = agent_propose,
         .facts = &agent->facts,
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,
@@ -457,6 +457,12 @@ static struct str_map list_headers(struct agent *agent) {
     return (struct str_map){.v = v, .count = count};
 }
 
+static enum http_rate_mode rate_mode(const char *name) {
+    return strcmp(name, "enforcing") == 0    ? HTTP_RATE_ENFORCING
+           : strcmp(name, "permissive") == 0 ? HTTP_RATE_PERMISSIVE
+                                             : HTTP_RATE_OFF;
+}
+
 static bool start_http(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
     struct http_config http = {
@@ -469,12 +475,16 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .write_from_count = config->http.allow_write_from.count,
         .response_headers = list_headers(agent),
         .threads = HTTP_THREADS,
+        .rate_mode = rate_mode(config->http.rate_mode),
+        .read_rate = config->http.read_rate,
+        .write_rate = config->http.write_rate,
         .connections_per_client = config->http.max_conns_per_client,
         .query_wait_default_ms = config->default_query_time_ns / DURATION_MS,
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
         .discovery_stale_ms = config->discovery_max_stale_ns / DURATION_MS,
+        .translate_wan = config->translate_wan_addrs,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),

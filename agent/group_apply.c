@@ -53,7 +53,9 @@ static bool apply_entry(struct group *group, const struct store_entry *entry,
         err = catalog_begin(group->config.catalog, entry->index, entry->payload, entry->size,
                             proposal != NULL ? proposal->outcome : NULL, &text);
         group->entry_begun = !finish_entry(group);
-        metric_sample(group->metrics.fsm_apply, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
+        double ms = metrics_ms_since(begun_at_ns, metrics_clock_ns());
+        metric_sample(group->metrics.fsm_apply, ms);
+        group_metrics_command(&group->metrics, catalog_last_kind(group->config.catalog), ms);
     } else {
         catalog_skip(group->config.catalog, entry->index);
     }
@@ -110,8 +112,8 @@ void group_skip_to(struct group *group, uint64_t index) {
             batch->proposals = proposal->next;
             group_queue_answer(group, proposal, ERR_TIMEOUT, &lost);
         }
-        batch->applied++;
         group->applied++;
+        batch->applied = (uint32_t)(group->applied - batch->entries[0].index) + 1;
         if (batch->applied == batch->kept) {
             end_batch(group, batch);
         }

@@ -22,6 +22,7 @@ struct telemetry {
     struct loop_timer tick_timer;
     struct metric *catalog_register, *catalog_deregister;
     struct metric *kvs_apply, *session_apply, *session_renew, *session_expiry, *txn_apply;
+    struct metric *consistent_read;
     struct telemetry_gauges *gauges;
     struct host_gauges *host; /* NULL: not wanted */
     struct telemetry_sinks *sinks;
@@ -69,6 +70,7 @@ struct agent {
     struct carry *carries; /* what they answer now */
     uint64_t carry_id;
     struct mirrors *mirrors;
+    struct watched_node *watched_nodes; /* see node_rows.h */
     struct snapshots *snapshots;
     struct operator* operator;
     struct store_identity *identity; /* of a client's data directory; a server's is its group's */
@@ -160,6 +162,8 @@ void reload_clear(struct agent *agent);
 
 /* ---- agent.c ---- */
 
+/* As group_propose; of an agent without -server by a server. context is the agent. */
+void agent_propose(void *context, struct group_proposal *proposal);
 /* Ends the agent, without a leave. */
 void agent_stop(struct agent *agent, int exit_code);
 /* Leaves the pools first; done may be NULL, else it runs before the end. */

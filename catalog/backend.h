@@ -130,7 +130,8 @@ struct backend_call {
             size_t size;
             bool tcp;
             unsigned hops;
-        } question; /* answer: the message */
+            const char *wan_for; /* the datacenter that wants WAN addresses; "": none */
+        } question;              /* answer: the message */
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
@@ -171,6 +172,7 @@ struct backend_member {
 struct backend_pool {
     const struct backend_member *members; /* by name */
     uint32_t count, self;                 /* self: the place of this agent */
+    uint64_t version;                     /* each one's is another */
     bool encrypted;
 };
 

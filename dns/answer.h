@@ -77,6 +77,7 @@ struct dns_question {
     bool tcp;
     /* Inside an epoch section; NULL: there never was a leader, so lookups fail. */
     const struct catalog_view *view;
+    bool wan;     /* another datacenter asks, for WAN addresses */
     bool partial; /* the view holds this agent's own rows alone: what it lacks may exist */
     const struct backend *backend; /* knows mirrors; NULL: there are none */
     int64_t wall_s;                /* Unix time, for the serial of SOA records */

@@ -207,8 +207,8 @@ static const char *choose_address(uint16_t qtype, const char *v4, const char *v6
 
 bool is_translated(const struct answer *answer) {
     const uint8_t *own = answer->snapshot->dc;
-    return answer->config->translate_wan && answer->mirrored &&
-           memcmp(answer->dc, own, 1u + own[0]) != 0;
+    return answer->question->wan || (answer->config->translate_wan && answer->mirrored &&
+                                     memcmp(answer->dc, own, 1u + own[0]) != 0);
 }
 
 static const char *either(const char *a, const char *b) {

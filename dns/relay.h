@@ -36,6 +36,7 @@ struct relay_query {
         struct relay_query *query); /* instead, when the relay ends before; may be NULL */
 
     bool tcp;
+    const char *wan_for;      /* of one that was passed on; NULL: of a client's own */
     unsigned hops;            /* how often the question was passed on */
     struct backend_call call; /* to a server */
     struct loop_task call_task;
@@ -43,7 +44,7 @@ struct relay_query {
     struct dns_wanted wanted;
     struct addr recursors[LIMIT_DNS_RECURSORS];
     unsigned recursor_count;
-    bool random_order;
+    bool random_order, translate_wan;
     int64_t timeout_ms;
     struct exchange exchanges[LIMIT_DNS_RESOLVED_NAMES]; /* for the request, or for each name */
     unsigned exchange_count, pending;

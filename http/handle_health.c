@@ -139,9 +139,7 @@ void handle_health_checks(const struct http_request *req, struct http_read *read
 static void write_instance(const void *row, void *context) {
     const struct catalog_instance *instance = row;
     struct listing *list = context;
-    const struct backend_facts *facts = list->req->backend->facts;
-    encode_instance(&list->json, instance, list->dc,
-                    facts->translate_wan && strcmp(list->dc, facts->datacenter) != 0);
+    encode_instance(&list->json, list->req, instance, list->dc);
 }
 
 static bool put_instance(const struct catalog_instance *instance, void *context) {

@@ -206,7 +206,6 @@ static void put_execution(const struct http_request *req, const struct http_read
                           struct http_response *res) {
     struct json json;
     const char *dc = outcome->place.datacenter;
-    bool far = dc != NULL && req->backend->facts->translate_wan;
     dc = dc != NULL ? dc : req->datacenter;
     http_response_json(res, req, &json);
     json_object_begin(&json);
@@ -214,7 +213,7 @@ static void put_execution(const struct http_request *req, const struct http_read
     json_key(&json, "Nodes");
     json_array_begin(&json);
     for (size_t i = 0; i < outcome->instances.count; i++) {
-        encode_instance(&json, outcome->instances.v[i], dc, far);
+        encode_instance(&json, req, outcome->instances.v[i], dc);
     }
     json_array_end(&json);
     json_key(&json, "DNS");

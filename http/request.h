@@ -39,9 +39,9 @@ struct http_request {
     struct arena *arena;
     const struct backend *backend;
     const char *datacenter; /* whose rows are read */
-    struct filter *filter; /* over the route's rows; NULL = all */
-    bool pretty;           /* indent */
-    bool new_line;         /* ?pretty was given: ends with a newline too */
+    struct filter *filter;  /* over the route's rows; NULL = all */
+    bool pretty;            /* indent */
+    bool new_line;          /* ?pretty was given: ends with a newline too */
 };
 
 #define HTTP_HEADERS_MAX 8
@@ -193,6 +193,8 @@ const char *http_uri_question(const char *raw, bool revalidate, struct arena *ar
 
 /* What Cache-Control asks for, as a parameter of questions, which have no headers. */
 #define HTTP_REVALIDATE "must-revalidate"
+/* The parameter by which another datacenter is asked for WAN addresses. */
+#define HTTP_TRANSLATE "translate-wan"
 
 /* ---- query.c ---- */
 
@@ -242,13 +244,21 @@ void encode_service_node(struct json *json, const struct catalog_instance *insta
 void encode_check(struct json *json, const struct catalog_check *check);
 /* Without its value where the contract shows none. */
 void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
-/* The element of health/service: node, service and checks. far: with wide-area addresses. */
-void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc,
-                     bool far);
+/* The element of health/service: node, service and checks. */
+void encode_instance(struct json *json, const struct http_request *req,
+                     const struct catalog_instance *instance, const char *dc);
 void encode_session(struct json *json, const struct catalog_session *session);
 /* content_hash: NULL where it is not shown. */
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
                           const char *content_hash);
+
+/* A row of a datacenter as the client is to see it: with its WAN address, if it is another than
+ * that of the agent that was asked, and that agent has translate_wan_addrs (contract 7.8). Of the
+ * view, or in the request's arena. */
+const struct catalog_node *http_seen_node(const struct http_request *req, const char *dc,
+                                          const struct catalog_node *node);
+const struct catalog_service *http_seen_service(const struct http_request *req, const char *dc,
+                                                const struct catalog_service *service);
 
 /* ---- content_hash.c ---- */
 

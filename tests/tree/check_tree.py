@@ -37,7 +37,6 @@ BEHIND = {
     "protobuf-c/*": ["catalog/codec.c", "catalog/codec_coordinate.h", "catalog/codec_unknown.h",
                      "raft/codec.c"],
     "proto/*.pb-c.h": [
-        "agent/asker.c",
         "agent/carried.c",
         "agent/carried_question.c",
         "agent/carried_rows.c",
@@ -45,6 +44,7 @@ BEHIND = {
         "agent/group_wire.c",
         "agent/mirror_pull.c",
         "agent/mirror_source.c",
+        "agent/node_rows.c",
         "agent/operator.c",
         "catalog/codec.c",
         "catalog/codec_mirror.c",
