@@ -254,7 +254,7 @@ static bool write_event(const struct gossip *gossip, struct buf *out,
     return true;
 }
 
-/* The least told first, of these the newest. */
+/* The least told first, of these the oldest: they come in the order in which they were fired. */
 void write_events(struct gossip *gossip, struct buf *out, size_t start) {
     struct user_events *events = gossip->events;
     if (events == NULL || events->queued == 0) {
@@ -262,7 +262,7 @@ void write_events(struct gossip *gossip, struct buf *out, size_t start) {
     }
     uint32_t limit = retransmit_limit(gossip), left = events->queued;
     for (uint32_t level = 0; level < limit && left > 0; level++) {
-        for (uint32_t i = events->count; i-- > 0;) {
+        for (uint32_t i = 0; i < events->count; i++) {
             struct user_event *event = &events->v[i];
             if (event->queued && !event->written && event->transmits == level) {
                 left--;

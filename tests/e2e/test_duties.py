@@ -251,7 +251,7 @@ class Events(unittest.TestCase):
         for server in (one, two):
             eventually(lambda: [base64.b64decode(e["Payload"]).decode() for e in sorted(
                 server.get("/v1/event/list").json, key=lambda e: e["LTime"])
-                if e["Name"] == "many"][-200:] == wanted[-200:], "%s has the last" % server.name,
+                if e["Name"] == "many"][-100:] == wanted[-100:], "%s has the last" % server.name,
                        deadline_s=90)
             self.assertLessEqual(len(server.get("/v1/event/list").json), 256)
 
