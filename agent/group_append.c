@@ -169,9 +169,25 @@ static void send_batch(struct group *group, struct batch *batch) {
     }
 }
 
+static void start_retry_timer(struct group *group) {
+    group->retrying = true;
+    loop_timer_start(group->config.loop, &group->retry_timer,
+                     loop_now_ms(group->config.loop) + RETRY_MS);
+}
+
+/* A snapshot comes first: it lets the log be compacted, which makes room. Space that has come back
+ * would else go to the log, again and again. */
 void group_retry_refused(struct loop_timer *timer) {
     struct group *group = CONTAINER_OF(timer, struct group, retry_timer);
     group->retrying = false;
+    if (group->closing) {
+        return;
+    }
+    group_maybe_snapshot(group);
+    if (group->snapshot_writing || group->compactions > 0) {
+        start_retry_timer(group);
+        return;
+    }
     for (uint32_t i = 0; i < group->tail.count; i++) {
         struct batch *batch = log_tail_get(&group->tail, i);
         if (batch->refused) {
@@ -186,6 +202,10 @@ static void note_persisted(struct group *group, struct batch *batch) {
         .kind = RAFT_EVENT_PERSISTED,
         .persisted = {.term = last->term, .index = last->index, .cuts = batch->cuts}};
     batch->persisted = true;
+    if (group->full_told) {
+        group->full_told = false;
+        log_write(group->config.log, LOG_INFO, MODULE, "the disk has space again");
+    }
     metric_sample(group->metrics.dispatch_log,
                   metrics_ms_since(batch->sent_at_ns, metrics_clock_ns()));
     metric_set(group->metrics.dispatch_logs, batch->count);
@@ -212,11 +232,10 @@ static void batch_back(struct loop_task *task) {
     }
     log_tail_release(batch);
     if (refused && group->appends_under_way == 0 && !group->retrying) {
-        log_write(group->config.log, LOG_ERROR, MODULE,
+        log_write(group->config.log, group->full_told ? LOG_DEBUG : LOG_ERROR, MODULE,
                   "the disk is full, writes wait until there is space");
-        group->retrying = true;
-        loop_timer_start(group->config.loop, &group->retry_timer,
-                         loop_now_ms(group->config.loop) + RETRY_MS);
+        group->full_told = true;
+        start_retry_timer(group);
     }
 }
 
