@@ -15,8 +15,10 @@
 
 #include "agent/carry.h"
 #include "agent/asker.h"
+#include "agent/mirrors.h"
 #include "agent/config_watch.h"
 #include "agent/events.h"
+#include "agent/failover.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
 #include "agent/own.h"
@@ -27,6 +29,7 @@
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "catalog/changes.h"
 #include "store/identity.h"
 
 #define MODULE "agent"
@@ -68,6 +71,7 @@ static void published(void *context) {
     struct agent *agent = context;
     clocks_published(agent->clocks);
     alias_published(agent);
+    mirrors_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
@@ -83,10 +87,12 @@ static void leader_changed(void *context, bool leader) {
     struct agent *agent = context;
     clocks_lead(agent->clocks, leader);
     reconcile_lead(agent->reconcile, leader);
+    mirrors_follow_leader(agent);
 }
 
 static void leader_known(void *context, bool known) {
     struct agent *agent = context;
+    mirrors_follow_leader(agent);
     if (known) {
         epoch_enter(agent->epoch);
         runners_adopt(agent, catalog_view(agent->catalog));
@@ -324,7 +330,7 @@ static bool sync_ready(void *context) {
                                   : false;
 }
 
-static void sync_propose(void *context, struct group_proposal *proposal) {
+void agent_propose(void *context, struct group_proposal *proposal) {
     struct agent *agent = context;
     if (agent->group != NULL) {
         group_propose(agent->group, proposal);
@@ -354,7 +360,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .catalog = config->server ? agent->catalog : NULL,
         .fetch = sync_fetch,
         .ready = sync_ready,
-        .propose = sync_propose,
+        .propose = agent_propose,
         .facts = &agent->facts,
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,
@@ -469,6 +475,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
         .discovery_stale_ms = config->discovery_max_stale_ns / DURATION_MS,
+        .translate_wan = config->translate_wan_addrs,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
         .seed = random_u64(),
@@ -510,6 +517,7 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
     answers.asks_servers = !agent->config->server;
     answers.asks_far = agent->config->server;
+    answers.translate_wan = agent->config->translate_wan_addrs;
     answers.allow_stale = from->allow_stale;
     answers.recursors = live->recursor_addrs;
     answers.recursor_count = live->recursor_count;
@@ -599,6 +607,9 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     agent->epoch = epoch_create();
     agent->watches = watches_create();
     agent->catalog = catalog_create(agent->epoch, agent->watches);
+    if (config->server) {
+        catalog_note_changes(agent->catalog, LIMIT_CHANGES_BYTES); /* of the log's replay too */
+    }
     removals_init(agent);
     events_create(agent);
     started = started && start_state(agent, text);
@@ -608,7 +619,9 @@ struct agent *agent_create(const struct config *config, const struct config_sour
         snapshots_start(agent);
         agent->coordinates = coordinates_create(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
-                  asker_create(agent, text) && start_dns(agent, text) && start_http(agent, text) &&
+                  asker_create(agent, text) && mirrors_create(agent);
+        failover_start(agent);
+        started = started && start_dns(agent, text) && start_http(agent, text) &&
                   watch_config(agent, text);
         telemetry_start(agent);
     }
@@ -664,6 +677,7 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    mirrors_destroy(agent);
     asker_destroy(agent);
     servers_stop(agent);
     operator_stop(agent);
@@ -671,6 +685,7 @@ void agent_destroy(struct agent *agent) {
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
+    failover_stop(agent);
     if (agent->loop != NULL) {
         alias_clear(agent);
     }

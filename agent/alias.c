@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/internal.h"
+#include "agent/node_rows.h"
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -152,7 +153,7 @@ static bool judge(struct agent *agent, struct alias *alias, const struct catalog
             local_walk_service_checks(mine, "", look_at, look);
         }
         look->found = look->found || local_get_service(mine, alias->service) != NULL;
-    } else if (agent->group == NULL || !group_had_leader(agent->group)) {
+    } else if (view == NULL || (agent->group != NULL && !group_had_leader(agent->group))) {
         return false;
     } else {
         alias->node_index = view_index_node(view, alias->node);
@@ -179,14 +180,22 @@ static bool judge(struct agent *agent, struct alias *alias, const struct catalog
     return true;
 }
 
+/* Inside an epoch section. NULL: not known yet. */
+static const struct catalog_view *view_for(struct agent *agent, const struct alias *alias) {
+    if (agent->group != NULL || *alias->node == '\0') {
+        return catalog_view(agent->catalog);
+    }
+    const struct catalog *rows = node_rows_watched(agent, alias->node);
+    return rows != NULL ? catalog_view(rows) : NULL;
+}
+
 static bool evaluate(struct agent *agent, struct alias *alias) {
     static const char *const names[] = {"passing", "warning", "critical"};
     struct look look;
     struct buf output;
     buf_init(&output, LIMIT_HTTP_BODY_BYTES * 2);
     epoch_enter(agent->epoch);
-    bool changed = judge(agent, alias, catalog_view(agent->catalog), &look, &output) &&
-                   !output.failed &&
+    bool changed = judge(agent, alias, view_for(agent, alias), &look, &output) && !output.failed &&
                    runners_tell(agent, alias->id, names[look.health], output.data);
     epoch_exit(agent->epoch);
     buf_clear(&output);

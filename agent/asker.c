@@ -7,14 +7,13 @@
 
 #include "agent/carry.h"
 #include "agent/internal.h"
+#include "agent/mirrors.h"
+#include "agent/node_rows.h"
 #include "agent/pools.h"
 #include "agent/servers.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
-#include "proto/rpc.pb-c.h"
-
-#define DIGEST_BYTES 16
 
 struct asker {
     struct agent *agent;
@@ -22,11 +21,7 @@ struct asker {
     /* Other datacenters that were told to the links. */
     char **datacenters;
     uint32_t datacenter_count;
-    /* What the catalog has of this node. */
-    struct links_request fetch;
-    bool fetching, has_digest;
-    uint8_t *question;
-    uint8_t digest[DIGEST_BYTES]; /* of the answer that was found in sync */
+    struct node_rows rows; /* what the catalog has of this node */
 };
 
 /* ---- servers ---- */
@@ -76,6 +71,7 @@ static void far_servers_changed(void *context, const struct pools_server *server
     struct agent *agent = asker->agent;
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(servers[i].datacenter, agent->config->datacenter) != 0) {
+            mirrors_note_datacenter(agent, servers[i].datacenter);
             note_datacenter(asker, servers[i].datacenter);
         }
     }
@@ -101,75 +97,31 @@ static void lost(void *context, bool own, const struct uuid *node) {
 
 /* ---- anti-entropy ---- */
 
-/* Inside an epoch section. */
-static bool compare(struct agent *agent, struct catalog *rows) {
-    epoch_enter(agent->epoch);
-    const struct catalog_view *view = catalog_view(rows);
-    runners_adopt(agent, view);
-    bool in_sync = sync_compare(agent->sync, view);
-    epoch_exit(agent->epoch);
-    return in_sync;
-}
-
-static enum err take_rows(struct asker *asker, const Pb__RpcNodeRowsAnswer *answer,
-                          struct err_text *text) {
+static void fetched(struct node_rows *rows, enum err err, const char *why, struct catalog *answer) {
+    struct asker *asker = CONTAINER_OF(rows, struct asker, rows);
     struct agent *agent = asker->agent;
-    struct catalog *rows = catalog_create(agent->epoch, NULL);
-    enum err err = answer->digest.len == DIGEST_BYTES ? ERR_OK : ERR_CORRUPT;
-    for (size_t i = 0; i < answer->n_commands && err == ERR_OK; i++) {
-        err = catalog_apply(rows, i + 1, answer->commands[i].data, answer->commands[i].len, NULL,
-                            text);
-    }
-    catalog_publish(rows);
-    if (err == ERR_OK) {
-        asker->has_digest = compare(agent, rows);
-        memcpy(asker->digest, answer->digest.data, DIGEST_BYTES);
-    }
-    catalog_destroy(rows);
-    return err;
-}
-
-static void fetched(struct links_request *request, enum err err, const struct err_text *text,
-                    const uint8_t *body, size_t size) {
-    struct asker *asker = CONTAINER_OF(request, struct asker, fetch);
-    struct agent *agent = asker->agent;
-    struct err_text odd = {"the server's answer cannot be read"};
-    asker->fetching = false;
-    free(asker->question);
-    asker->question = NULL;
     if (err != ERR_OK) {
-        sync_fetch_failed(agent->sync, text != NULL ? text->s : err_name(err));
+        sync_fetch_failed(agent->sync, why);
         return;
     }
-    Pb__RpcNodeRowsAnswer *answer = pb__rpc_node_rows_answer__unpack(NULL, size, body);
-    if (answer != NULL && answer->unchanged && asker->has_digest) {
+    if (answer == NULL) {
         sync_unchanged(agent->sync);
-    } else if (answer == NULL || take_rows(asker, answer, &odd) != ERR_OK) {
-        sync_fetch_failed(agent->sync, odd.s);
+        return;
     }
-    pb__rpc_node_rows_answer__free_unpacked(answer, NULL);
+    epoch_enter(agent->epoch);
+    const struct catalog_view *view = catalog_view(answer);
+    runners_adopt(agent, view);
+    rows->has_digest = sync_compare(agent->sync, view); /* else it is about to change */
+    epoch_exit(agent->epoch);
+    catalog_destroy(answer);
 }
 
 void asker_fetch(struct agent *agent) {
-    struct asker *asker = agent->asker;
-    Pb__RpcNodeRows message = PB__RPC_NODE_ROWS__INIT;
-    if (asker == NULL || asker->fetching) {
-        return;
+    if (agent->asker != NULL) {
+        agent->asker->rows.node = agent->config->node_name;
+        agent->asker->rows.done = fetched;
+        node_rows_ask(agent, &agent->asker->rows);
     }
-    message.node = (char *)(uintptr_t)agent->config->node_name;
-    message.digest.data = asker->digest;
-    message.digest.len = asker->has_digest ? DIGEST_BYTES : 0;
-    size_t bytes = pb__rpc_node_rows__get_packed_size(&message);
-    asker->question = mem_alloc(bytes + 1);
-    pb__rpc_node_rows__pack(&message, asker->question);
-    asker->fetching = true;
-    asker->fetch = (struct links_request){.datacenter = "",
-                                          .method = RPC_METHOD_NODE_ROWS,
-                                          .body = asker->question,
-                                          .size = bytes,
-                                          .repeatable = true,
-                                          .done = fetched};
-    links_ask(agent->links, &asker->fetch);
 }
 
 /* ---- life ---- */
@@ -204,6 +156,13 @@ bool asker_create(struct agent *agent, struct err_text *text) {
                                  .connected = connected,
                                  .lost = lost,
                                  .context = asker};
+    struct metrics *metrics = agent->telemetry.metrics;
+    links.asked = metrics_add(metrics, METRIC_COUNTER, "client.rpc",
+                              "Requests to servers of this datacenter.", NULL, 0);
+    links.failed = metrics_add(metrics, METRIC_COUNTER, "client.rpc.failed",
+                               "Requests to servers that were lost.", NULL, 0);
+    links.asked_far = metrics_add(metrics, METRIC_COUNTER, "rpc.cross-dc",
+                                  "Requests to servers of other datacenters.", NULL, 0);
     ASSERT(uuid_parse(agent->node_id, &links.self));
     ASSERT(getrandom(&links.seed, sizeof links.seed, 0) == (ssize_t)sizeof links.seed);
     agent->links = links_create(&links);
@@ -231,6 +190,8 @@ void asker_destroy(struct agent *agent) {
     }
     pools_watch_far_servers(agent, NULL, NULL);
     carry_end_all(agent);
+    node_rows_forget_all(agent);
+    node_rows_clear(&asker->rows);
     links_destroy(agent->links); /* commands of anti-entropy are answered */
     agent->links = NULL;
     rpc_destroy(asker->rpc);

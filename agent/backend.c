@@ -6,6 +6,7 @@
 
 #include "agent/carry.h"
 #include "agent/events.h"
+#include "agent/mirrors.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
@@ -387,6 +388,7 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     case COMMAND_COORDINATES:
     case COMMAND_RESTORE:
     case COMMAND_QUERY:
+    case COMMAND_FAILOVER:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:
     case COMMAND_REMOVAL:
@@ -412,8 +414,7 @@ static void submit(void *context, struct backend_call *call) {
         struct buf out;
         buf_init(&out, LIMIT_ENTRY_BYTES);
         if (call->command.kind == COMMAND_SESSION ||
-            (call->command.kind == COMMAND_QUERY &&
-             call->command.set_query.verb == QUERY_CREATE)) {
+            (call->command.kind == COMMAND_QUERY && call->command.set_query.verb == QUERY_CREATE)) {
             make_id(call);
         }
         codec_encode_command(&call->command, &out);
@@ -522,6 +523,24 @@ static bool find_coordinate(void *context, bool wan, const char *member,
     return pools_find_coordinate(((struct agent *)context)->pools, wan, member, ret_coordinate);
 }
 
+static bool get_mirror(void *context, const char *datacenter, struct backend_mirror *ret_mirror) {
+    struct mirror_face face;
+    bool found = mirrors_look(context, datacenter, &face);
+    if (found) {
+        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+    }
+    return found;
+}
+
+static bool get_subscribed(void *context, const char *service, struct backend_mirror *ret_mirror) {
+    struct mirror_face face;
+    bool found = mirrors_look_subscribed(context, service, &face);
+    if (found) {
+        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+    }
+    return found;
+}
+
 void backend_init(struct agent *agent) {
     agent->backend = (struct backend){
         .context = agent,
@@ -530,6 +549,7 @@ void backend_init(struct agent *agent) {
         .local = agent->local,
         .facts = &agent->facts,
         .live = agent->backend.live,
+        .failover = &agent->failover_source,
         .events = agent->backend.events,
         .has_leader = has_leader,
         .had_leader = had_leader,
@@ -540,6 +560,8 @@ void backend_init(struct agent *agent) {
         .get_stats = get_stats,
         .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,
+        .get_mirror = get_mirror,
+        .get_subscribed = get_subscribed,
         .find_coordinate = find_coordinate,
         .metrics = agent->telemetry.metrics,
         .refresh_metrics = telemetry_refresh,

@@ -62,6 +62,7 @@ void carried_take_question(void *context, struct rpc_connection *from, struct rp
                                          .size = message->request.len,
                                          .tcp = message->tcp,
                                          .hops = message->hops,
+                                         .wan_for = message->wan_for,
                                          .answered = answered};
     question->work.run = ask;
     http_server_work(agent->http, &question->work);

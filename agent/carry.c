@@ -195,6 +195,7 @@ static void encode_question(struct carry *carry) {
     Pb__RpcQuestion message = PB__RPC_QUESTION__INIT;
     message.hops = call->question.hops + 1;
     message.tcp = call->question.tcp;
+    message.wan_for = (char *)(uintptr_t)call->question.wan_for;
     message.request.data = (uint8_t *)(uintptr_t)call->question.request;
     message.request.len = call->question.size;
     carry->request.size = pb__rpc_question__get_packed_size(&message);

@@ -100,6 +100,8 @@ static const char *kind_name(enum codec_record_kind kind) {
         return "CoordinateBatchUpdate";
     case RECORD_QUERY:
         return "PreparedQuery";
+    case RECORD_FAILOVER:
+        return "Failover";
     case RECORD_INDEXES:
     case RECORD_SERVICE_INDEX:
     case RECORD_NODE_INDEX:

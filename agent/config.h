@@ -93,6 +93,16 @@ struct config {
         int64_t last_contact_ns, stabilization_ns, max_trailing_logs, min_quorum;
     } autopilot;
 
+    struct config_failover {
+        bool enabled;
+        int64_t nearest, hold_down_ns;
+        struct str_list datacenters;
+    } failover;
+    struct config_mirror {
+        bool enabled;
+        int64_t max_age_ns, bytes_max, subscribed_bytes_max, idle_ns;
+    } mirror;
+
     struct config_telemetry {
         int64_t prometheus_retention_ns;
         const char *metrics_prefix, *statsd_address, *statsite_address;

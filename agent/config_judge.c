@@ -347,6 +347,10 @@ static enum err judge_keys(struct config_load *load) {
                            "performance.raft_multiplier cannot be %lld. Must be between 1 and 10",
                            (long long)c->raft_multiplier);
     }
+    if (c->mirror.max_age_ns < 0 || c->mirror.idle_ns <= 0 || c->mirror.bytes_max <= 0 ||
+        c->mirror.subscribed_bytes_max <= 0) {
+        return config_fail(load, "mirror: sizes and idle_time must be above 0, max_age not below");
+    }
     if (c->autopilot.max_trailing_logs < 0) {
         return config_fail(load,
                            "autopilot.max_trailing_logs cannot be %lld. Must be greater than or "
@@ -356,6 +360,17 @@ static enum err judge_keys(struct config_load *load) {
     if (c->autopilot.min_quorum < 0 || c->autopilot.min_quorum > LIMIT_RAFT_SERVERS) {
         return config_fail(load, "autopilot.min_quorum cannot be %lld. Must be between 0 and %d",
                            (long long)c->autopilot.min_quorum, LIMIT_RAFT_SERVERS);
+    }
+    if (c->failover.nearest < 0 || c->failover.datacenters.count > LIMIT_FAILOVER_DATACENTERS) {
+        return config_fail(load,
+                           "failover.nearest must not be negative, and failover.datacenters "
+                           "has at most %d names",
+                           LIMIT_FAILOVER_DATACENTERS);
+    }
+    if (c->failover.hold_down_ns < 0 ||
+        c->failover.hold_down_ns > LIMIT_FAILOVER_HOLD_DOWN_S * DURATION_S) {
+        return config_fail(load, "failover.hold_down must be between 0 and %d s",
+                           LIMIT_FAILOVER_HOLD_DOWN_S);
     }
     if (slot_of(load, "advertise_reconnect_timeout") != NULL && load->config.server &&
         slot_of(load, "advertise_reconnect_timeout")->number != 0) {

@@ -281,6 +281,7 @@ void describe_start(struct agent *agent) {
         .session_ttl_min_ns = config->session_ttl_min_ns,
         .server = config->server,
         .bootstrap = config->bootstrap,
+        .translate_wan = config->translate_wan_addrs,
         .bootstrap_expect = (uint16_t)config->bootstrap_expect,
     };
     agent->facts.config_json = describe_config(agent);

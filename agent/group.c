@@ -262,8 +262,7 @@ void group_follow(struct group *group, const struct raft_output *output,
         group_post_apply(group);
     }
     if (output->compact_to > 0 && group->storage != NULL) {
-        group->compacting = true;
-        storage_compact(group->storage, output->compact_to, group_compact_done, group);
+        group_compact(group, output->compact_to);
     }
     if (output->snapshot_piece) {
         group_install_piece(group);

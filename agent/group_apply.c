@@ -110,8 +110,8 @@ void group_skip_to(struct group *group, uint64_t index) {
             batch->proposals = proposal->next;
             group_queue_answer(group, proposal, ERR_TIMEOUT, &lost);
         }
-        batch->applied++;
         group->applied++;
+        batch->applied = (uint32_t)(group->applied - batch->entries[0].index) + 1;
         if (batch->applied == batch->kept) {
             end_batch(group, batch);
         }

@@ -79,7 +79,7 @@ void group_install_piece(struct group *group) {
     if (install->busy || group->storage == NULL) {
         return; /* a repeated piece; the leader sends again what is missing */
     }
-    if (group->snapshot_under_way) { /* two writers of one directory would be one too many */
+    if (group->snapshot_writing) { /* two writers of one directory would be one too many */
         fail(group, message->snapshot.index, message->snapshot.term,
              "a snapshot of this server's own is being taken");
         return;
@@ -125,7 +125,8 @@ static void commit_back(struct storage_job *job) {
     }
     catalog_take_image(group->config.catalog, install->image);
     install->image = NULL;
-    group->applied = group->apply_to = install->info.index;
+    group_skip_to(group, install->info.index); /* what the tail still has of it */
+    group->apply_to = install->info.index;
     group->applying_failed = false;
     group_check_reset(group);
     group->snapshot_bytes = install->bytes;

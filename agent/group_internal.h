@@ -103,8 +103,8 @@ struct group {
     struct loop_task apply_task, sweep_task;
     struct loop_timer raft_timer, retry_timer;
 
-    bool snapshot_under_way; /* until the log is compacted: before, its bytes ask for one more */
-    bool compacting;         /* the last step asked for it */
+    bool snapshot_writing; /* one of this server's own */
+    unsigned compactions;  /* of the log, under way: before they end its bytes ask for a snapshot */
     int snapshot_pin;
     const struct catalog_view *snapshot_view;
     struct store_snapshot_info snapshot_info;
@@ -232,8 +232,8 @@ void group_heal_clear(struct group *group);
 
 /* Takes one when the log has outgrown it or the disk is full. */
 void group_maybe_snapshot(struct group *group);
-/* Log thread. */
-void group_compact_done(void *context, enum err result, const char *message);
+/* The log may lose entries up to index. After a snapshot of its own, or one that came. */
+void group_compact(struct group *group, uint64_t index);
 
 /* ---- group_peers.c: connections and messages ---- */
 

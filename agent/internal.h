@@ -68,6 +68,8 @@ struct agent {
     struct links *links;   /* to servers that answer in this agent's place */
     struct carry *carries; /* what they answer now */
     uint64_t carry_id;
+    struct mirrors *mirrors;
+    struct watched_node *watched_nodes; /* see node_rows.h */
     struct snapshots *snapshots;
     struct operator* operator;
     struct store_identity *identity; /* of a client's data directory; a server's is its group's */
@@ -87,6 +89,8 @@ struct agent {
     struct http_server *http;
     struct dns_server *dns;
     struct telemetry telemetry;
+    struct failover *failover;
+    struct failover_source failover_source;
     struct backend backend;
     struct backend_facts facts;
     struct catalog_node node;
@@ -157,6 +161,8 @@ void reload_clear(struct agent *agent);
 
 /* ---- agent.c ---- */
 
+/* As group_propose; of an agent without -server by a server. context is the agent. */
+void agent_propose(void *context, struct group_proposal *proposal);
 /* Ends the agent, without a leave. */
 void agent_stop(struct agent *agent, int exit_code);
 /* Leaves the pools first; done may be NULL, else it runs before the end. */

@@ -268,6 +268,9 @@ static void connect_to(struct path *path, const struct server *server) {
     path->opening = link;
     link->connection =
         rpc_connect(path->links->config.rpc, &server->addr, &server->node, &events, link);
+    if (!path->own) {
+        rpc_expect_far(link->connection);
+    }
 }
 
 /* ---- requests ---- */
@@ -279,6 +282,9 @@ static void answered(struct rpc_request *rpc, enum err err, const struct err_tex
     struct link *link = request->link;
     unlink_request(request);
     request->link = NULL;
+    if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
+        metric_count(path->links->config.failed, 1);
+    }
     if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
         if (err == ERR_CLOSED && request->repeatable && request->tries < TRIES_MAX &&
             !path->links->closing) {
@@ -320,6 +326,7 @@ static bool send_on(struct link *link, struct links_request *request) {
         return false;
     }
     unlink_request(request);
+    metric_count(path->own ? path->links->config.asked : path->links->config.asked_far, 1);
     if (!has_young(link, now_ms(path))) { /* nothing was expected until now */
         link->heard_at_ms = now_ms(path);
     }
@@ -474,6 +481,9 @@ static void work(struct path *path) {
     tell_connected(path);
     send_waiting(path);
     connect_if_needed(path, now);
+    if (path->active != NULL) { /* it takes no more */
+        fail_waiting(path, now, ERR_OVERLOADED, "too many requests are on their way to the server");
+    }
     fail_waiting(path, now, ERR_NO_LEADER,
                  path->own ? "rpc error getting client: no server answers"
                            : "rpc error getting client: no server of the datacenter answers");

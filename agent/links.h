@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/uuid.h"
 #include "net/addr.h"
 #include "net/rpc.h"
@@ -30,6 +31,7 @@ struct links_config {
     /* A server of this agent's datacenter, or of another, has closed its connection. */
     void (*lost)(void *context, bool own, const struct uuid *node);
     void *context;
+    struct metric *asked, *asked_far, *failed; /* requests that were sent; lost */
 };
 
 struct links *links_create(const struct links_config *config);

@@ -147,6 +147,7 @@ static void publish(struct member_pool *pool) {
     *block = (struct backend_pool){.members = members,
                                    .count = count,
                                    .self = self,
+                                   .version = ++pool->version,
                                    .encrypted = keyring_count(pool->ring) > 0};
     const struct backend_pool *_Atomic *place =
         pool->wan ? &agent->backend.wan : &agent->backend.lan;

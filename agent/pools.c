@@ -347,6 +347,10 @@ const struct keyring *pools_keyring(const struct agent *agent) {
     return agent->pools->lan.ring;
 }
 
+const struct keyring *pools_far_keyring(const struct agent *agent) {
+    return agent->pools->wan.ring;
+}
+
 void pools_start(struct agent *agent) {
     struct pools *pools = agent->pools;
     join_retry_start(&pools->lan);

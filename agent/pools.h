@@ -15,6 +15,8 @@ struct pools;
 
 /* Of the LAN pool, also for RPC between its servers; borrowed while the pools live. */
 const struct keyring *pools_keyring(const struct agent *agent);
+/* Of the WAN pool, also for RPC between datacenters; NULL: there is none. */
+const struct keyring *pools_far_keyring(const struct agent *agent);
 /* Listens and takes part, alone at first. False and a sentence on failure. */
 bool pools_create(struct agent *agent, struct err_text *text);
 /* Begins to join: what the configuration names, and who was known before. */

@@ -12,6 +12,7 @@
 #define MODULE "agent.leader"
 #define EVERY_MS 60000 /* full comparisons */
 #define RETRY_MS 1000
+#define NODES_MS 1000 /* after a change of the catalog's nodes, by others or by a late word */
 /* A row had changed meanwhile: the view has it by then. Doubles while it goes on so. */
 #define STALE_MS 50
 #define STALE_DOUBLINGS 10
@@ -25,13 +26,14 @@ struct reconcile {
     struct reconcile_config config;
     struct loop_timer timer;
     bool leader;
-    unsigned under_way;              /* commands */
-    bool again;                      /* something has changed since they were made */
-    int64_t again_at_ms;             /* not before */
-    bool stale;                      /* one of the commands was, */
-    unsigned stale_runs;             /* and so were those before */
-    const struct backend_pool *seen; /* members that were last compared */
-    uint64_t seen_removals;
+    unsigned under_way;  /* commands */
+    bool again;          /* something has changed since they were made */
+    int64_t again_at_ms; /* not before */
+    bool stale;          /* one of the commands was, */
+    unsigned stale_runs; /* and so were those before */
+    int64_t due_at_ms;   /* of the timer; INT64_MAX: it rests */
+    int64_t looked_at_ms;
+    uint64_t seen, seen_removals, seen_nodes; /* versions and indexes that were last compared */
     int64_t leads_since_ms, full_at_ms, clash_logged_ms;
     struct metric *full_timing, *member_timing;
 };
@@ -42,8 +44,12 @@ struct telling {
     struct catalog_result result;
 };
 
+/* At the latest. */
 static void look_at(struct reconcile *reconcile, int64_t at_ms) {
-    loop_timer_start(reconcile->config.loop, &reconcile->timer, at_ms);
+    if (at_ms < reconcile->due_at_ms) {
+        reconcile->due_at_ms = at_ms;
+        loop_timer_start(reconcile->config.loop, &reconcile->timer, at_ms);
+    }
 }
 
 /* ---- commands ---- */
@@ -228,6 +234,7 @@ static void look(struct loop_timer *timer) {
     struct reconcile *reconcile = CONTAINER_OF(timer, struct reconcile, timer);
     const struct backend *backend = reconcile->config.backend;
     int64_t now_ms = loop_now_ms(reconcile->config.loop);
+    reconcile->due_at_ms = INT64_MAX;
     if (!reconcile->leader) {
         return;
     }
@@ -238,14 +245,17 @@ static void look(struct loop_timer *timer) {
     bool full = now_ms >= reconcile->full_at_ms;
     uint64_t began_ns = metrics_clock_ns();
     reconcile->again = false;
+    reconcile->looked_at_ms = now_ms;
     reconcile->full_at_ms = full ? now_ms + EVERY_MS : reconcile->full_at_ms;
     look_at(reconcile, reconcile->full_at_ms);
     epoch_enter(backend->epoch);
     const struct catalog_view *view = catalog_view(backend->catalog);
-    reconcile->seen = backend->lan;
+    const struct backend_pool *pool = backend->lan;
+    reconcile->seen = pool != NULL ? pool->version : 0;
     reconcile->seen_removals = view_index_removals(view);
-    if (reconcile->seen != NULL) {
-        look_at_all(reconcile, reconcile->seen, view, full);
+    reconcile->seen_nodes = view_index_nodes(view);
+    if (pool != NULL) {
+        look_at_all(reconcile, pool, view, full);
     }
     epoch_exit(backend->epoch);
     if (full) {
@@ -261,6 +271,7 @@ void reconcile_lead(struct reconcile *reconcile, bool leader) {
         reconcile->leads_since_ms = reconcile->full_at_ms = now_ms;
         look_at(reconcile, now_ms);
     } else {
+        reconcile->due_at_ms = INT64_MAX;
         loop_timer_stop(reconcile->config.loop, &reconcile->timer);
     }
 }
@@ -271,12 +282,19 @@ void reconcile_turn_end(struct reconcile *reconcile) {
         return;
     }
     epoch_enter(backend->epoch);
-    uint64_t removals = view_index_removals(catalog_view(backend->catalog));
+    const struct catalog_view *view = catalog_view(backend->catalog);
+    const struct backend_pool *pool = backend->lan;
+    uint64_t seen = pool != NULL ? pool->version : 0;
+    uint64_t removals = view_index_removals(view), nodes = view_index_nodes(view);
     epoch_exit(backend->epoch);
-    if (backend->lan != reconcile->seen || removals != reconcile->seen_removals) {
-        reconcile->seen = backend->lan;
+    if (seen != reconcile->seen || removals != reconcile->seen_removals) {
+        reconcile->seen = seen;
         reconcile->seen_removals = removals;
         look_at(reconcile, loop_now_ms(reconcile->config.loop));
+    }
+    if (nodes != reconcile->seen_nodes) {
+        reconcile->seen_nodes = nodes;
+        look_at(reconcile, reconcile->looked_at_ms + NODES_MS);
     }
 }
 
@@ -284,6 +302,7 @@ struct reconcile *reconcile_create(const struct reconcile_config *config) {
     struct reconcile *reconcile = mem_calloc(1, sizeof *reconcile);
     reconcile->config = *config;
     reconcile->timer.run = look;
+    reconcile->due_at_ms = INT64_MAX;
     reconcile->clash_logged_ms = -EVERY_MS;
     reconcile->full_timing = metrics_add(config->metrics, METRIC_SAMPLE, "leader.reconcile",
                                          "Full comparison of members and catalog.", NULL, 0);

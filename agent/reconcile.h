@@ -1,7 +1,8 @@
 /* The leader brings the catalog in line with the members of the LAN pool (contract 7.5): a member
  * that is alive has its node and a passing serfHealth, one that failed a critical one, one that
  * left, was removed or is forgotten by the pool is deregistered. At once when the members have
- * changed, and by a full comparison once a minute. What is judged is in reconcile_judge.h.
+ * changed, a second after nodes of the catalog have, and in full once a minute. What is judged is
+ * in reconcile_judge.h.
  *
  * A new leader compares everything at once; only whom its pool does not know is left alone until
  * it has led for long enough to have met all that are there. Core's thread. */

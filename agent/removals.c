@@ -57,13 +57,15 @@ void removals_turn_end(struct agent *agent) {
 /* ---- an operator's word ---- */
 
 struct removing {
-    struct backend_call command; /* first */
-    struct removing *next;       /* of those that wait for a leader */
+    struct group_proposal proposal; /* first */
+    struct removing *next;          /* of those that wait for a leader */
     struct agent *agent;
     struct backend_call *call; /* NULL: answered */
     void (*done)(void *context);
     void *context;
     struct uuid member;
+    struct gossip_incarnation incarnation;
+    int64_t at_ms;
     bool prune;
     char id[UUID_TEXT_BYTES];
     char name[LIMIT_GOSSIP_NAME_BYTES + 1];
@@ -77,12 +79,14 @@ static void tell_members(struct agent *agent, const struct uuid *id, bool prune)
     }
 }
 
-static void answer(struct removing *removing, enum err err) {
+static void answer(struct removing *removing, enum err err, const struct err_text *text) {
     struct backend_call *call = removing->call;
     if (call != NULL) {
         removing->call = NULL;
         call->err = err;
-        call->text = removing->command.text;
+        if (err != ERR_OK) {
+            call->text = *text;
+        }
         removing->done(removing->context);
     }
 }
@@ -95,6 +99,24 @@ static uint32_t count_waiting(const struct agent *agent) {
     return count;
 }
 
+static void committed(struct group_proposal *proposal, enum err err, const struct err_text *text);
+
+static void propose(struct removing *removing) {
+    struct catalog_command command = {.kind = COMMAND_REMOVAL,
+                                      .removal = {.id = removing->id,
+                                                  .name = removing->name,
+                                                  .boot_epoch = removing->incarnation.boot_epoch,
+                                                  .counter = removing->incarnation.counter,
+                                                  .prune = removing->prune,
+                                                  .at_ms = removing->at_ms}};
+    struct buf out;
+    buf_init(&out, LIMIT_ENTRY_BYTES);
+    codec_encode_command(&command, &out);
+    removing->proposal = (struct group_proposal){.done = committed};
+    removing->proposal.data = (uint8_t *)buf_take(&out, &removing->proposal.size);
+    agent_propose(removing->agent, &removing->proposal);
+}
+
 static void retry(struct loop_timer *timer) {
     struct agent *agent = CONTAINER_OF(timer, struct agent, removals_retry_timer);
     struct removing *waiting = agent->removals_waiting;
@@ -102,19 +124,18 @@ static void retry(struct loop_timer *timer) {
     while (waiting != NULL) {
         struct removing *removing = waiting;
         waiting = removing->next;
-        agent->backend.submit(agent->backend.context, &removing->command);
+        propose(removing);
     }
 }
 
-static void committed(struct backend_call *command) {
-    struct removing *removing = (struct removing *)command;
+static void committed(struct group_proposal *proposal, enum err err, const struct err_text *text) {
+    struct removing *removing = (struct removing *)proposal;
     struct agent *agent = removing->agent;
-    enum err err = command->err;
     bool again = err != ERR_OK && err != ERR_REFUSED && !agent->stopping &&
                  count_waiting(agent) < RETRIES_MAX;
     tell_members(agent, &removing->member, removing->prune);
     if (!again) {
-        answer(removing, err);
+        answer(removing, err, text);
         free(removing);
         return;
     }
@@ -122,9 +143,9 @@ static void committed(struct backend_call *command) {
         log_write(agent->log, LOG_WARN, "agent.server",
                   "forced leave is told to the members, but not committed yet: node=%s "
                   "error=\"%s\"",
-                  removing->name, command->text.s);
+                  removing->name, text->s);
     }
-    answer(removing, ERR_OK);
+    answer(removing, ERR_OK, text);
     removing->next = agent->removals_waiting;
     agent->removals_waiting = removing;
     loop_timer_start(agent->loop, &agent->removals_retry_timer,
@@ -139,20 +160,12 @@ static void remove_member(struct agent *agent, const struct gossip_member *membe
                                   .done = done,
                                   .context = context,
                                   .member = member->descriptor->info.id,
+                                  .incarnation = member->incarnation,
+                                  .at_ms = clock_wall_ms(),
                                   .prune = call->force_leave.prune};
     uuid_format(&removing->member, removing->id);
     strncat(removing->name, member->descriptor->info.name, sizeof removing->name - 1);
-    removing->command =
-        (struct backend_call){.kind = BACKEND_COMMAND,
-                              .command = {.kind = COMMAND_REMOVAL,
-                                          .removal = {.id = removing->id,
-                                                      .name = removing->name,
-                                                      .boot_epoch = member->incarnation.boot_epoch,
-                                                      .counter = member->incarnation.counter,
-                                                      .prune = removing->prune,
-                                                      .at_ms = clock_wall_ms()}},
-                              .done = committed};
-    agent->backend.submit(agent->backend.context, &removing->command);
+    propose(removing);
 }
 
 void removals_run(struct agent *agent, struct backend_call *call, void (*done)(void *context),

@@ -149,6 +149,7 @@ bool servers_create(struct agent *agent, struct err_text *text) {
                              .kind = RPC_KIND_SERVER,
                              .self = {.server = true},
                              .keyring = pools_keyring(agent),
+                             .far_keyring = pools_far_keyring(agent),
                              .verify_incoming = config->gossip.verify_incoming,
                              .verify_outgoing = config->gossip.verify_outgoing};
     snprintf(rpc.self.name, sizeof rpc.self.name, "%s", config->node_name);

@@ -11,11 +11,12 @@
 #include "catalog/row.h"
 
 #define MODULE "agent"
-#define FULL_MS (60 * 1000)  /* ae_interval, plus a random part of the same size */
-#define SCALE_MEMBERS 128    /* from here on each doubling adds one interval */
-#define CAME_MS_A_MEMBER 10  /* spreads the comparisons of all once a server is back, */
-#define CAME_MS_MAX 3000     /* at most (contract 12) */
-#define RETRY_MS (15 * 1000) /* after a failure, plus a random part */
+#define FULL_MS (60 * 1000) /* ae_interval, plus a random part of the same size */
+#define SCALE_MEMBERS 128   /* from here on each doubling adds one interval */
+#define CAME_MS_A_MEMBER 10 /* spreads the comparisons of all once a server is back, */
+#define CAME_MS_MAX 3000    /* at most (contract 12) */
+#define RETRY_MIN_MS 1000   /* after a failure, plus a random part, doubling */
+#define RETRY_MAX_MS (15 * 1000)
 /* What nobody knows the end of may come into the catalog so late, plus a random part: behind what
  * was told after it, a service that is gone by then among it. */
 #define DOUBT_MS (LIMIT_LEADER_HOLD_MS + LIMIT_FORWARD_MS)
@@ -28,6 +29,7 @@ struct sync {
     bool compared; /* since the start */
     bool keep_unknown;
     bool leaving; /* nothing is told any more: it would bring back the node that goes */
+    int64_t retry_ms, retry_at_ms;
     uint64_t members;
     uint64_t told; /* commands */
 };
@@ -65,6 +67,18 @@ static int64_t after(struct sync *sync, int64_t base_ms, int64_t spread_ms) {
            (int64_t)rand_below(&sync->rand, (uint64_t)spread_ms);
 }
 
+/* One try for all that fails until then. */
+static void retry_later(struct sync *sync) {
+    int64_t now_ms = loop_now_ms(sync->config.loop);
+    if (sync->retry_at_ms > now_ms) {
+        return;
+    }
+    sync->retry_ms = sync->retry_ms == 0 ? RETRY_MIN_MS : 2 * sync->retry_ms;
+    sync->retry_ms = sync->retry_ms < RETRY_MAX_MS ? sync->retry_ms : RETRY_MAX_MS;
+    sync->retry_at_ms = after(sync, sync->retry_ms, sync->retry_ms);
+    loop_timer_start(sync->config.loop, &sync->retry_timer, sync->retry_at_ms);
+}
+
 /* ---- telling ---- */
 
 /* Compares everything once that is over. */
@@ -100,8 +114,9 @@ static void telling_done(struct group_proposal *proposal, enum err err,
         sync->full_wanted = sync->full_wanted || telling->count == 0; /* the node itself */
         log_write(sync->config.log, LOG_WARN, MODULE, "Syncing failed, will retry: error=\"%s\"",
                   text->s);
-        loop_timer_start(sync->config.loop, &sync->retry_timer, after(sync, RETRY_MS, RETRY_MS));
+        retry_later(sync);
     } else if (err == ERR_OK && telling->count > 0) {
+        sync->retry_ms = 0;
         sync_run(sync, NULL); /* what changed while this was under way */
     }
     sync_release(telling->wait);
@@ -433,7 +448,7 @@ void sync_fetch_failed(struct sync *sync, const char *why) {
     sync->fetching = false;
     log_write(sync->config.log, LOG_WARN, MODULE,
               "what the catalog has of this node is not known: error=\"%s\"", why);
-    loop_timer_start(sync->config.loop, &sync->retry_timer, after(sync, RETRY_MS, RETRY_MS));
+    retry_later(sync);
 }
 
 void sync_server_came(struct sync *sync) {
@@ -493,7 +508,13 @@ static void on_full(struct loop_timer *timer) {
 }
 
 static void on_retry(struct loop_timer *timer) {
-    sync_run(CONTAINER_OF(timer, struct sync, retry_timer), NULL);
+    struct sync *sync = CONTAINER_OF(timer, struct sync, retry_timer);
+    if (sync->config.catalog == NULL && !sync->compared) {
+        sync->full_wanted = true;
+        fetch(sync);
+    } else {
+        sync_run(sync, NULL);
+    }
 }
 
 static void start_output_timer(struct sync *sync) {

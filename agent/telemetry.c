@@ -12,6 +12,7 @@
 
 #include "agent/host_gauges.h"
 #include "agent/internal.h"
+#include "agent/mirrors.h"
 #include "agent/pools.h"
 #include "agent/telemetry_sinks.h"
 #include "base/container.h"
@@ -219,6 +220,7 @@ void telemetry_refresh(void *context) {
     metric_set(to->v[GAUGE_SERVERS], lan.alive - lan.clients);
     refresh_catalog(agent, to);
     refresh_process(to);
+    mirrors_refresh_metrics(agent);
     host_gauges_refresh(agent->telemetry.host);
 }
 

@@ -78,8 +78,17 @@
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
 
 /* Mirrors. */
-#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024)       /* names of rows that have changed lately */
-#define LIMIT_MIRROR_NAMES 4096                     /* services of one stream */
+#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
+#define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
+#define LIMIT_MIRRORS 256                     /* other datacenters */
+#define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
+#define LIMIT_MIRROR_WANTS 1024               /* looked up and not subscribed yet, at once */
+#define LIMIT_MIRROR_PART_BYTES (64 * 1024)   /* told at once, about: applied in one turn */
+#define LIMIT_MIRROR_CREDIT 8                 /* parts under way */
+#define LIMIT_MIRROR_STREAMS 65536            /* of one server */
+#define LIMIT_MIRROR_BEAT_MS 500              /* a stream that has nothing to tell says so */
+#define LIMIT_MIRROR_SILENCE_MS 3000          /* without a word it is given up */
+#define LIMIT_MIRROR_CHANGES_BYTES (1024 * 1024)    /* of a mirror, for those that mirror it */
 #define LIMIT_MIRROR_BATCH_BYTES (64 * 1024 * 1024) /* a part of a stream, unpacked */
 
 /* Keys and sessions. */
@@ -109,6 +118,12 @@
 
 /* Prepared queries. */
 #define LIMIT_QUERY_BYTES (64 * 1024) /* all texts of one; what its template comes to */
+
+/* Failover. */
+#define LIMIT_FAILOVER_AWAY 4096       /* services that are answered from elsewhere, kept track of */
+#define LIMIT_FAILOVER_DATACENTERS 256 /* of one policy */
+#define LIMIT_FAILOVER_HOLD_DOWN_S 86400
+#define LIMIT_FAILOVER_NOTES 256 /* on their way to the core */
 
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */

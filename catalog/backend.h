@@ -10,6 +10,7 @@
 #include "base/uuid.h"
 #include "catalog/catalog.h"
 #include "catalog/definition.h"
+#include "catalog/failover.h"
 #include "catalog/local.h"
 
 enum backend_call_kind {
@@ -129,7 +130,8 @@ struct backend_call {
             size_t size;
             bool tcp;
             unsigned hops;
-        } question; /* answer: the message */
+            const char *wan_for; /* the datacenter that wants WAN addresses; "": none */
+        } question;              /* answer: the message */
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
@@ -153,6 +155,7 @@ struct backend_facts {
     uint64_t kv_value_bytes_max, txn_bytes_max;
     int64_t session_ttl_min_ns;
     bool server, bootstrap;
+    bool translate_wan;        /* of other datacenters the wide-area addresses are told */
     bool coordinates_off;      /* nothing is measured, kept or sorted by */
     uint16_t bootstrap_expect; /* 0 = not given */
 };
@@ -169,6 +172,7 @@ struct backend_member {
 struct backend_pool {
     const struct backend_member *members; /* by name */
     uint32_t count, self;                 /* self: the place of this agent */
+    uint64_t version;                     /* each one's is another */
     bool encrypted;
 };
 
@@ -222,11 +226,18 @@ struct backend_server {
     bool leader, voter;
 };
 
+/* Rows that are kept elsewhere than where they are written. */
+struct backend_mirror {
+    const struct catalog_view *view;
+    int64_t age_ms; /* since they were surely so */
+};
+
 struct backend {
     void *context;
     struct epoch *epoch;
     const struct catalog *catalog;
     const struct local *local;
+    const struct failover_source *failover; /* NULL: lookups stay at home */
     const struct backend_facts *facts;
     /* Published; valid inside an epoch section. */
     const struct backend_live *_Atomic live;
@@ -250,6 +261,12 @@ struct backend {
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);
     void (*get_pool_stats)(void *context, bool wan, struct backend_pool_stats *ret_stats);
 
+    /* Any thread, inside an epoch section. The mirror of another datacenter; false: there is none,
+     * or it is too old. NULL: no mirrors. */
+    bool (*get_mirror)(void *context, const char *datacenter, struct backend_mirror *ret_mirror);
+    /* The same of one service of this datacenter, on an agent without -server. A service that is
+     * asked for is subscribed. */
+    bool (*get_subscribed)(void *context, const char *service, struct backend_mirror *ret_mirror);
     /* Any thread. Where the member of this name is, as far as this agent has asked it; false: it
      * does not know. Of the LAN pool only the own one is known. */
     bool (*find_coordinate)(void *context, bool wan, const char *member,

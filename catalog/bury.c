@@ -39,7 +39,7 @@ void catalog_sweep_graves(struct catalog *catalog) {
         tree_sweep_add(&catalog->grave_sweep, all[grave->at++]);
     }
     bool owner = grave->at <= CATALOG_OWNERS; /* the tree before `at` */
-    tree_sweep_some(&catalog->grave_sweep, catalog->epoch, LIMIT_SWEEP_NODES,
+    tree_sweep_some(&catalog->grave_sweep, catalog->epoch, LIMIT_SWEEP_NODES / 2,
                     owner ? retire_row : leave_row, catalog->epoch);
     if (catalog->grave_sweep.count == 0 && grave->at == CATALOG_TREES) {
         catalog->graves = grave->next;

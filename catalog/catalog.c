@@ -746,6 +746,8 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
         break;
     case COMMAND_QUERY:
         return catalog_apply_query(catalog, &command->set_query, text);
+    case COMMAND_FAILOVER:
+        return catalog_apply_failover(catalog, &command->set_failover, text);
     }
     return ERR_OK;
 }

@@ -477,6 +477,10 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
         pb.kind_case = PB__COMMAND__KIND_SET_QUERY;
         pb.set_query = codec_put_set_query(&command->set_query, &arena);
         break;
+    case COMMAND_FAILOVER:
+        pb.kind_case = PB__COMMAND__KIND_SET_FAILOVER;
+        pb.set_failover = codec_put_set_failover(&command->set_failover, &arena);
+        break;
     }
     pack(&pb.base, out);
     arena_clear(&arena);
@@ -578,6 +582,9 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
     case PB__COMMAND__KIND_SET_QUERY:
         ret_command->kind = COMMAND_QUERY;
         return codec_get_set_query(pb->set_query, arena, &ret_command->set_query);
+    case PB__COMMAND__KIND_SET_FAILOVER:
+        ret_command->kind = COMMAND_FAILOVER;
+        return codec_get_set_failover(pb->set_failover, arena, &ret_command->set_failover);
     default:
         return ERR_VERSION;
     }
@@ -609,6 +616,7 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         indexes.sessions = record->indexes.sessions;
         indexes.coordinates = record->indexes.coordinates;
         indexes.queries = record->indexes.queries;
+        indexes.failovers = record->indexes.failovers;
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_INDEXES;
         pb.indexes = &indexes;
         break;
@@ -670,6 +678,10 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_QUERY;
         pb.query = codec_put_query(&record->query, &arena);
         break;
+    case RECORD_FAILOVER:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_FAILOVER;
+        pb.failover = codec_put_failover(&record->failover, &arena);
+        break;
     case RECORD_END:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_END;
         pb.end = record->end;
@@ -694,7 +706,7 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
                         pb->indexes->checks, pb->indexes->service_extinction,
                         pb->indexes->node_extinction, pb->indexes->row_hash, pb->indexes->keys,
                         pb->indexes->tombstones, pb->indexes->reaped, pb->indexes->sessions,
-                        pb->indexes->coordinates, pb->indexes->queries}};
+                        pb->indexes->coordinates, pb->indexes->queries, pb->indexes->failovers}};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_NODE:
         *ret_record = (struct codec_record){.kind = RECORD_NODE, .node = get_node(pb->node, arena)};
@@ -748,6 +760,10 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
     case PB__SNAPSHOT_RECORD__KIND_QUERY:
         *ret_record =
             (struct codec_record){.kind = RECORD_QUERY, .query = codec_get_query(pb->query, arena)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_FAILOVER:
+        *ret_record = (struct codec_record){.kind = RECORD_FAILOVER,
+                                            .failover = codec_get_failover(pb->failover, arena)};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_END:
         *ret_record = (struct codec_record){.kind = RECORD_END, .end = pb->end};

@@ -39,7 +39,8 @@ enum catalog_command_kind {
     COMMAND_REMOVAL,
     COMMAND_REMOVAL_END, /* the leader's */
     COMMAND_COORDINATES,
-    COMMAND_QUERY
+    COMMAND_QUERY,
+    COMMAND_FAILOVER
 };
 
 struct catalog_command {
@@ -59,6 +60,7 @@ struct catalog_command {
         struct catalog_removal_end removal_end;
         struct catalog_set_coordinates coordinates;
         struct catalog_set_query set_query;
+        struct catalog_set_failover set_failover;
     };
 };
 
@@ -89,6 +91,7 @@ enum codec_record_kind {
     RECORD_REMOVAL,
     RECORD_COORDINATE,
     RECORD_QUERY,
+    RECORD_FAILOVER,
     RECORD_END
 };
 
@@ -98,7 +101,7 @@ struct codec_indexes {
     uint64_t reaped;           /* newest tombstone that is gone */
     uint64_t sessions;
     uint64_t coordinates;
-    uint64_t queries;
+    uint64_t queries, failovers;
 };
 
 struct codec_record {
@@ -124,6 +127,7 @@ struct codec_record {
         struct catalog_removal removal;
         struct catalog_coordinate coordinate;
         struct catalog_query query;
+        struct catalog_failover failover;
         uint64_t end; /* records before this one */
     };
 };

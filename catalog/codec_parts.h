@@ -53,4 +53,12 @@ Pb__SetQuery *codec_put_set_query(const struct catalog_set_query *set, struct ar
 enum err codec_get_set_query(const Pb__SetQuery *pb, struct arena *arena,
                              struct catalog_set_query *ret_set);
 
+Pb__Failover *codec_put_failover(const struct catalog_failover *policy, struct arena *arena);
+struct catalog_failover codec_get_failover(const Pb__Failover *pb, struct arena *arena);
+Pb__SetFailover *codec_put_set_failover(const struct catalog_set_failover *set,
+                                        struct arena *arena);
+/* ERR_CORRUPT. */
+enum err codec_get_set_failover(const Pb__SetFailover *pb, struct arena *arena,
+                                struct catalog_set_failover *ret_set);
+
 #endif

@@ -1,4 +1,4 @@
-/* Prepared queries as protobuf bytes. */
+/* Prepared queries and failover policies as protobuf bytes. */
 #include "catalog/codec_parts.h"
 #include "catalog/codec_unknown.h"
 
@@ -101,4 +101,52 @@ enum err codec_get_set_query(const Pb__SetQuery *pb, struct arena *arena,
     *ret_set = (struct catalog_set_query){.verb = (enum catalog_query_verb)pb->verb,
                                           .query = codec_get_query(pb->query, arena)};
     return pb->verb < QUERY_VERB_COUNT ? ERR_OK : ERR_VERSION;
+}
+
+Pb__Failover *codec_put_failover(const struct catalog_failover *policy, struct arena *arena) {
+    Pb__Failover *pb = arena_alloc(arena, sizeof *pb);
+    pb__failover__init(pb);
+    pb->service = writable(policy->service);
+    pb->enabled = policy->enabled;
+    pb->nearest = policy->nearest;
+    pb->datacenters = put_list(&policy->datacenters, &pb->n_datacenters);
+    pb->datacenters_present = policy->datacenters_present;
+    pb->hold_down_ns = policy->hold_down_ns;
+    pb->create_index = policy->create_index;
+    pb->modify_index = policy->modify_index;
+    codec_give_unknown(&pb->base, &policy->unknown, arena);
+    return pb;
+}
+
+struct catalog_failover codec_get_failover(const Pb__Failover *pb, struct arena *arena) {
+    return (struct catalog_failover){
+        .service = pb->service,
+        .enabled = pb->enabled,
+        .nearest = pb->nearest,
+        .datacenters = get_list(pb->datacenters, pb->n_datacenters, arena),
+        .datacenters_present = pb->datacenters_present,
+        .hold_down_ns = pb->hold_down_ns,
+        .create_index = pb->create_index,
+        .modify_index = pb->modify_index,
+        .unknown = codec_take_unknown(&pb->base, arena),
+    };
+}
+
+Pb__SetFailover *codec_put_set_failover(const struct catalog_set_failover *set,
+                                        struct arena *arena) {
+    Pb__SetFailover *pb = arena_alloc(arena, sizeof *pb);
+    pb__set_failover__init(pb);
+    pb->remove = set->remove;
+    pb->policy = codec_put_failover(&set->policy, arena);
+    return pb;
+}
+
+enum err codec_get_set_failover(const Pb__SetFailover *pb, struct arena *arena,
+                                struct catalog_set_failover *ret_set) {
+    if (pb->policy == NULL) {
+        return ERR_CORRUPT;
+    }
+    *ret_set = (struct catalog_set_failover){.remove = pb->remove,
+                                             .policy = codec_get_failover(pb->policy, arena)};
+    return ERR_OK;
 }

@@ -69,6 +69,11 @@ struct catalog_set_query {
     struct catalog_query query; /* of a deletion the id alone */
 };
 
+struct catalog_set_failover {
+    bool remove; /* by the service alone */
+    struct catalog_failover policy;
+};
+
 struct catalog_lock_delay_end {
     const struct catalog_lock_delay *delays;
     uint32_t count;

@@ -51,6 +51,7 @@ struct catalog_view {
     struct tree queries;         /* id -> catalog_query */
     struct tree query_names;     /* folded name, without a NUL -> the same catalog_query; of those
                                   * without a template only if they have one */
+    struct tree failovers;       /* service -> catalog_failover */
     struct tree session_queries; /* session, id -> the same catalog_query */
     struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
@@ -262,6 +263,13 @@ void catalog_note_session(struct catalog *catalog, const struct catalog_session 
 /* Brings one check up to date; false: there is none left. */
 bool catalog_follow_session(struct catalog *catalog);
 
+/* ---- failover_rows.c ---- */
+
+/* The row, owned by the catalog from here on. */
+void catalog_set_failover_row(struct catalog *catalog, struct catalog_failover *row);
+enum err catalog_apply_failover(struct catalog *catalog, const struct catalog_set_failover *set,
+                                struct err_text *text);
+
 /* ---- snapshot.c ---- */
 
 struct catalog_image *catalog_image_create(void);
@@ -316,8 +324,8 @@ void catalog_apply_transaction(struct catalog *catalog, const struct catalog_tra
 /* ---- view.c ---- */
 
 /* All trees of a view, those first that own their values. */
-#define CATALOG_TREES 24
-#define CATALOG_OWNERS 12
+#define CATALOG_TREES 25
+#define CATALOG_OWNERS 13
 void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]);
 
 #endif

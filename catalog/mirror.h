@@ -44,7 +44,7 @@ struct mirror_job {
     bool begins;  /* what the mirror had before counts no longer */
     bool whole;   /* behind this nothing is missing, up to index, */
     bool current; /* which is all that was published when it was planned */
-    bool empty;   /* nothing but indexes */
+    bool empty;   /* nothing to tell: no service that is wanted has changed */
     uint64_t index;
     struct buf out; /* the bytes, see mirror_apply */
     struct mirror_plan *plan;

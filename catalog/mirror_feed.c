@@ -35,6 +35,7 @@ struct mirror_feed {
 struct mirror_plan {
     enum phase phase;
     bool all, end; /* end: nothing is left of the phase, or of the name */
+    bool first;    /* the mirror is whole behind this */
     char *telling; /* the name that is told; NULL: none */
     uint64_t serial;
     struct key at;
@@ -179,6 +180,7 @@ void mirror_feed_plan(struct mirror_feed *feed, const struct catalog *catalog, s
     plan->telling = name != NULL ? mem_strdup(name->name) : NULL;
     plan->serial = name != NULL ? name->serial : 0;
     plan->all = feed->all;
+    plan->first = !feed->whole_told;
     plan->bytes = bytes;
     plan->at = feed->at;
     plan->names = mem_calloc(feed->count + 1, sizeof *plan->names);
@@ -535,6 +537,6 @@ void mirror_job_run(struct mirror_job *job, const struct catalog_view *view) {
     } else if (plan->phase != PHASE_CHANGES) {
         plan->end = run_phase(&run, plan->phase, &plan->at);
     } else {
-        job->empty = run_changes(&run) && !job->begins;
+        job->empty = run_changes(&run) && !plan->all && !plan->first;
     }
 }

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/rand.h"
+#include "catalog/failover.h"
 #include "catalog/view.h"
 
 /* ---- definitions ---- */
@@ -42,12 +43,16 @@ struct query_instances {
 /* The instances that the query means, in random order: steps 1 to 7 of 4.6. */
 void query_select(const struct catalog_view *view, const struct catalog_query *query,
                   struct rand *rand, struct arena *arena, struct query_instances *ret_instances);
-/* The nearest to this node first, if it is known where it is (catalog/distance.h). */
-void query_sort(const struct catalog_view *view, const char *node, struct arena *arena,
-                struct query_instances *instances);
+/* All of 4.6 but the limit: at home, sorted for who asks; else, without a sort, in the first of the
+ * query's datacenters that has some. ret_tried counts those. source NULL: at home. Inside an epoch
+ * section. */
+struct failover_place query_run(const struct failover_source *source,
+                                const struct catalog_view *home, const struct catalog_query *query,
+                                const char *near, struct rand *rand, struct arena *arena,
+                                struct query_instances *ret_instances, uint32_t *ret_tried);
 /* The one on this node comes first, if it is among the first ten. */
 void query_put_first(struct query_instances *instances, const char *node);
 /* Name of the node with this address, "" when there is none. */
-const char *query_node_at(const struct catalog_view *view, const char *ip);
+const char *query_node_at(const struct catalog_view *view, const uint8_t *ip, size_t bytes);
 
 #endif

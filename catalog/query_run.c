@@ -1,8 +1,8 @@
 /* What a prepared query finds (contract, kv 4.5, 4.6). */
 #include <string.h>
 
-#include "base/ip.h"
 #include "base/uuid.h"
+#include "catalog/distance.h"
 #include "catalog/query.h"
 
 #include "catalog/distance.h"
@@ -123,20 +123,6 @@ void query_select(const struct catalog_view *view, const struct catalog_query *q
 
 /* ---- who asks ---- */
 
-void query_sort(const struct catalog_view *view, const char *node, struct arena *arena,
-                struct query_instances *instances) {
-    struct distance_row *rows = arena_alloc(arena, (instances->count + 1) * sizeof *rows);
-    for (size_t i = 0; i < instances->count; i++) {
-        rows[i] =
-            (struct distance_row){.node = instances->v[i]->node->name, .row = instances->v[i]};
-    }
-    distance_sort(view, *node != '\0' ? view_get_coordinate(view, node) : NULL, rows,
-                  instances->count);
-    for (size_t i = 0; i < instances->count; i++) {
-        instances->v[i] = rows[i].row;
-    }
-}
-
 void query_put_first(struct query_instances *instances, const char *node) {
     for (size_t i = 0; *node != '\0' && i < instances->count && i < FIRST_OF; i++) {
         const struct catalog_instance *here = instances->v[i];
@@ -153,12 +139,54 @@ static bool keep_name(const struct catalog_node *node, void *context) {
     return false;
 }
 
-const char *query_node_at(const struct catalog_view *view, const char *ip) {
-    uint8_t bytes[16];
-    uint8_t count = 0;
+const char *query_node_at(const struct catalog_view *view, const uint8_t *ip, size_t bytes) {
     const char *name = "";
-    if (ip_parse(ip, bytes, &count)) {
-        view_walk_nodes_at(view, bytes, count, keep_name, &name);
-    }
+    view_walk_nodes_at(view, ip, bytes, keep_name, &name);
     return name;
+}
+
+/* ---- the whole ---- */
+
+/* The nearest to the node first, as far as distances are known. */
+static void sort(const struct catalog_view *view, const char *near, struct arena *arena,
+                 struct query_instances *instances) {
+    const struct coordinate *from = *near != '\0' ? view_get_coordinate(view, near) : NULL;
+    if (from == NULL) {
+        return;
+    }
+    struct distance_row *rows = arena_alloc(arena, (instances->count + 1) * sizeof *rows);
+    for (size_t i = 0; i < instances->count; i++) {
+        const struct catalog_instance *instance = instances->v[i];
+        rows[i] = (struct distance_row){.node = instance->node->name, .row = instance};
+    }
+    distance_sort(view, from, rows, instances->count);
+    for (size_t i = 0; i < instances->count; i++) {
+        instances->v[i] = rows[i].row;
+    }
+}
+
+struct failover_place query_run(const struct failover_source *source,
+                                const struct catalog_view *home, const struct catalog_query *query,
+                                const char *near, struct rand *rand, struct arena *arena,
+                                struct query_instances *ret_instances, uint32_t *ret_tried) {
+    struct failover_place place = {.datacenter = NULL, .view = home}, other;
+    const struct failover_state *state = source != NULL ? atomic_load(&source->state) : NULL;
+    query_select(home, query, rand, arena, ret_instances);
+    sort(home, near, arena, ret_instances);
+    query_put_first(ret_instances, near);
+    *ret_tried = 0;
+    if (ret_instances->count > 0 || state == NULL) {
+        return place;
+    }
+    const struct str_list *named =
+        query->targets_present ? &query->target_datacenters : &query->datacenters;
+    struct str_list targets = failover_targets(query->nearest, named, &state->datacenters, arena);
+    for (uint32_t i = 0; i < targets.count && ret_instances->count == 0; i++) {
+        ++*ret_tried;
+        if (source->look(source->context, targets.v[i], &other)) {
+            place = other;
+            query_select(place.view, query, rand, arena, ret_instances);
+        }
+    }
+    return place;
 }

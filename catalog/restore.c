@@ -67,6 +67,9 @@ static void set_row_indexes(struct codec_record *record, uint64_t at) {
     case RECORD_QUERY:
         record->query.create_index = record->query.modify_index = at;
         break;
+    case RECORD_FAILOVER:
+        record->failover.create_index = record->failover.modify_index = at;
+        break;
     case RECORD_AUTOPILOT:
         record->autopilot.create_index = record->autopilot.modify_index = at;
         break;

@@ -96,6 +96,12 @@ static void pack_query(struct packer *p, struct catalog_query *query) {
     pack_unknown(p, &query->unknown);
 }
 
+static void pack_failover(struct packer *p, struct catalog_failover *policy) {
+    pack_list(p, &policy->datacenters);
+    pack_str(p, &policy->service);
+    pack_unknown(p, &policy->unknown);
+}
+
 #define DEFINE_COPY(type)                                                                          \
     struct catalog_##type *row_copy_##type(const struct catalog_##type *from) {                    \
         struct catalog_##type row = *from;                                                         \
@@ -112,6 +118,7 @@ DEFINE_COPY(service)
 DEFINE_COPY(check)
 DEFINE_COPY(session)
 DEFINE_COPY(query)
+DEFINE_COPY(failover)
 
 #define DEFINE_BYTES(type)                                                                         \
     size_t row_bytes_##type(const struct catalog_##type *from) {                                   \
@@ -282,6 +289,14 @@ uint64_t row_hash_query(const struct catalog_query *q) {
     h = add_u64(h, (uint64_t)q->nearest);
     h = add_u64(add_u64(h, q->create_index), q->modify_index);
     return hash_bytes(h, q->unknown.data, q->unknown.size);
+}
+
+uint64_t row_hash_failover(const struct catalog_failover *f) {
+    uint64_t h = add_list(ADD_STRS(8, f->service), &f->datacenters);
+    h = add_u64(h, (uint64_t)f->enabled | (uint64_t)f->datacenters_present << 1);
+    h = add_u64(add_u64(h, (uint64_t)f->nearest), (uint64_t)f->hold_down_ns);
+    h = add_u64(add_u64(h, f->create_index), f->modify_index);
+    return hash_bytes(h, f->unknown.data, f->unknown.size);
 }
 
 uint64_t row_hash_kv(const struct catalog_kv *kv) {

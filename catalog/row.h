@@ -10,6 +10,7 @@ struct catalog_service *row_copy_service(const struct catalog_service *service);
 struct catalog_check *row_copy_check(const struct catalog_check *check);
 struct catalog_session *row_copy_session(const struct catalog_session *session);
 struct catalog_query *row_copy_query(const struct catalog_query *query);
+struct catalog_failover *row_copy_failover(const struct catalog_failover *policy);
 struct catalog_kv *row_copy_kv(const struct catalog_kv *kv);
 
 /* Size of that block. */
@@ -34,6 +35,7 @@ uint64_t row_hash_service(const struct catalog_service *service);
 uint64_t row_hash_check(const struct catalog_check *check);
 uint64_t row_hash_session(const struct catalog_session *session);
 uint64_t row_hash_query(const struct catalog_query *query);
+uint64_t row_hash_failover(const struct catalog_failover *policy);
 uint64_t row_hash_kv(const struct catalog_kv *kv);
 /* 0 of one that was never set. */
 uint64_t row_hash_autopilot(const struct catalog_autopilot *autopilot);

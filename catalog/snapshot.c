@@ -116,6 +116,11 @@ static bool put_query(const struct catalog_query *query, void *context) {
     return put_record(context, &record);
 }
 
+static bool put_failover(const struct catalog_failover *policy, void *context) {
+    struct codec_record record = {.kind = RECORD_FAILOVER, .failover = *policy};
+    return put_record(context, &record);
+}
+
 enum err catalog_snapshot(const struct catalog_view *view,
                           enum err (*write)(void *context, const void *data, size_t size),
                           void *context) {
@@ -134,6 +139,7 @@ enum err catalog_snapshot(const struct catalog_view *view,
     view_walk_removals(view, put_removal, &w);
     view_walk_coordinates(view, NULL, put_coordinate, &w);
     view_walk_queries(view, put_query, &w);
+    view_walk_failovers(view, put_failover, &w);
     if (view->autopilot.modify_index > 0) {
         struct codec_record autopilot = {.kind = RECORD_AUTOPILOT, .autopilot = view->autopilot};
         put_record(&w, &autopilot);
@@ -289,6 +295,15 @@ static enum err add_query(struct catalog *c, const struct catalog_query *query) 
     return ERR_OK;
 }
 
+static enum err add_failover(struct catalog *c, const struct catalog_failover *policy) {
+    if (strlen(policy->service) > LIMIT_NAME_BYTES ||
+        view_get_failover(&c->next, policy->service) != NULL) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_failover_row(c, row_copy_failover(policy));
+    return ERR_OK;
+}
+
 static enum err add_record(struct catalog_image *image, const struct codec_record *record) {
     struct catalog *c = image->building;
     if ((image->records == 0) != (record->kind == RECORD_INDEXES) || image->ended) {
@@ -330,6 +345,8 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
         return add_coordinate(c, &record->coordinate);
     case RECORD_QUERY:
         return add_query(c, &record->query);
+    case RECORD_FAILOVER:
+        return add_failover(c, &record->failover);
     case RECORD_END:
         image->ended = record->end == image->records;
         return image->ended ? ERR_OK : ERR_CORRUPT;
@@ -418,7 +435,8 @@ void catalog_image_set_index(struct catalog_image *image, uint64_t at) {
                                             .reaped = at,
                                             .sessions = at,
                                             .coordinates = at,
-                                            .queries = at};
+                                            .queries = at,
+                                            .failovers = at};
     image->building->next.indexes.applied = at;
 }
 

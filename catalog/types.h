@@ -167,6 +167,18 @@ struct catalog_query {
     struct catalog_bytes unknown;
 };
 
+/* Where lookups of a service go on when this datacenter has no healthy instance of it. */
+struct catalog_failover {
+    const char *service; /* "*" = all that have none of their own */
+    bool enabled;
+    int64_t nearest;             /* so many datacenters by distance, then */
+    struct str_list datacenters; /* these; neither: all by distance */
+    bool datacenters_present;
+    int64_t hold_down_ns; /* home must be healthy for so long before lookups come back */
+    uint64_t create_index, modify_index;
+    struct catalog_bytes unknown;
+};
+
 /* What the leader's care for its group goes by (contract 17.2). */
 struct catalog_autopilot {
     bool cleanup_dead_servers;

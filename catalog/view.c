@@ -265,6 +265,7 @@ void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_
                           &view->nodes, &view->services, &view->instances, &view->checks,
                           &view->kvs, &view->tombstones, &view->tree_tombstones, &view->delays,
                           &view->sessions, &view->removals, &view->coordinates, &view->queries,
+                          &view->failovers,
                           /* the others */
                           &view->node_ids, &view->bound_checks, &view->service_index,
                           &view->node_index, &view->tombstone_order, &view->held,

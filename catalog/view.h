@@ -132,6 +132,14 @@ const struct catalog_query *view_find_query(const struct catalog_view *view, con
 typedef bool (*view_visit_query)(const struct catalog_query *query, void *context);
 void view_walk_queries(const struct catalog_view *view, view_visit_query visit, void *context);
 
+/* ---- failover policies: by service; what they come to: catalog/failover.h ---- */
+
+uint64_t view_index_failovers(const struct catalog_view *view);
+const struct catalog_failover *view_get_failover(const struct catalog_view *view,
+                                                 const char *service);
+typedef bool (*view_visit_failover)(const struct catalog_failover *policy, void *context);
+void view_walk_failovers(const struct catalog_view *view, view_visit_failover visit, void *context);
+
 /* ---- transactions ---- */
 
 struct catalog_transaction;

@@ -64,9 +64,11 @@ static void answer_here(struct relay_query *query, const struct dns_resolved *re
                                     .tcp = query->tcp,
                                     .view = source.view,
                                     .partial = source.partial,
+                                    .backend = relay->server->config.backend,
                                     .wall_s = source.wall_s,
                                     .resolved = resolved,
-                                    .far_failed = far_failed};
+                                    .far_failed = far_failed,
+                                    .client = &query->peer};
     size_t bytes = dns_answer(relay->scratch, source.snapshot, &question, relay->out);
     dns_source_exit(relay->server);
     give_back(query, relay->out, bytes);
@@ -177,6 +179,13 @@ static void call_done(struct backend_call *call) {
     loop_post(query->relay->loop, &query->call_task);
 }
 
+/* The datacenter for which WAN addresses are wanted; "": for none. */
+static const char *wan_for(const struct relay_query *query, const struct backend *backend) {
+    return query->wan_for != NULL ? query->wan_for
+           : query->translate_wan ? backend->facts->datacenter
+                                  : "";
+}
+
 static void ask_server(struct relay_query *query) {
     const struct backend *backend = query->relay->server->config.backend;
     query->call_under_way = true;
@@ -185,6 +194,7 @@ static void ask_server(struct relay_query *query) {
                                                      .request = query->request,
                                                      .size = query->request_bytes,
                                                      .tcp = query->tcp,
+                                                     .wan_for = wan_for(query, backend),
                                                      .hops = query->hops},
                                         .done = call_done,
                                         .context = query};
@@ -240,6 +250,7 @@ struct relay_query *relay_query_create(struct relay *relay, const struct dns_sna
     memcpy(query->recursors, config->recursors, config->recursor_count * sizeof *query->recursors);
     query->recursor_count = config->recursor_count;
     query->random_order = config->recursor_random;
+    query->translate_wan = config->translate_wan;
     query->timeout_ms = config->recursor_timeout_ms;
     query->exchange_count = count;
     arena_init(&query->arena);

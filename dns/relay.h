@@ -23,8 +23,8 @@ struct relay_query {
      * answer is valid until it returns. It takes the query and destroys it, there or later. */
     void (*answered)(struct relay_query *query, const uint8_t *answer, size_t bytes);
     void *context;
-    int fd; /* UDP: what the answer leaves by, to where */
     struct addr peer;
+    int fd; /* UDP: what the answer leaves by */
     _Alignas(size_t) uint8_t control[64];
     size_t control_bytes;
     struct loop *tcp_loop;               /* TCP: where the connection is */
@@ -36,6 +36,7 @@ struct relay_query {
         struct relay_query *query); /* instead, when the relay ends before; may be NULL */
 
     bool tcp;
+    const char *wan_for;      /* of one that was passed on; NULL: of a client's own */
     unsigned hops;            /* how often the question was passed on */
     struct backend_call call; /* to a server */
     struct loop_task call_task;
@@ -43,7 +44,7 @@ struct relay_query {
     struct dns_wanted wanted;
     struct addr recursors[LIMIT_DNS_RECURSORS];
     unsigned recursor_count;
-    bool random_order;
+    bool random_order, translate_wan;
     int64_t timeout_ms;
     struct exchange exchanges[LIMIT_DNS_RESOLVED_NAMES]; /* for the request, or for each name */
     unsigned exchange_count, pending;

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "dns/relay.h"
 #include "dns/server_internal.h"
 #include "net/loop.h"
@@ -260,9 +261,15 @@ static bool hand_over(struct dns_server *server, struct dns_carried *carried,
     query->answered = tell_carried;
     query->context = carried;
     query->hops = carried->hops;
+    query->wan_for = carried->wan_for;
     query->dropped = drop_carried;
     relay_query_submit(query);
     return true;
+}
+
+static bool is_far(const struct dns_source *source, const char *datacenter) {
+    return *datacenter != '\0' &&
+           !str_equal_fold(datacenter, dns_snapshot_config(source->snapshot)->datacenter);
 }
 
 void dns_server_ask(struct dns_server *server, struct dns_carried *carried) {
@@ -277,6 +284,8 @@ void dns_server_ask(struct dns_server *server, struct dns_carried *carried) {
                                     .tcp = carried->tcp,
                                     .view = source.view,
                                     .partial = source.partial,
+                                    .backend = server->config.backend,
+                                    .wan = is_far(&source, carried->wan_for),
                                     .wall_s = source.wall_s};
     size_t bytes = dns_answer(server->ask_scratch, source.snapshot, &question, server->ask_out);
     bool handed_over = hand_over(server, carried, &source);

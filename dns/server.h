@@ -75,7 +75,8 @@ struct dns_carried {
     const void *request;
     size_t size;
     bool tcp;
-    unsigned hops; /* how often it has been passed on */
+    unsigned hops;       /* how often it has been passed on */
+    const char *wan_for; /* the datacenter that sees WAN addresses; "": none */
     /* Any thread, once; 0 bytes: it deserves no answer. Borrowed until it returns. */
     void (*answered)(struct dns_carried *carried, const uint8_t *answer, size_t bytes);
 };

@@ -11,11 +11,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "gossip/internal.h"
 
 #define FRESH_MS 10000 /* older ones reach nobody for the first time by a rumour */
 #define KEPT_SYNCS 4   /* so many push/pulls a body is kept for */
-#define RECENT_MAX 64  /* told in one push/pull */
+#define RECENT_MAX 256 /* told in one push/pull */
 #define LTIME_MAX (UINT64_MAX / 2)
 
 struct user_event {
@@ -162,7 +163,7 @@ static void add_event(struct gossip *gossip, const struct uuid *id, uint64_t lti
     }
     *event = (struct user_event){.id = *id, .ltime = ltime, .born_at_ms = born_at_ms};
     keep_body(events, event, data, size);
-    if (born_at_ms >= (int64_t)gossip->created_at_ms) {
+    if (born_at_ms >= (int64_t)gossip->created_at_ms || MUTANT(event_of_earlier_life)) {
         tell_event(gossip, event);
     }
     if (age_ms(gossip, event) <= FRESH_MS) {
@@ -224,7 +225,7 @@ void receive_event(struct gossip *gossip, struct reader *body) {
     if (!hear_ltime(gossip, ltime)) {
         return;
     }
-    if (is_known(gossip->events, &id)) {
+    if (is_known(gossip->events, &id) && !MUTANT(event_told_again)) {
         gossip->counters[GOSSIP_USER_EVENTS_KNOWN]++;
     } else if (ltime <= gossip->events->floor) {
         gossip->counters[GOSSIP_USER_EVENTS_OLD]++;
@@ -282,7 +283,7 @@ void write_events(struct gossip *gossip, struct buf *out, size_t start) {
 void write_recent_events(struct gossip *gossip) {
     struct user_events *events = gossip->events;
     struct buf *out = &gossip->output->bytes;
-    if (events == NULL || events->clock == 0) {
+    if (events == NULL || events->clock == 0 || MUTANT(event_not_in_sync)) {
         return;
     }
     write_section(out, MESSAGE_EVENT_CLOCK, 8);

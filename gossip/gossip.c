@@ -71,6 +71,10 @@ void refute(struct gossip *gossip, struct gossip_incarnation said) {
         tell(gossip, GOSSIP_CHANGE_REFUTED, gossip->records[SELF].descriptor, own);
     }
     queue_rumour(gossip, SELF);
+    /* The accused are not talked to: what was told meanwhile is asked for. */
+    if (gossip->events != NULL) {
+        sync_soon(gossip);
+    }
 }
 
 bool is_isolated(const struct gossip *gossip, uint64_t since_ms) {

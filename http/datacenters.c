@@ -41,25 +41,24 @@ static const char *bare_name(const char *name, const char *dc, struct arena *are
     return arena_strndup(arena, name, ends ? size - tail - 1 : size);
 }
 
-struct http_datacenters http_datacenters_list(const struct http_request *req) {
-    const struct backend *backend = req->backend;
+struct http_datacenters http_datacenters_list(const struct backend *backend, struct arena *arena) {
     const struct backend_pool *wan = backend->wan;
     const char *own_name = backend->facts->datacenter;
     uint32_t members = wan != NULL ? wan->count : 0;
     const struct coordinate *self = NULL;
     struct http_datacenters all = {
-        .v = arena_alloc(req->arena, (members + 1) * sizeof(struct http_datacenter))};
-    add(&all, own_name, members + 1, req->arena);
+        .v = arena_alloc(arena, (members + 1) * sizeof(struct http_datacenter))};
+    add(&all, own_name, members + 1, arena);
     for (uint32_t i = 0; i < members; i++) {
         const struct backend_member *member = &wan->members[i];
         const char *name = str_map_get(&member->tags, "dc");
         if (name == NULL || !member->server || member->status == 3) {
             continue;
         }
-        struct http_datacenter *dc = add(&all, name, members, req->arena);
-        struct coordinate *at = arena_alloc(req->arena, sizeof *at);
+        struct http_datacenter *dc = add(&all, name, members, arena);
+        struct coordinate *at = arena_alloc(arena, sizeof *at);
         if (backend->find_coordinate(backend->context, true, member->name, at)) {
-            dc->servers[dc->count] = bare_name(member->name, name, req->arena);
+            dc->servers[dc->count] = bare_name(member->name, name, arena);
             dc->coordinates[dc->count++] = at;
             self = i == wan->self ? at : self;
         }

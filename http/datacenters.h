@@ -18,7 +18,7 @@ struct http_datacenters {
     uint32_t count;
 };
 
-/* Inside an epoch section. In the request's arena. */
-struct http_datacenters http_datacenters_list(const struct http_request *req);
+/* Inside an epoch section, or on the core's thread. In the arena. */
+struct http_datacenters http_datacenters_list(const struct backend *backend, struct arena *arena);
 
 #endif

@@ -18,6 +18,7 @@ static void request_init(struct http_server *server, struct arena *arena,
                          struct http_request *req) {
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
+                                 .datacenter = server->backend->facts->datacenter,
                                  .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
                                  .client_ip = "",
@@ -122,6 +123,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
         }
         meta.present = res.status == 200 || res.absent;
         meta.index = read.index;
+        meta.contact_ms = read.contact_ms; /* rows of elsewhere may be older */
     } else {
         http_response_text(&res, 500, "No cluster leader");
     }
@@ -167,6 +169,104 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
     return answer;
 }
 
+/* ---- rows that are kept elsewhere ---- */
+
+static bool find_mirror(const struct http_route *route, const struct http_request *req,
+                        const char *datacenter, struct backend_mirror *ret_mirror) {
+    const struct backend *backend = req->backend;
+    if (*datacenter != '\0') {
+        return backend->get_mirror != NULL &&
+               backend->get_mirror(backend->context, datacenter, ret_mirror);
+    }
+    return route->watch == WATCH_SERVICE && backend->get_subscribed != NULL &&
+           backend->get_subscribed(backend->context, req->rest, ret_mirror);
+}
+
+static struct http_answer *read_mirror(struct http_server *server, const struct http_route *route,
+                                       struct http_request *req, const struct http_query *query,
+                                       const struct backend_mirror *mirror, bool known_leader) {
+    struct http_response res;
+    struct http_read read = {
+        .view = mirror->view, .index = 1, .mirrored = true, .consistency = "stale"};
+    struct http_meta meta = {
+        .known_leader = known_leader, .contact_ms = mirror->age_ms, .consistency = "stale"};
+    response_init(&res);
+    read_filtered(route, req, &read, &res);
+    http_response_header(&res, HTTP_MIRROR_AGE,
+                         arena_format(req->arena, "%lld", (long long)mirror->age_ms));
+    if (route->cached && http_request_has(req, "cached") && req->use_cache && res.status == 200) {
+        http_response_header(&res, "X-Cache", "HIT");
+        http_response_header(&res, "Age",
+                             arena_format(req->arena, "%lld", (long long)mirror->age_ms / 1000));
+    }
+    meta.present = res.status == 200 || res.absent;
+    meta.index = read.index;
+    struct http_answer *answer = http_answer_create(server, &res, &meta);
+    if (query->index > 0 && answer->may_wait && answer->index <= query->index) {
+        http_answer_drop(answer); /* nothing new: who waits is told that it can't */
+        return NULL;
+    }
+    return answer;
+}
+
+struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
+                                       const char *datacenter, int64_t age_max_ms) {
+    struct arena arena;
+    struct http_request req;
+    struct http_response unused;
+    struct http_query query;
+    struct err_text text;
+    struct backend_mirror mirror;
+    bool redirect;
+    arena_init(&arena);
+    request_init(server, &arena, &req);
+    response_init(&unused);
+    req.datacenter = *datacenter != '\0' ? datacenter : req.datacenter;
+    struct http_answer *answer = NULL;
+    const struct http_route *route = NULL;
+    if (request_parse(uri, &req, &unused)) {
+        route = http_route_find(req.path, "GET", &req.rest, &redirect);
+    }
+    /* Keys and sessions are not mirrored. */
+    if (route != NULL && route->read != NULL && route->watch <= WATCH_NODE &&
+        http_query_parse(&req, server->config.query_wait_default_ms,
+                         server->config.query_wait_max_ms, &query, &text) == ERR_OK &&
+        !query.consistent) {
+        epoch_enter(server->backend->epoch);
+        if (find_mirror(route, &req, datacenter, &mirror) && mirror.age_ms <= age_max_ms &&
+            mirror.age_ms <= query.stale_max_ms) {
+            answer = read_mirror(server, route, &req, &query, &mirror, age_max_ms != INT64_MAX);
+        }
+        epoch_exit(server->backend->epoch);
+    }
+    buf_clear(&unused.body);
+    arena_clear(&arena);
+    return answer;
+}
+
+/* A service that this agent, which is no server, is asked for: subscribes it, and answers from the
+ * rows that are kept if the request bears their age. */
+static bool answer_subscribed(struct http_exchange *exchange, const struct http_request *req,
+                              const char *where) {
+    const struct backend *backend = req->backend;
+    struct backend_mirror mirror;
+    if (*where != '\0' || exchange->route->watch != WATCH_SERVICE ||
+        exchange->route->read == NULL || *req->rest == '\0' || backend->get_subscribed == NULL ||
+        http_request_has(req, "failover")) {
+        return false;
+    }
+    epoch_enter(backend->epoch);
+    bool found = backend->get_subscribed(backend->context, req->rest, &mirror);
+    epoch_exit(backend->epoch);
+    bool bears = http_request_has(req, "stale") || http_request_has(req, "max_stale") ||
+                 (http_request_has(req, "cached") && req->use_cache);
+    if (found && bears && !http_request_has(req, "index")) {
+        exchange->answer =
+            http_mirror_answer(exchange->server, exchange->uri, "", LIMIT_MIRROR_FRESH_MS);
+    }
+    return exchange->answer != NULL;
+}
+
 /* What moves when the answer does. */
 struct watched {
     enum watch_kind kind;
@@ -190,7 +290,7 @@ static struct watched find_watched(const struct http_route *route, const struct 
 
 /* The answer shows what the watched index does not cover, so only that index would be right. */
 static bool may_cache(const struct http_route *route, const struct http_request *req) {
-    return !http_request_has(req, "near") &&
+    return !http_request_has(req, "near") && !http_request_has(req, "failover") &&
            (route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta"));
 }
 
@@ -436,10 +536,6 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
                                          struct http_response *res) {
     struct http_stream_options options = {.metrics = false};
     struct err_text text = {"too many monitors of this agent's log"};
-    if (exchange->carried != NULL) {
-        http_response_text(res, 400, "only the agent itself streams");
-        return HTTP_ANSWERED;
-    }
     if (!exchange->route->stream(req, &options, res)) {
         return HTTP_ANSWERED;
     }
@@ -477,6 +573,10 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
         return HTTP_ANSWERED;
     }
+    if (exchange->carried != NULL && !http_route_travels(route)) {
+        http_response_text(res, 403, "only the agent itself answers this");
+        return HTTP_ANSWERED;
+    }
     if (!judge_route(route, method, req, res)) {
         return HTTP_ANSWERED;
     }
@@ -497,6 +597,9 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     }
     req->client_ip = route->once ? find_client(exchange) : "";
     const char *where = http_carry_where(exchange, req);
+    if (where != NULL && answer_subscribed(exchange, req, where)) {
+        return HTTP_ANSWERED;
+    }
     if (where != NULL) {
         return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
@@ -629,11 +732,25 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
 
 struct http_answer *http_call_answer(struct http_exchange *exchange) {
     struct http_response res;
+    if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err == ERR_OK &&
+        !http_answer_fits(exchange->server, exchange->call->answer_size)) {
+        response_init(&res);
+        refuse_answer(&res);
+        return http_answer_create(exchange->server, &res, NULL);
+    }
     if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err == ERR_OK) {
         char *body = exchange->call->answer;
         exchange->call->answer = NULL;
         return http_answer_carried(exchange->server, exchange->call->forward.reply, body,
                                    exchange->call->answer_size);
+    }
+    if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err != ERR_CLOSED &&
+        exchange->route->read != NULL) {
+        struct http_answer *answer = http_mirror_answer(
+            exchange->server, exchange->uri, exchange->call->forward.datacenter, INT64_MAX);
+        if (answer != NULL) {
+            return answer;
+        }
     }
     response_init(&res);
     if (exchange->call->kind == BACKEND_FORWARD) {

@@ -1,4 +1,39 @@
+#include <string.h>
+
 #include "http/request.h"
+
+static bool shows_wan(const struct http_request *req, const char *dc) {
+    const struct backend_facts *facts = req->backend->facts;
+    return http_request_has(req, HTTP_TRANSLATE) ||
+           (facts->translate_wan && strcmp(dc, facts->datacenter) != 0);
+}
+
+const struct catalog_node *http_seen_node(const struct http_request *req, const char *dc,
+                                          const struct catalog_node *node) {
+    const char *wan = shows_wan(req, dc) ? str_map_get(&node->tagged_addresses, "wan") : NULL;
+    if (wan == NULL || *wan == '\0') {
+        return node;
+    }
+    struct catalog_node *copy = arena_alloc(req->arena, sizeof *copy);
+    *copy = *node;
+    copy->address = wan;
+    return copy;
+}
+
+const struct catalog_service *http_seen_service(const struct http_request *req, const char *dc,
+                                                const struct catalog_service *service) {
+    for (uint32_t i = 0; i < service->tagged_address_count && shows_wan(req, dc); i++) {
+        const struct catalog_tagged_address *tagged = &service->tagged_addresses[i];
+        if (strcmp(tagged->name, "wan") == 0 && *tagged->address != '\0') {
+            struct catalog_service *copy = arena_alloc(req->arena, sizeof *copy);
+            *copy = *service;
+            copy->address = tagged->address;
+            copy->port = tagged->port != 0 ? tagged->port : service->port;
+            return copy;
+        }
+    }
+    return service;
+}
 
 static void indexes(struct json *json, uint64_t create, uint64_t modify) {
     json_member_u64(json, "CreateIndex", create);
@@ -120,12 +155,13 @@ void encode_check(struct json *json, const struct catalog_check *check) {
     json_object_end(json);
 }
 
-void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc) {
+void encode_instance(struct json *json, const struct http_request *req,
+                     const struct catalog_instance *instance, const char *dc) {
     json_object_begin(json);
     json_key(json, "Node");
-    encode_node(json, instance->node, dc);
+    encode_node(json, http_seen_node(req, dc, instance->node), dc);
     json_key(json, "Service");
-    encode_node_service(json, instance->service);
+    encode_node_service(json, http_seen_service(req, dc, instance->service));
     json_key(json, "Checks");
     json_array_begin(json);
     for (uint32_t i = 0; i < instance->check_count; i++) {

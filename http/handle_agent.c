@@ -94,7 +94,7 @@ static void put_raft_stats(struct json *json, const struct http_request *req) {
     json_object_begin(json);
     json_member_str(json, "acl", "disabled");
     stat_bool(json, "bootstrap", backend->facts->bootstrap);
-    stat_u64(json, "known_datacenters", http_datacenters_list(req).count);
+    stat_u64(json, "known_datacenters", http_datacenters_list(req->backend, req->arena).count);
     stat_bool(json, "leader", stats.leader);
     json_member_str(json, "leader_addr", handle_leader_address(req));
     stat_bool(json, "server", backend->facts->server);

@@ -50,7 +50,7 @@ void handle_catalog_datacenters(const struct http_request *req, struct http_resp
     }
     http_response_json(res, req, &json);
     json_array_begin(&json);
-    struct http_datacenters all = http_datacenters_list(req);
+    struct http_datacenters all = http_datacenters_list(req->backend, req->arena);
     for (uint32_t i = 0; i < all.count; i++) {
         json_str(&json, all.v[i].name);
     }
@@ -68,13 +68,13 @@ struct listing {
 
 static void begin(struct listing *list, const struct http_request *req, struct http_response *res) {
     list->req = req;
-    list->dc = req->backend->facts->datacenter;
+    list->dc = req->datacenter;
     http_response_json(res, req, &list->json);
 }
 
 static void write_node(const void *row, void *context) {
     struct listing *list = context;
-    encode_node(&list->json, row, list->dc);
+    encode_node(&list->json, http_seen_node(list->req, list->dc, row), list->dc);
 }
 
 static bool put_node(const struct catalog_node *node, void *context) {
@@ -178,7 +178,11 @@ void handle_catalog_services(const struct http_request *req, struct http_read *r
 
 static void write_service_node(const void *row, void *context) {
     struct listing *list = context;
-    encode_service_node(&list->json, row, list->dc);
+    const struct catalog_instance *instance = row;
+    struct catalog_instance seen = {.node = http_seen_node(list->req, list->dc, instance->node),
+                                    .service =
+                                        http_seen_service(list->req, list->dc, instance->service)};
+    encode_service_node(&list->json, &seen, list->dc);
 }
 
 static bool put_service_node(const struct catalog_instance *instance, void *context) {
@@ -219,7 +223,7 @@ static bool put_service_member(const struct catalog_service *service, void *cont
     struct listing *list = context;
     if (filter_keeps(list->req->filter, service)) {
         json_key(&list->json, service->id);
-        encode_node_service(&list->json, service);
+        encode_node_service(&list->json, http_seen_service(list->req, list->dc, service));
     }
     return true;
 }
@@ -227,7 +231,7 @@ static bool put_service_member(const struct catalog_service *service, void *cont
 static bool put_service(const struct catalog_service *service, void *context) {
     struct listing *list = context;
     if (filter_keeps(list->req->filter, service)) {
-        encode_node_service(&list->json, service);
+        encode_node_service(&list->json, http_seen_service(list->req, list->dc, service));
     }
     return true;
 }
@@ -242,7 +246,7 @@ void handle_catalog_node(const struct http_request *req, struct http_read *read,
     } else {
         json_object_begin(&list.json);
         json_key(&list.json, "Node");
-        encode_node(&list.json, node, list.dc);
+        encode_node(&list.json, http_seen_node(req, list.dc, node), list.dc);
         json_key(&list.json, "Services");
         json_object_begin(&list.json);
         view_walk_node_services(read->view, node->name, put_service_member, &list);
@@ -264,7 +268,7 @@ void handle_catalog_node_services(const struct http_request *req, struct http_re
         json_key(&list.json, "Services");
         json_null(&list.json);
     } else {
-        encode_node(&list.json, node, list.dc);
+        encode_node(&list.json, http_seen_node(req, list.dc, node), list.dc);
         json_key(&list.json, "Services");
         json_array_begin(&list.json);
         view_walk_node_services(read->view, node->name, put_service, &list);

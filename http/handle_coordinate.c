@@ -72,7 +72,7 @@ void handle_coordinate_datacenters(const struct http_request *req, struct http_r
     if (is_off(req, res)) {
         return;
     }
-    struct http_datacenters all = http_datacenters_list(req);
+    struct http_datacenters all = http_datacenters_list(req->backend, req->arena);
     http_response_json(res, req, &json);
     json_array_begin(&json);
     for (uint32_t i = 0; i < all.count; i++) {

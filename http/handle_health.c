@@ -16,7 +16,7 @@ struct listing {
 
 static void begin(struct listing *list, const struct http_request *req, struct http_read *read,
                   struct http_response *res) {
-    *list = (struct listing){.req = req, .view = read->view, .dc = req->backend->facts->datacenter};
+    *list = (struct listing){.req = req, .view = read->view, .dc = req->datacenter};
     http_response_json(res, req, &list->json);
     json_array_begin(&list->json);
     http_near_begin(&list->near, req, read->view);
@@ -139,7 +139,7 @@ void handle_health_checks(const struct http_request *req, struct http_read *read
 static void write_instance(const void *row, void *context) {
     const struct catalog_instance *instance = row;
     struct listing *list = context;
-    encode_instance(&list->json, instance, list->dc);
+    encode_instance(&list->json, list->req, instance, list->dc);
 }
 
 static bool put_instance(const struct catalog_instance *instance, void *context) {
@@ -156,6 +156,25 @@ static bool put_instance(const struct catalog_instance *instance, void *context)
     return true;
 }
 
+/* ---- failover: on request alone ---- */
+
+static bool is_usable(const struct catalog_view *view, void *context) {
+    const struct listing *list = context;
+    return failover_is_healthy(view, list->req->rest, list->passing);
+}
+
+static void choose_place(struct listing *list, struct http_read *read, struct http_response *res) {
+    const struct http_request *req = list->req;
+    struct failover_place place =
+        failover_find(req->backend->failover, read->view, req->rest, is_usable, list, req->arena);
+    if (place.datacenter != NULL) {
+        list->dc = place.datacenter;
+        list->view = place.view;
+        http_response_mirrored(res, req, read, place.age_ms);
+    }
+    http_response_header(res, HTTP_DATACENTER, arena_strdup(req->arena, list->dc));
+}
+
 void handle_health_service(const struct http_request *req, struct http_read *read,
                            struct http_response *res) {
     struct listing list;
@@ -168,6 +187,9 @@ void handle_health_service(const struct http_request *req, struct http_read *rea
     }
     begin(&list, req, read, res);
     list.passing = wanted;
-    view_walk_instances(read->view, req->rest, put_instance, &list);
+    if (http_request_has(req, "failover") && !read->mirrored) {
+        choose_place(&list, read, res);
+    }
+    view_walk_instances(list.view, req->rest, put_instance, &list);
     end(&list, write_instance, res);
 }

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/assert.h"
+#include "base/ip.h"
 #include "catalog/query.h"
 #include "http/handlers.h"
 
@@ -173,10 +174,16 @@ static enum err parse_execution(const struct http_request *req, struct execution
     return ERR_OK;
 }
 
+static const char *client_node(const struct http_request *req, const struct catalog_view *view) {
+    uint8_t ip[16];
+    uint8_t bytes = 0;
+    return ip_parse(req->client_ip, ip, &bytes) ? query_node_at(view, ip, bytes) : "";
+}
+
 static const char *source_of(const struct http_request *req, const struct catalog_view *view,
                              const char *near) {
     return strcmp(near, "_agent") == 0 ? req->agent_node
-           : strcmp(near, "_ip") == 0  ? query_node_at(view, req->client_ip)
+           : strcmp(near, "_ip") == 0  ? client_node(req, view)
                                        : near;
 }
 
@@ -188,18 +195,25 @@ static struct rand make_rand(void) {
     return rand;
 }
 
+struct outcome {
+    struct query_instances instances;
+    struct failover_place place;
+    uint32_t tried;
+};
+
 static void put_execution(const struct http_request *req, const struct http_read *read,
-                          const struct catalog_query *query,
-                          const struct query_instances *instances, struct http_response *res) {
+                          const struct catalog_query *query, const struct outcome *outcome,
+                          struct http_response *res) {
     struct json json;
-    const char *dc = req->backend->facts->datacenter;
+    const char *dc = outcome->place.datacenter;
+    dc = dc != NULL ? dc : req->datacenter;
     http_response_json(res, req, &json);
     json_object_begin(&json);
     json_member_str(&json, "Service", query->service);
     json_key(&json, "Nodes");
     json_array_begin(&json);
-    for (size_t i = 0; i < instances->count; i++) {
-        encode_instance(&json, instances->v[i], dc);
+    for (size_t i = 0; i < outcome->instances.count; i++) {
+        encode_instance(&json, req, outcome->instances.v[i], dc);
     }
     json_array_end(&json);
     json_key(&json, "DNS");
@@ -208,7 +222,7 @@ static void put_execution(const struct http_request *req, const struct http_read
     json_object_end(&json);
     json_member_str(&json, "Datacenter", dc);
     json_member_str(&json, "PeerName", "");
-    json_member_u64(&json, "Failovers", 0);
+    json_member_u64(&json, "Failovers", outcome->tried);
     put_meta(&json, read);
     json_object_end(&json);
     http_response_json_end(res, req);
@@ -218,7 +232,7 @@ void handle_query_execute(const struct http_request *req, struct http_read *read
                           struct http_response *res) {
     struct execution execution;
     struct catalog_query query;
-    struct query_instances instances;
+    struct outcome outcome;
     struct err_text text = {""};
     enum err err = parse_execution(req, &execution, &text);
     err = err == ERR_OK ? query_find(read->view, req->rest, req->arena, &query, &text) : err;
@@ -227,13 +241,15 @@ void handle_query_execute(const struct http_request *req, struct http_read *read
         return;
     }
     struct rand rand = make_rand();
-    query_select(read->view, &query, &rand, req->arena, &instances);
     const char *near = *execution.near != '\0' ? execution.near : query.near_node;
-    const char *source = source_of(req, read->view, near);
-    query_sort(read->view, source, req->arena, &instances);
-    query_put_first(&instances, source);
-    if (execution.limit > 0 && instances.count > (uint64_t)execution.limit) {
-        instances.count = (size_t)execution.limit;
+    outcome.place =
+        query_run(req->backend->failover, read->view, &query, source_of(req, read->view, near),
+                  &rand, req->arena, &outcome.instances, &outcome.tried);
+    if (execution.limit > 0 && outcome.instances.count > (uint64_t)execution.limit) {
+        outcome.instances.count = (size_t)execution.limit;
     }
-    put_execution(req, read, &query, &instances, res);
+    if (outcome.place.datacenter != NULL) {
+        http_response_mirrored(res, req, read, outcome.place.age_ms);
+    }
+    put_execution(req, read, &query, &outcome, res);
 }

@@ -43,6 +43,9 @@ http_read_fn handle_query_list, handle_query_get, handle_query_execute, handle_q
 http_call_fn handle_query_create, handle_query_update, handle_query_delete;
 http_finish_fn finish_query_create;
 
+http_read_fn handle_failover_list, handle_failover_get;
+http_call_fn handle_failover_set, handle_failover_remove;
+
 http_read_fn handle_mesh_list;
 http_stream_fn handle_agent_monitor, handle_agent_metrics_stream;
 http_local_fn handle_mesh_off, handle_acl_off;

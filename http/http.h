@@ -36,6 +36,7 @@ struct http_config {
     int64_t query_wait_default_ms, query_wait_max_ms;
     int64_t discovery_stale_ms; /* reads of catalog and health may be so old by default; 0 = not */
     bool pretty_always;         /* -dev */
+    bool translate_wan;         /* answers of other datacenters show WAN addresses */
     bool use_cache;             /* ?cached is heeded */
     bool judge_paths;           /* 400 for characters in paths that have no picture */
     uint64_t seed;              /* of the jitter of waits */

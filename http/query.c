@@ -25,7 +25,7 @@ enum err http_query_judge_dc(const struct http_request *req, struct err_text *te
     if (*dc == '\0') {
         dc = str_or_empty(http_request_param(req, "dc"));
     }
-    if (*dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter)) {
+    if (*dc != '\0' && !str_equal_fold(dc, req->datacenter)) {
         return err_set(text, ERR_REFUSED, "No path to datacenter");
     }
     return ERR_OK;
@@ -168,8 +168,7 @@ enum err http_filter_parse(struct http_request *req, enum filter_rows rows, stru
     if (rows == FILTER_NOTHING || *expression == '\0') {
         return ERR_OK;
     }
-    return filter_compile(rows, expression, req->backend->facts->datacenter, req->arena,
-                          &req->filter, text);
+    return filter_compile(rows, expression, req->datacenter, req->arena, &req->filter, text);
 }
 
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name) {
@@ -198,6 +197,9 @@ uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind,
     case WATCH_QUERIES:
     case WATCH_QUERY:
         return view_index_queries(view);
+    case WATCH_FAILOVERS:
+    case WATCH_FAILOVER:
+        return view_index_failovers(view);
     case WATCH_LOCAL_SERVICE: /* not of the catalog */
     case WATCH_EVENTS:
     case WATCH_KIND_COUNT:

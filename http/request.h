@@ -38,15 +38,21 @@ struct http_request {
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
-    struct filter *filter; /* over the route's rows; NULL = all */
-    bool pretty;           /* indent */
-    bool new_line;         /* ?pretty was given: ends with a newline too */
+    const char *datacenter; /* whose rows are read */
+    struct filter *filter;  /* over the route's rows; NULL = all */
+    bool pretty;            /* indent */
+    bool new_line;          /* ?pretty was given: ends with a newline too */
 };
 
 #define HTTP_HEADERS_MAX 8
 
 /* Beside the `true` of an acquired lock: the key's ModifyIndex (docs/LOCKS.md). */
 #define HTTP_FENCING_INDEX "X-Cairn-Fencing-Index"
+
+/* With ?failover: whose instances these are. */
+#define HTTP_DATACENTER "X-Cairn-Datacenter"
+/* Milliseconds since the rows of this answer were surely so, if they are mirrored. */
+#define HTTP_MIRROR_AGE "X-Cairn-Mirror-Age"
 
 /* A format: bytes, most bytes, configuration key. */
 #define HTTP_BODY_TOO_LARGE                                                                        \
@@ -88,11 +94,16 @@ void http_response_put_meta(struct json *json, const struct http_request *req, u
 struct http_read {
     const struct catalog_view *view;
     uint64_t index; /* result index, set by the evaluator */
+    bool mirrored;  /* the view is a mirror's */
     /* What the answer's headers tell, for bodies that tell it too. */
     bool known_leader;
     int64_t contact_ms;
     const char *consistency;
 };
+
+/* The rows of this answer are those of a mirror. */
+void http_response_mirrored(struct http_response *res, const struct http_request *req,
+                            struct http_read *read, int64_t age_ms);
 
 /* ---- routes ---- */
 
@@ -182,6 +193,8 @@ const char *http_uri_question(const char *raw, bool revalidate, struct arena *ar
 
 /* What Cache-Control asks for, as a parameter of questions, which have no headers. */
 #define HTTP_REVALIDATE "must-revalidate"
+/* The parameter by which another datacenter is asked for WAN addresses. */
+#define HTTP_TRANSLATE "translate-wan"
 
 /* ---- query.c ---- */
 
@@ -232,11 +245,20 @@ void encode_check(struct json *json, const struct catalog_check *check);
 /* Without its value where the contract shows none. */
 void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
 /* The element of health/service: node, service and checks. */
-void encode_instance(struct json *json, const struct catalog_instance *instance, const char *dc);
+void encode_instance(struct json *json, const struct http_request *req,
+                     const struct catalog_instance *instance, const char *dc);
 void encode_session(struct json *json, const struct catalog_session *session);
 /* content_hash: NULL where it is not shown. */
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
                           const char *content_hash);
+
+/* A row of a datacenter as the client is to see it: with its WAN address, if it is another than
+ * that of the agent that was asked, and that agent has translate_wan_addrs (contract 7.8). Of the
+ * view, or in the request's arena. */
+const struct catalog_node *http_seen_node(const struct http_request *req, const char *dc,
+                                          const struct catalog_node *node);
+const struct catalog_service *http_seen_service(const struct http_request *req, const char *dc,
+                                                const struct catalog_service *service);
 
 /* ---- content_hash.c ---- */
 

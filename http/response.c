@@ -84,3 +84,9 @@ void http_response_absent(struct http_response *res) {
     res->content_type = NULL;
     res->absent = true;
 }
+
+void http_response_mirrored(struct http_response *res, const struct http_request *req,
+                            struct http_read *read, int64_t age_ms) {
+    read->contact_ms += age_ms;
+    http_response_header(res, HTTP_MIRROR_AGE, arena_format(req->arena, "%lld", (long long)age_ms));
+}

@@ -215,6 +215,11 @@ enum http_verdict { HTTP_ANSWERED, HTTP_PARK_WAIT, HTTP_PARK_CALL, HTTP_STREAM }
 
 /* Judges a complete request: sets exchange->answer, or prepares wait, call or stream. */
 enum http_verdict http_dispatch(struct http_exchange *exchange, const char *method);
+/* An answer from rows that are kept elsewhere than where they are written, at most so old: of
+ * another datacenter, or of this one ("") by a service that is subscribed. NULL: there is none. Any
+ * thread. */
+struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
+                                       const char *datacenter, int64_t age_max_ms);
 /* The answer of a call that is done. */
 struct http_answer *http_call_answer(struct http_exchange *exchange);
 /* A read's answer from the present view; question as from http_uri_question. Any thread. */

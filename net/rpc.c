@@ -139,6 +139,10 @@ struct rpc_connection *rpc_connect(struct rpc *rpc, const struct addr *to,
     return c;
 }
 
+void rpc_expect_far(struct rpc_connection *connection) {
+    connection->far = true;
+}
+
 bool rpc_is_open(const struct rpc_connection *c) {
     return c->tcp != NULL && c->state == RPC_OPEN && !c->finishing;
 }

@@ -54,6 +54,7 @@ enum rpc_method {
     RPC_METHOD_PING = 22,
     RPC_METHOD_CHECK = 24,
     RPC_METHOD_IMAGE = 25,
+    RPC_METHOD_MIRROR = 28,
     RPC_METHOD_GOSSIP = 32,
 };
 
@@ -91,6 +92,7 @@ struct rpc_config {
     enum rpc_kind kind;
     struct rpc_identity self;              /* copied */
     const struct keyring *keyring;         /* borrowed; NULL or empty: no key */
+    const struct keyring *far_keyring;     /* the same, for peers of other datacenters */
     bool verify_incoming, verify_outgoing; /* as in net/seal.h */
     const struct addr *from; /* local address of own connections, copied; NULL = any */
     size_t frame_bytes_max;  /* 0 = LIMIT_RPC_FRAME_BYTES */
@@ -144,6 +146,8 @@ void rpc_answer(struct rpc *rpc, struct rpc_ticket ticket, enum err err,
 struct rpc_connection *rpc_connect(struct rpc *rpc, const struct addr *to,
                                    const struct uuid *expected, const struct rpc_events *events,
                                    void *context);
+/* Right after rpc_connect: the peer is of another datacenter, whose keys are other ones. */
+void rpc_expect_far(struct rpc_connection *connection);
 /* Requests under way are answered ERR_CLOSED. Allowed inside events and services. */
 void rpc_close(struct rpc_connection *connection);
 /* Closes once all that was sent has gone out; no event and no message comes any more. */

@@ -15,6 +15,11 @@ static bool same_uuid(const struct uuid *a, const struct uuid *b) {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
+static const struct keyring *ring_of(const struct rpc_connection *c) {
+    const struct rpc_config *config = &c->rpc->config;
+    return c->far && config->kind == RPC_KIND_SERVER ? config->far_keyring : config->keyring;
+}
+
 void rpc_handshake_begin(struct rpc_connection *c, const struct uuid *expected) {
     c->handshake = mem_calloc(1, sizeof *c->handshake);
     buf_init(&c->handshake->transcript, 2 * LIMIT_RPC_HELLO_BYTES);
@@ -83,8 +88,8 @@ void rpc_handshake_greet(struct rpc_connection *c) {
                                .identity = config->self,
                                .has_expected = handshake->has_expected,
                                .expected = handshake->expected};
-    if (keyring_count(config->keyring) > 0 && config->verify_outgoing) {
-        handshake->key = *keyring_get(config->keyring, 0);
+    if (keyring_count(ring_of(c)) > 0 && config->verify_outgoing) {
+        handshake->key = *keyring_get(ring_of(c), 0);
         hello.has_key = true;
         memcpy(hello.key_id, handshake->key.id, sizeof hello.key_id);
     }
@@ -178,7 +183,7 @@ static bool judge_peer(struct rpc_connection *c) {
 /* False: refused. */
 static bool judge_key(struct rpc_connection *c, const struct wire_hello *hello) {
     const struct rpc_config *config = &c->rpc->config;
-    bool here = keyring_count(config->keyring) > 0;
+    bool here = keyring_count(ring_of(c)) > 0;
     if (!hello->has_key) {
         if (here && config->verify_incoming) {
             rpc_connection_refuse(c, RPC_REFUSED_KEY,
@@ -194,7 +199,7 @@ static bool judge_key(struct rpc_connection *c, const struct wire_hello *hello) 
                               hello->identity.name, config->self.name);
         return false;
     }
-    const struct keyring_key *key = keyring_find_id(config->keyring, hello->key_id);
+    const struct keyring_key *key = keyring_find_id(ring_of(c), hello->key_id);
     if (key == NULL) {
         rpc_connection_refuse(c, RPC_REFUSED_KEY,
                               "the gossip key of '%.100s' is not in the keyring of '%.100s'",
@@ -213,6 +218,7 @@ static void take_hello(struct rpc_connection *c, const uint8_t *payload, size_t 
         return;
     }
     c->peer = hello.identity;
+    c->far = strcmp(self->datacenter, c->peer.datacenter) != 0;
     if (hello.version_min > RPC_VERSION_MAX || hello.version_max < RPC_VERSION_MIN) {
         rpc_connection_refuse(
             c, RPC_REFUSED_VERSION,

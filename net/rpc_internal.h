@@ -36,6 +36,7 @@ struct rpc_connection {
     struct tcp *tcp;                      /* NULL: closed */
     struct addr addr;
     bool caller;    /* this side connected */
+    bool far;       /* the peer is, or says that it is, of another datacenter */
     bool told;      /* closed was told, or is not to be told */
     bool blocked;   /* somebody was refused for the full queue */
     bool finishing; /* closes once its queue is empty */

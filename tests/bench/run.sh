@@ -1,7 +1,7 @@
 #!/bin/bash
 # All benchmarks. Each comparison starts both sides itself, in one run, and prints ratios.
 #
-#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group]...
+#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group|failover]...
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,7 +13,7 @@ gcc -O2 -D_GNU_SOURCE -o build/release/watch_client tests/bench/watch_client.c
 gcc -O2 -D_GNU_SOURCE -o build/release/check_target tests/bench/check_target.c
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group)
+[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group failover)
 for name in "${names[@]}"; do
     if [ "$name" = dns ]; then
         tests/bench/dns.sh --cairn build/release/cairn
@@ -22,6 +22,8 @@ for name in "${names[@]}"; do
         /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn --encrypt --idle
         /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn --members 50 --idle \
             --only cairn
+    elif [ "$name" = failover ]; then
+        /usr/bin/python3 tests/bench/failover.py --cairn build/release/cairn
     elif [ "$name" = group ]; then
         /usr/bin/python3 tests/bench/group.py --cairn build/release/cairn
     else

@@ -1,5 +1,8 @@
 """Agents without -server: what they register, what they pass on to servers, and what they do when
 those go."""
+import base64
+import json
+import os
 import signal
 import unittest
 
@@ -84,13 +87,34 @@ class Calm(ClientTest):
         self.agent.must_put("/v1/agent/service/deregister/web")
         for agent in self.group.servers + [self.agent]:
             eventually(lambda: agent.get("/v1/catalog/service/web").json == [], "gone")
-        self.assertEqual(self.agent.resolve("web.service.consul").rcode, NXDOMAIN)
+        eventually(lambda: self.agent.resolve("web.service.consul").rcode == NXDOMAIN,
+                   "gone from its own rows, too")
 
     def test_its_node_is_alive(self):
         def status():
             return [c["Status"] for c in self.agent.get("/v1/health/node/c1").json
                     if c["CheckID"] == "serfHealth"]
         eventually(lambda: status() == ["passing"], "serfHealth")
+
+    def test_an_alias_follows_another_node(self):
+        server = self.group.servers[0]
+
+        def status(of):
+            server.must_put("/v1/catalog/register", {
+                "Node": "followed", "Address": "192.0.2.7", "Service": {"Service": "db"},
+                "Check": {"Name": "c", "CheckID": "c", "ServiceID": "db", "Status": of}})
+
+        def is_now(wanted):
+            rows = server.get("/v1/health/node/c1").json
+            return [r["Status"] for r in rows if r["CheckID"] == "alias"] == [wanted]
+
+        status("passing")
+        self.agent.must_put("/v1/agent/check/register", {
+            "Name": "alias", "AliasNode": "followed", "AliasService": "db"})
+        eventually(lambda: is_now("passing"), "it follows")
+        status("critical")
+        eventually(lambda: is_now("critical"), "it follows again")
+        self.agent.must_put("/v1/agent/check/deregister/alias")
 
     def test_keys_sessions_and_transactions(self):
         self.agent.must_put("/v1/kv/client/a", "1")
@@ -357,3 +381,53 @@ class Datacenters(ClientTest):
     def test_its_leader(self):
         self.assertIn(self.agent.get("/v1/status/leader?dc=dc2").json,
                       [s.server_address for s in self.two.servers])
+
+    def test_wan_addresses(self):
+        self.there.must_put("/v1/catalog/register", {
+            "Node": "wide", "Address": "10.0.0.1", "TaggedAddresses": {"wan": "198.51.100.1"},
+            "Service": {"Service": "wide", "Port": 1, "Address": "10.0.0.2", "TaggedAddresses": {
+                "wan": {"Address": "198.51.100.2", "Port": 15432}}}})
+        plain = self.agent
+        agent = ClientAgent("c3", self.one.servers, config={"translate_wan_addrs": True})
+        self.addCleanup(agent.discard)
+        agent.start()
+        for asked, node, service, port in ((plain, "10.0.0.1", "10.0.0.2", 1),
+                                           (agent, "198.51.100.1", "198.51.100.2", 15432)):
+            row = asked.get("/v1/health/service/wide?dc=dc2").json[0]
+            self.assertEqual((row["Node"]["Address"], row["Service"]["Address"],
+                              row["Service"]["Port"]), (node, service, port))
+            row = asked.get("/v1/catalog/service/wide?dc=dc2").json[0]
+            self.assertEqual((row["Address"], row["ServiceAddress"], row["ServicePort"]),
+                             (node, service, port))
+            self.assertEqual(asked.get("/v1/catalog/node/wide?dc=dc2").json["Node"]["Address"], node)
+            self.assertEqual(asked.resolve("wide.service.dc2.consul").data("A"), [service])
+            self.assertEqual(asked.resolve("wide.node.dc2.consul").data("A"), [node])
+            self.assertEqual(asked.resolve("wide.service.dc2.consul", "SRV").data("SRV")[0][2], port)
+        self.there.must_put("/v1/catalog/deregister", {"Node": "wide"})
+
+    def test_keys_of_the_pools_differ(self):
+        """The WAN pool's key opens the way between datacenters, whatever the LAN pools' keys are."""
+        keys = [base64.b64encode(bytes([i]) * 32).decode() for i in range(3)]
+        groups = [Group(1), Group(1, {"datacenter": "dc2"})]
+        servers = [group.servers[0] for group in groups]
+        servers[1].config["node_name"] = servers[1].name = "t1"
+        servers[1].config["retry_join_wan"] = [servers[0].ip]
+        for server, key in zip(servers, keys):
+            self.addCleanup(server.discard)
+            server.config["encrypt"] = keys[2]
+            server.start()
+            server.stop()
+            for name, kept in (("local", key), ("remote", keys[2])):
+                with open(os.path.join(server.data_dir, "serf", name + ".keyring"), "w",
+                          encoding="ascii") as file:
+                    json.dump([kept], file)
+            server.spawn()
+        eventually(lambda: servers[0].leads() and servers[1].leads(), "both lead")
+        eventually(lambda: len(servers[0].get("/v1/catalog/datacenters").json) == 2, "they meet")
+        eventually(lambda: servers[0].put("/v1/kv/a?dc=dc2", "1").status == 200, "a write there")
+        self.assertEqual(servers[1].get("/v1/kv/a?raw").text, "1")
+        self.assertEqual(servers[1].get("/v1/kv/a?dc=dc1").status, 404)
+        agent = ClientAgent("c2", servers[:1], config={"encrypt": keys[0]})
+        self.addCleanup(agent.discard)
+        agent.start()
+        self.assertEqual(agent.get("/v1/kv/a?raw&dc=dc2").text, "1")

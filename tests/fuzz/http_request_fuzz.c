@@ -82,7 +82,9 @@ static void get_stats(void *context, struct backend_stats *ret_stats) {
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
+    static struct failover_source failover;
     backend = (struct backend){.epoch = epoch_create(),
+                               .failover = &failover,
                                .facts = &facts,
                                .has_leader = yes,
                                .had_leader = yes,

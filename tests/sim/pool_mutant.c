@@ -15,6 +15,9 @@ const struct mutant mutants[] = {
     {"clash_merges", "members of one name are two members", 6},
     {"id_clash_accepted", "a clone does not take a live member's place", 14},
     {"digest_says_equal", "a push/pull repairs what rumours missed", 11},
+    {"event_told_again", "a user event is told once", 17},
+    {"event_of_earlier_life", "a member hears of no event from before its start", 17},
+    {"event_not_in_sync", "push/pulls bring events that rumours missed", 17},
     {"rounds_not_shared", "each member is probed once a round", 186},
 };
 const uint32_t mutant_count = sizeof mutants / sizeof mutants[0];

@@ -51,6 +51,7 @@ struct pool_member {
     uint32_t stream_capacity;
     bool leave_done;
     uint64_t down_since_us;  /* life is not UP, or cut */
+    uint64_t started_at_us;  /* of its process */
     uint64_t packets, bytes; /* sent */
 };
 
@@ -116,6 +117,7 @@ struct pool_world {
     uint32_t delay_us;             /* one way, and up to as much again */
     bool partitioned;
 
+    struct pool_events *events; /* fired, and who was told; NULL: none */
     struct pool_view (*views)[POOL_VIEWS_MAX]; /* [viewer][subject]; NULL in big pools */
 
     /* Watched by scenarios. */
@@ -183,6 +185,12 @@ void check_pool_guard(struct pool_world *world, uint32_t died_clients, uint32_t 
 void check_pool_identity(struct pool_world *world, uint32_t a, uint32_t b);
 /* check_pool_counts.c: the sums of the status are those of the members. */
 void check_pool_counts(struct pool_world *world);
+
+/* check_pool_events.c: a user event is told once to each member that ran when it was fired. */
+void pool_fire(struct pool_world *world, uint32_t member);
+void check_pool_told(struct pool_world *world, uint32_t viewer,
+                     const struct gossip_change *change);
+void check_pool_events(struct pool_world *world);
 
 /* ---- pool_run.c: one seed ---- */
 /* False: world->message tells what broke. world is cleared. */

@@ -157,6 +157,7 @@ void pool_world_clear(struct pool_world *world) {
     free(world->members);
     free(world->streams);
     free(world->views);
+    free(world->events);
 }
 
 struct gossip_info pool_info(struct pool_world *world, uint32_t member, struct str_pair pair[1],
@@ -204,6 +205,7 @@ void pool_start(struct pool_world *world, uint32_t member) {
     ASSERT(err == ERR_OK);
     m->life = POOL_UP;
     m->leave_done = false;
+    m->started_at_us = world->now_us;
     m->deadline_us = UINT64_MAX;
     if (world->views != NULL) {
         memset(world->views[member], 0, sizeof world->views[member]);
@@ -455,6 +457,9 @@ static void take_change(struct pool_world *world, uint32_t viewer,
     world->name_clashes += change->kind == GOSSIP_CHANGE_NAME_CLASH;
     world->id_clashes += change->kind == GOSSIP_CHANGE_ID_CLASH;
     world->members[viewer].leave_done |= change->kind == GOSSIP_CHANGE_LEAVE_DONE;
+    if (change->kind == GOSSIP_CHANGE_USER_EVENT) {
+        check_pool_told(world, viewer, change);
+    }
     if (subject == NOBODY) {
         return;
     }

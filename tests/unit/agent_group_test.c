@@ -2,6 +2,8 @@
  * lag behind the tail and behind the log, servers that come and go. */
 #include "tests/unit/agent_group_support.h"
 
+#include "agent/group_internal.h"
+
 static void start_all(struct world *world, unsigned count) {
     world_init(world, count);
     for (unsigned i = 0; i < count; i++) {
@@ -160,6 +162,25 @@ static void test_snapshot_sent(void **state) {
     server_start(away);
     world_tell(&world);
     assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "n9"));
+    world_clear(&world);
+}
+
+/* Compactions of the log may overlap, as after a snapshot that came beside one of the own. */
+static void test_two_compactions(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *leader = world_leader(&world);
+    assert_int_equal(write_node(leader, "a", 0), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        group_compact(leader->group, 1);
+    }
+    leader->group->snapshot_wanted = true;
+    group_maybe_snapshot(leader->group); /* waits for them */
+    assert_false(leader->group->snapshot_writing);
+    assert_int_equal(write_node(leader, "b", 0), ERR_OK);
+    assert_int_equal(write_node(leader, "c", 0), ERR_OK);
+    assert_int_equal(leader->group->compactions, 0);
     world_clear(&world);
 }
 
@@ -368,9 +389,15 @@ static void test_diverged_follower(void **state) {
     (void)state;
     start_all(&world, 3);
     assert_int_equal(write_node(world_leader(&world), "a", 0), ERR_OK);
+    for (int i = 0; i < 3; i++) { /* more than one piece */
+        char node[16];
+        snprintf(node, sizeof node, "n%d", i);
+        write_surely(world_leader(&world), node, 1000 * 1000);
+    }
     struct wrong wrong = {follower_of(&world), "wrong"};
     diverge(&world, wrong.server, wrong.node);
     assert_true(world_wait(&world, is_healed, &wrong));
+    assert_true(has_node(wrong.server, "n2"));
     assert_int_equal(read_barrier(wrong.server, true), ERR_OK);
     assert_true(has_node(wrong.server, "right") && has_node(wrong.server, "a"));
     assert_int_equal(write_node(wrong.server, "later", 0), ERR_OK);
@@ -445,7 +472,8 @@ int main(void) {
         cmocka_unit_test(test_snapshot_sent),       cmocka_unit_test(test_servers_join),
         cmocka_unit_test(test_disk_lost),           cmocka_unit_test(test_leader_leaves),
         cmocka_unit_test(test_rot_repaired),        cmocka_unit_test(test_diverged_follower),
-        cmocka_unit_test(test_diverged_leader),     cmocka_unit_test(test_diverged_of_two),
+        cmocka_unit_test(test_two_compactions),     cmocka_unit_test(test_diverged_leader),
+        cmocka_unit_test(test_diverged_of_two),
     };
     cmocka_set_test_filter(getenv("CAIRN_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -270,7 +270,8 @@ static void duties_turn_end(void *context) {
 
 static void publish(void) {
     struct backend_pool *pool = &duties.pools[duties.published++ % 2];
-    *pool = (struct backend_pool){.members = duties.members, .count = 4, .self = 3};
+    *pool = (struct backend_pool){
+        .members = duties.members, .count = 4, .self = 3, .version = duties.published};
     for (unsigned i = 0; i < duties.world.count; i++) {
         duties.backend[i].lan = pool;
     }
@@ -352,6 +353,19 @@ static bool have_passed(struct world *world, void *context) {
     return loop_now_ms(world->loop) >= *(int64_t *)context;
 }
 
+static void propose_node(struct write *write, const char *name, const char *id) {
+    struct catalog_command command = {.kind = COMMAND_REGISTER};
+    struct buf out;
+    command.reg.node = (struct catalog_node){
+        .id = id, .name = name, .address = "10.0.0.1", .region = "", .zone = ""};
+    buf_init(&out, LIMIT_ENTRY_BYTES);
+    codec_encode_command(&command, &out);
+    write->proposal.data = (uint8_t *)buf_take(&out, &write->proposal.size);
+    group_propose(world_leader(&duties.world)->group, &write->proposal);
+    assert_true(world_wait(&duties.world, write_is_done, write));
+    assert_int_equal(write->err, ERR_OK);
+}
+
 static void test_events(void **state) {
     (void)state;
     duties_start(1);
@@ -364,6 +378,10 @@ static void test_events(void **state) {
     duties.members[1].status = LEFT;
     publish();
     expect("n0", "passing");
+    expect("n1", NULL);
+    /* A late word of an agent that has left brings its node back: not for long. */
+    struct write write = {.proposal = {.done = write_done}};
+    propose_node(&write, "n1", duties.members[1].tags.v[0].value);
     expect("n1", NULL);
     /* What is so already is not written again, however often the members are published. */
     uint64_t index = last_index();

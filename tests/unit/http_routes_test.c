@@ -98,19 +98,22 @@ static void rows_stand_together(void **state) {
 /* ---- the document ---- */
 
 static const char *index_of(const struct http_route *route) {
-    static const char *const names[WATCH_KIND_COUNT] = {[WATCH_NODES] = "nodes",
-                                                        [WATCH_SERVICES] = "services",
-                                                        [WATCH_CHECKS] = "checks",
-                                                        [WATCH_SERVICE] = "the service",
-                                                        [WATCH_NODE] = "the node",
-                                                        [WATCH_KEY] = "the keys",
-                                                        [WATCH_SESSION] = "sessions",
-                                                        [WATCH_NODE_SESSIONS] = "sessions",
-                                                        [WATCH_SESSIONS] = "sessions",
-                                                        [WATCH_COORDINATES] = "coordinates",
-                                                        [WATCH_COORDINATE] = "coordinates",
-                                                        [WATCH_QUERIES] = "queries",
-                                                        [WATCH_QUERY] = "queries"};
+    static const char *const names[WATCH_KIND_COUNT] = {
+        [WATCH_NODES] = "nodes",
+        [WATCH_SERVICES] = "services",
+        [WATCH_CHECKS] = "checks",
+        [WATCH_SERVICE] = "the service",
+        [WATCH_NODE] = "the node",
+        [WATCH_KEY] = "the keys",
+        [WATCH_SESSION] = "sessions",
+        [WATCH_NODE_SESSIONS] = "sessions",
+        [WATCH_SESSIONS] = "sessions",
+        [WATCH_COORDINATES] = "coordinates",
+        [WATCH_COORDINATE] = "coordinates",
+        [WATCH_QUERIES] = "queries",
+        [WATCH_QUERY] = "queries",
+        [WATCH_FAILOVERS] = "policies",
+        [WATCH_FAILOVER] = "policies"};
     const char *name = route->read != NULL ? names[route->watch] : NULL;
     if (route->once) {
         return "none"; /* 1 */
