@@ -457,6 +457,12 @@ static struct str_map list_headers(struct agent *agent) {
     return (struct str_map){.v = v, .count = count};
 }
 
+static enum http_rate_mode rate_mode(const char *name) {
+    return strcmp(name, "enforcing") == 0    ? HTTP_RATE_ENFORCING
+           : strcmp(name, "permissive") == 0 ? HTTP_RATE_PERMISSIVE
+                                             : HTTP_RATE_OFF;
+}
+
 static bool start_http(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
     struct http_config http = {
@@ -469,6 +475,9 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .write_from_count = config->http.allow_write_from.count,
         .response_headers = list_headers(agent),
         .threads = HTTP_THREADS,
+        .rate_mode = rate_mode(config->http.rate_mode),
+        .read_rate = config->http.read_rate,
+        .write_rate = config->http.write_rate,
         .connections_per_client = config->http.max_conns_per_client,
         .query_wait_default_ms = config->default_query_time_ns / DURATION_MS,
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,

@@ -27,6 +27,7 @@ struct pending {
     struct sync_wait wait;          /* of a registration */
     struct reload_wait reload;
     struct group_read read;
+    uint64_t begun_at_ns;         /* of the read */
     struct group_request request; /* to the leader */
     struct loop_timer retry;      /* of a renewal without a leader */
     int64_t retry_until_ms;
@@ -271,12 +272,17 @@ static void run_call(struct loop_task *task) {
 static void read_done(struct group_read *read, enum err err) {
     struct pending *pending = CONTAINER_OF(read, struct pending, read);
     pending->call->err = err;
+    if (pending->call->consistent) {
+        metric_sample(pending->agent->telemetry.consistent_read,
+                      metrics_ms_since(pending->begun_at_ns, metrics_clock_ns()));
+    }
     finish(pending);
 }
 
 static void run_read(struct loop_task *task) {
     struct pending *pending = (struct pending *)task;
     pending->read.done = read_done;
+    pending->begun_at_ns = metrics_clock_ns();
     group_read(pending->agent->group, &pending->read, pending->call->consistent);
 }
 

@@ -59,6 +59,8 @@ struct config {
         struct str_list block_endpoints, allow_write_from;
         struct str_map response_headers;
         bool use_cache, no_path_filter;
+        const char *rate_mode;
+        double read_rate, write_rate;
     } http;
 
     struct config_dns {

@@ -320,10 +320,10 @@ static enum err judge_http(struct config_load *load) {
         return config_fail(load, "sync_coordinate_interval_min, consul.coordinate.update_period: "
                                  "must be positive");
     }
-    const union config_slot *mode = slot_of(load, "limits.request_limits.mode");
     static const char *const modes[] = {"", "disabled", "permissive", "enforcing"};
-    if (mode != NULL && !is_one_of(mode->str, modes, COUNT(modes))) {
-        return config_fail(load, "limits.request_limits.mode: invalid mode: \"%s\"", mode->str);
+    if (!is_one_of(c->http.rate_mode, modes, COUNT(modes))) {
+        return config_fail(load, "limits.request_limits.mode: invalid mode: \"%s\"",
+                           c->http.rate_mode);
     }
     enum err err =
         judge_cidrs(load, "http_config.allow_write_http_from", &c->http.allow_write_from);

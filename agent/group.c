@@ -73,7 +73,17 @@ void group_refresh_status(struct group *group) {
     };
     pthread_mutex_unlock(&group->status_mutex);
     int64_t contact_ms = (int64_t)raft.leader_contact_at_ms;
-    atomic_store_explicit(&group->contact_at_ms, raft.role == RAFT_LEADER ? INT64_MAX : contact_ms,
+    bool leads = raft.role == RAFT_LEADER;
+    if (!leads && atomic_load_explicit(&group->contact_at_ms, memory_order_relaxed) == INT64_MAX) {
+        /* One that led has had its group behind it until an election timeout ago, at least. */
+        int64_t timeout_ms =
+            2 * LIMIT_RAFT_ELECTION_MS *
+            (group->config.raft_multiplier > 1 ? group->config.raft_multiplier : 1);
+        int64_t now_ms = loop_now_ms(group->config.loop);
+        group->led_until_ms = now_ms > timeout_ms ? now_ms - timeout_ms : 1;
+    }
+    contact_ms = contact_ms > group->led_until_ms ? contact_ms : group->led_until_ms;
+    atomic_store_explicit(&group->contact_at_ms, leads ? INT64_MAX : contact_ms,
                           memory_order_relaxed);
 }
 

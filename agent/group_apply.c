@@ -53,7 +53,9 @@ static bool apply_entry(struct group *group, const struct store_entry *entry,
         err = catalog_begin(group->config.catalog, entry->index, entry->payload, entry->size,
                             proposal != NULL ? proposal->outcome : NULL, &text);
         group->entry_begun = !finish_entry(group);
-        metric_sample(group->metrics.fsm_apply, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
+        double ms = metrics_ms_since(begun_at_ns, metrics_clock_ns());
+        metric_sample(group->metrics.fsm_apply, ms);
+        group_metrics_command(&group->metrics, catalog_last_kind(group->config.catalog), ms);
     } else {
         catalog_skip(group->config.catalog, entry->index);
     }

@@ -386,6 +386,7 @@ void group_take_reads(struct group *group, const struct raft_output *output) {
 static bool ask_core(struct group *group, struct read_round *round) {
     round->ticket = ++group->next_ticket;
     struct raft_event event = {.kind = RAFT_EVENT_READ, .read = {.ticket = round->ticket}};
+    metric_count(group->metrics.verify_leader, 1);
     return group_step(group, &event) == ERR_OK; /* which may have answered the round */
 }
 

@@ -17,7 +17,11 @@
 struct group_metrics {
     struct metric *apply, *commit_time, *commit_logs, *dispatch_log, *dispatch_logs;
     struct metric *fsm_apply, *take_snapshot, *diverged;
-    struct metric *leader, *candidate, *follower;
+    struct metric *fsm_register, *fsm_deregister, *fsm_kvs, *fsm_session, *fsm_txn, *fsm_tombstone,
+        *fsm_autopilot;
+    struct metric *leader, *candidate, *follower, *heartbeat_timeout;
+    struct metric *last_contact, *verify_leader;
+    struct metric *append, *heartbeat, *request_vote, *install_snapshot; /* that came */
 };
 
 struct vote_write {
@@ -152,6 +156,7 @@ struct group {
 
     _Atomic bool has_leader, had_leader, leads;
     _Atomic int64_t lease_at_ms;   /* reads of this server's view are current until then */
+    int64_t led_until_ms;          /* this server, as far as is sure; 0: never */
     _Atomic int64_t contact_at_ms; /* when the leader was last heard; INT64_MAX: leads */
     pthread_mutex_t status_mutex;  /* a struct of numbers for people, copied whole */
     struct group_status status;
@@ -161,6 +166,12 @@ struct group {
 
 void group_metrics_init(struct group_metrics *to, struct metrics *metrics);
 void group_metrics_role(const struct group_metrics *metrics, enum raft_role role);
+/* A command was applied, but for what of it is left to later turns. */
+void group_metrics_command(const struct group_metrics *metrics, enum catalog_command_kind kind,
+                           double ms);
+/* A message of a peer was followed. */
+void group_metrics_message(const struct group_metrics *metrics, const struct raft_message *message,
+                           uint64_t begun_at_ns);
 
 /* ---- group.c ---- */
 

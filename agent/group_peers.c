@@ -163,8 +163,10 @@ static void step_message(struct group *group, const struct raft_decoded *decoded
                                                .entries = decoded->entries,
                                                .configurations = configurations,
                                                .configuration_count = count}};
+        uint64_t begun_at_ns = metrics_clock_ns();
         group->received = decoded;
         group_step(group, &event);
+        group_metrics_message(&group->metrics, &decoded->message, begun_at_ns);
         group->received = NULL;
     }
     free(configurations);

@@ -22,6 +22,7 @@ struct telemetry {
     struct loop_timer tick_timer;
     struct metric *catalog_register, *catalog_deregister;
     struct metric *kvs_apply, *session_apply, *session_renew, *session_expiry, *txn_apply;
+    struct metric *consistent_read;
     struct telemetry_gauges *gauges;
     struct host_gauges *host; /* NULL: not wanted */
     struct telemetry_sinks *sinks;

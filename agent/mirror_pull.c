@@ -14,7 +14,7 @@
 
 #define MODULE "agent.mirror"
 #define RETRY_MIN_MS 100
-#define RETRY_MAX_MS 5000
+#define RETRY_MAX_MS 2000
 #define TOO_LARGE_MS 60000
 #define NEVER INT64_MIN
 
@@ -464,18 +464,21 @@ static bool send_one(struct mirror_pull *pull, struct ask *ask) {
     ask->far = !pull->near;
     ask->busy = true;
     if (ask->far) {
-        ask->links = (struct links_request){.datacenter = pull->datacenter,
-                                            .method = RPC_METHOD_MIRROR,
-                                            .body = ask->body,
-                                            .size = size,
-                                            .answer_ms = LIMIT_MIRROR_SILENCE_MS,
-                                            .done = far_answered};
+        ask->links =
+            (struct links_request){.datacenter = pull->datacenter,
+                                   .method = RPC_METHOD_MIRROR,
+                                   .body = ask->body,
+                                   .size = size,
+                                   .patient = true,
+                                   .answer_ms = 2 * LIMIT_MIRROR_CREDIT * LIMIT_MIRROR_BEAT_MS,
+                                   .done = far_answered};
         links_ask(pull->config.links, &ask->links);
         return ask->busy || pull->retry_at_ms == 0;
     }
     ask->rpc = (struct rpc_request){.done = near_answered};
     if (rpc_request(connection, &ask->rpc, RPC_METHOD_MIRROR, ask->body, size,
-                    LIMIT_MIRROR_SILENCE_MS) != ERR_OK) {
+                    LIMIT_MIRROR_SILENCE_MS + 2 * LIMIT_MIRROR_CREDIT * LIMIT_MIRROR_BEAT_MS) !=
+        ERR_OK) {
         ask->busy = false;
         break_stream(pull, "the leader cannot be asked", 0);
         return false;

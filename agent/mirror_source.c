@@ -22,7 +22,7 @@
 
 struct place {
     struct rpc_ticket ticket;
-    int64_t asked_at_ms;
+    int64_t asked_at_ms; /* by the clock, not by the turn: age is counted from it */
 };
 
 struct stream {
@@ -36,7 +36,7 @@ struct stream {
     struct mirror_origin origin;
     struct place places[TICKETS]; /* oldest first */
     uint32_t place_count;
-    int64_t asked_at_ms; /* last */
+    int64_t asked_at_ms, told_at_ms; /* last */
     /* A part that the thread makes. */
     bool running, forgotten;
     struct store_work work;
@@ -111,7 +111,8 @@ static void refuse_all(struct stream *stream, const char *sentence) {
 static void answer(struct stream *stream, Pb__RpcMirrorBatch *batch, int64_t as_of_ms) {
     struct mirror_sources *sources = stream->sources;
     struct place place = stream->places[0];
-    int64_t held_ms = as_of_ms - place.asked_at_ms;
+    int64_t held_ms = as_of_ms - place.asked_at_ms - 1; /* both are cut to whole milliseconds */
+    stream->told_at_ms = now_ms(sources);
     stream->place_count--;
     memmove(stream->places, stream->places + 1, stream->place_count * sizeof place);
     batch->held_ms = held_ms > 0 ? (uint32_t)held_ms : 0;
@@ -140,10 +141,11 @@ static void answer_part(struct stream *stream) {
 
 /* All that there is was told. */
 static void answer_beat(struct stream *stream) {
+    int64_t as_of_ms = clock_monotonic_ms();
     Pb__RpcMirrorBatch batch = PB__RPC_MIRROR_BATCH__INIT;
     batch.whole = batch.current = true;
     batch.index = view_applied(catalog_view(stream->origin.catalog)); /* of this thread's making */
-    answer(stream, &batch, now_ms(stream->sources));
+    answer(stream, &batch, as_of_ms);
 }
 
 /* ---- parts ---- */
@@ -190,7 +192,7 @@ static bool pump(struct stream *stream) {
     }
     if (mirror_feed_has_news(stream->feed, stream->origin.catalog)) {
         stream->running = true;
-        stream->planned_at_ms = now_ms(stream->sources);
+        stream->planned_at_ms = clock_monotonic_ms();
         mirror_feed_plan(stream->feed, stream->origin.catalog, LIMIT_MIRROR_PART_BYTES,
                          &stream->job);
         store_work_thread_run(stream->sources->thread, &stream->work);
@@ -200,9 +202,13 @@ static bool pump(struct stream *stream) {
 
 static void made(struct loop_task *task) {
     struct stream *stream = CONTAINER_OF(task, struct stream, task);
+    struct mirror_sources *sources = stream->sources;
     stream->running = false;
-    if (stream->forgotten || stream->sources->closing) {
+    if (stream->forgotten || sources->closing) {
         forget(stream);
+        if (sources->closing && sources->count == 0) {
+            free(sources); /* it was the last that the thread had */
+        }
         return;
     }
     mirror_feed_take(stream->feed, &stream->job);
@@ -225,6 +231,11 @@ static void look_by(struct mirror_sources *sources, int64_t at_ms) {
     }
 }
 
+/* There are many agents that have subscribed some services. */
+static int64_t beat_ms(const struct stream *stream) {
+    return stream->all ? LIMIT_MIRROR_BEAT_MS : 2 * LIMIT_MIRROR_BEAT_MS;
+}
+
 static void look_at(struct stream *stream, int64_t now) {
     if (stream->forgotten) {
         return;
@@ -233,8 +244,7 @@ static void look_at(struct stream *stream, int64_t now) {
         if (!stream->running && now - stream->asked_at_ms >= IDLE_MS) {
             forget(stream);
         }
-    } else if (pump(stream) && !stream->running &&
-               now - stream->places[0].asked_at_ms >= LIMIT_MIRROR_BEAT_MS) {
+    } else if (pump(stream) && !stream->running && now - stream->told_at_ms >= beat_ms(stream)) {
         answer_beat(stream);
     }
 }
@@ -300,6 +310,7 @@ static struct stream *open_stream(struct mirror_sources *sources, struct rpc_tic
     stream->datacenter = mem_strdup(asked->datacenter);
     stream->all = asked->all;
     stream->origin = origin;
+    stream->told_at_ms = now_ms(sources);
     stream->work = (struct store_work){.run = make, .context = stream};
     stream->task.run = made;
     stream->feed = mirror_feed_create(asked->all);
@@ -339,7 +350,7 @@ static void take(struct mirror_sources *sources, struct rpc_ticket ticket,
         (void)mirror_feed_add(stream->feed, asked->add[i]); /* who asks for too many is not told */
     }
     stream->asked_at_ms = now_ms(sources);
-    stream->places[stream->place_count++] = (struct place){ticket, stream->asked_at_ms};
+    stream->places[stream->place_count++] = (struct place){ticket, clock_monotonic_ms()};
     if (pump(stream)) {
         look_by(sources, now_ms(sources) + TICK_MS);
     }
@@ -378,13 +389,16 @@ void mirror_sources_destroy(struct mirror_sources *sources) {
     if (sources->thread != NULL && !store_work_thread_stop(sources->thread, STOP_MS)) {
         return; /* it computes still: the process ends without it */
     }
-    loop_flush(sources->config.loop); /* what the thread reported */
     for (size_t i = 0; i < BUCKETS; i++) {
-        while (sources->buckets[i] != NULL) {
-            forget(sources->buckets[i]);
+        struct stream *next;
+        for (struct stream *stream = sources->buckets[i]; stream != NULL; stream = next) {
+            next = stream->next;
+            forget(stream);
         }
     }
-    free(sources);
+    if (sources->count == 0) {
+        free(sources); /* else with the last report of the thread that is in the loop */
+    }
 }
 
 bool mirror_sources_use(const struct mirror_sources *sources, const struct catalog *catalog) {

@@ -30,7 +30,7 @@ struct mirror_sources_config {
 };
 
 struct mirror_sources *mirror_sources_create(const struct mirror_sources_config *config);
-/* After the loop has ended, before the catalogs. NULL is allowed. */
+/* After the loop has ended, before the catalogs and the last loop_flush. NULL is allowed. */
 void mirror_sources_destroy(struct mirror_sources *sources);
 
 /* Some catalog has a new view. */

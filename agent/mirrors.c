@@ -43,7 +43,7 @@ struct mirrors {
 /* A service that somebody has looked up, on its way to the core. */
 struct want {
     struct loop_task task;
-    struct mirrors *mirrors;
+    struct agent *agent;
     char service[];
 };
 
@@ -181,8 +181,11 @@ bool mirrors_look(struct agent *agent, const char *datacenter, struct mirror_fac
 
 static void take_want(struct loop_task *task) {
     struct want *want = CONTAINER_OF(task, struct want, task);
-    atomic_fetch_sub(&want->mirrors->wants, 1);
-    mirror_pull_want(want->mirrors->subscribed, want->service);
+    struct mirrors *mirrors = want->agent->mirrors;
+    if (mirrors != NULL) { /* else the agent ends */
+        atomic_fetch_sub(&mirrors->wants, 1);
+        mirror_pull_want(mirrors->subscribed, want->service);
+    }
     free(want);
 }
 
@@ -200,7 +203,7 @@ bool mirrors_look_subscribed(struct agent *agent, const char *service,
         atomic_fetch_add(&mirrors->wants, 1) < LIMIT_MIRROR_WANTS) {
         struct want *want = mem_calloc(1, sizeof *want + size);
         want->task.run = take_want;
-        want->mirrors = mirrors;
+        want->agent = agent;
         memcpy(want->service, service, size);
         loop_post(agent->loop, &want->task);
     } else if (size > 1 && size <= LIMIT_NAME_BYTES) {

@@ -45,6 +45,7 @@ enum gauge {
     GAUGE_SERVICES,
     GAUGE_INSTANCES,
     GAUGE_BILLABLE,
+    GAUGE_KEYS,
     GAUGE_SERVERS,
     GAUGE_CLIENTS,
     GAUGE_CPU_SECONDS, /* from here on of the process */
@@ -83,6 +84,7 @@ static const struct {
     [GAUGE_INSTANCES] = {"state.service_instances", "Service instances of the catalog."},
     [GAUGE_BILLABLE] = {"state.billable_service_instances",
                         "Service instances but servers and proxies."},
+    [GAUGE_KEYS] = {"state.kv_entries", "Keys."},
     [GAUGE_SERVERS] = {"members.servers", "Servers of the datacenter."},
     [GAUGE_CLIENTS] = {"members.clients", "Client agents of the datacenter."},
     [GAUGE_CPU_SECONDS] = {"process_cpu_seconds_total", "User and system time in seconds."},
@@ -137,6 +139,7 @@ static void refresh_catalog(struct agent *agent, struct telemetry_gauges *to) {
         to->counted_version = view_version(view);
     }
     pthread_mutex_unlock(&to->mutex);
+    metric_set(to->v[GAUGE_KEYS], (double)view_count_kvs(view));
 }
 
 /* ---- the process ---- */
@@ -300,6 +303,9 @@ void telemetry_create(struct agent *agent) {
     telemetry->session_expiry =
         metrics_add(telemetry->metrics, METRIC_SAMPLE, "session_ttl.invalidate",
                     "The end of a session whose TTL ran out.", NULL, 0);
+    telemetry->consistent_read =
+        metrics_add(telemetry->metrics, METRIC_SAMPLE, "rpc.consistentRead",
+                    "Asking for the index that a read must have.", NULL, 0);
     metrics_add(telemetry->metrics, METRIC_SAMPLE, "runtime.gc_pause_ns",
                 "There is no garbage collector: none.", NULL, 0);
     add_gauges(agent);

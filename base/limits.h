@@ -82,6 +82,7 @@
 #define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
 #define LIMIT_MIRRORS 256                     /* other datacenters */
 #define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
+#define LIMIT_MIRROR_LOST_MS 5000             /* so old, its source is not even asked */
 #define LIMIT_MIRROR_WANTS 1024               /* looked up and not subscribed yet, at once */
 #define LIMIT_MIRROR_PART_BYTES (64 * 1024)   /* told at once, about: applied in one turn */
 #define LIMIT_MIRROR_CREDIT 8                 /* parts under way */

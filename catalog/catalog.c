@@ -526,6 +526,10 @@ uint64_t catalog_touched(const struct catalog *catalog) {
     return catalog->touched;
 }
 
+enum catalog_command_kind catalog_last_kind(const struct catalog *catalog) {
+    return catalog->last_kind;
+}
+
 static void remove_node(struct catalog *catalog, const struct catalog_node *row) {
     catalog_end_node_sessions(catalog, row->name);
     catalog_remove_coordinates(catalog, row->name);
@@ -770,6 +774,7 @@ enum err catalog_begin(struct catalog *catalog, uint64_t index, const uint8_t *c
                 (unsigned long long)index);
     } else {
         catalog_skip(catalog, index);
+        catalog->last_kind = decoded.kind;
         err = apply_command(catalog, &decoded, result, text);
     }
     arena_clear(&arena);

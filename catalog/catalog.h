@@ -41,6 +41,8 @@ enum err catalog_begin(struct catalog *catalog, uint64_t index, const uint8_t *c
 bool catalog_go_on(struct catalog *catalog, uint64_t rows);
 /* Rows touched since the start, by which a caller bounds its work. */
 uint64_t catalog_touched(const struct catalog *catalog);
+/* What the last command was that could be read; 0: there was none. */
+enum catalog_command_kind catalog_last_kind(const struct catalog *catalog);
 
 /* An entry without a command (no-op, configuration): only the applied index moves. */
 void catalog_skip(struct catalog *catalog, uint64_t index);

@@ -128,6 +128,7 @@ struct catalog {
     struct catalog_event *events;
     size_t event_count, event_capacity;
     bool record_events;
+    enum catalog_command_kind last_kind;
     struct catalog_noted *noted;
     size_t noted_count, noted_capacity, noted_at;
     struct catalog_restoring restoring;

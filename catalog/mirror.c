@@ -13,9 +13,9 @@
 #include "catalog/row.h"
 
 /* What the trees take beside a row, about: three or four nodes, and an instance. */
-#define NODE_EXTRA_BYTES 300
-#define SERVICE_EXTRA_BYTES 500
-#define CHECK_EXTRA_BYTES 250
+#define NODE_EXTRA_BYTES 250
+#define SERVICE_EXTRA_BYTES 280
+#define CHECK_EXTRA_BYTES 130
 
 #define SWEEP_NODES 2000
 
@@ -206,6 +206,11 @@ uint32_t mirror_list_names(const struct mirror *mirror, const char **ret_names, 
 }
 
 void mirror_set_whole(struct mirror *mirror) {
+    if (!atomic_load(&mirror->whole)) {
+        /* What came before was in no order: who mirrors this mirror begins here. */
+        catalog_changes_reset(mirror->catalog);
+        catalog_changes_publish(mirror->catalog);
+    }
     atomic_store(&mirror->whole, true);
 }
 

@@ -338,7 +338,7 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
         return answer->config->asks_servers ? leave_to_servers(answer, "", out)
                                             : write_plain(answer, DNS_SERVFAIL, out);
     }
-    bool turned = answer->question->resolved != NULL && names_far(answer) &&
+    bool turned = names_far(answer) &&
                   answer->name.kind != DNS_NAME_QUERY && /* mirrors have no queries */
                   mirror_turn_far(answer);
     if (!turned && !answer->config->asks_servers && is_far(answer)) {

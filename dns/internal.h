@@ -147,7 +147,8 @@ enum found lookup_addr(struct answer *answer, const struct asked *asked,
 enum found lookup_reverse(struct answer *answer, const struct asked *asked);
 void lookup_name_servers(struct answer *answer, struct section *to);
 
-/* mirror.c. True: question and datacenter are those of the mirror now. */
+/* mirror.c. True: question and datacenter are those of the mirror now. Before a far datacenter was
+ * asked that is so only when nothing has been heard of it for long. */
 bool mirror_turn_far(struct answer *answer);
 bool mirror_turn_subscribed(struct answer *answer);
 /* A lookup goes on there: a TXT record says so. */

@@ -86,7 +86,7 @@ static int64_t waiting_ms(const struct http_exchange *exchange, const struct htt
     return wait_ms + wait_ms / LIMIT_QUERY_JITTER_FRACTION;
 }
 
-static const char *target_of(struct http_exchange *exchange, const struct http_request *req) {
+const char *http_carry_target(struct http_exchange *exchange, const struct http_request *req) {
     bool far = far_datacenter(req, named_datacenter(req)) != NULL;
     const char *target = name_agent(exchange->uri, req->agent_node, &exchange->arena);
     if (!far || !exchange->server->config.translate_wan || exchange->carried != NULL) {
@@ -112,7 +112,7 @@ bool http_carry_prepare(struct http_exchange *exchange, const struct http_reques
     call->kind = BACKEND_FORWARD;
     call->forward.datacenter = datacenter;
     call->forward.method = arena_strdup(&exchange->arena, req->method);
-    call->forward.target = target_of(exchange, req);
+    call->forward.target = http_carry_target(exchange, req);
     call->forward.node = req->agent_node;
     call->forward.headers = gather_headers(exchange);
     call->forward.body = req->body;

@@ -210,7 +210,8 @@ static struct http_answer *read_mirror(struct http_server *server, const struct 
 }
 
 struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
-                                       const char *datacenter, int64_t age_max_ms) {
+                                       const char *datacenter, int64_t age_min_ms,
+                                       int64_t age_max_ms) {
     struct arena arena;
     struct http_request req;
     struct http_response unused;
@@ -233,8 +234,8 @@ struct http_answer *http_mirror_answer(struct http_server *server, const char *u
                          server->config.query_wait_max_ms, &query, &text) == ERR_OK &&
         !query.consistent) {
         epoch_enter(server->backend->epoch);
-        if (find_mirror(route, &req, datacenter, &mirror) && mirror.age_ms <= age_max_ms &&
-            mirror.age_ms <= query.stale_max_ms) {
+        if (find_mirror(route, &req, datacenter, &mirror) && mirror.age_ms >= age_min_ms &&
+            mirror.age_ms <= age_max_ms && mirror.age_ms <= query.stale_max_ms) {
             answer = read_mirror(server, route, &req, &query, &mirror, age_max_ms != INT64_MAX);
         }
         epoch_exit(server->backend->epoch);
@@ -260,9 +261,20 @@ static bool answer_subscribed(struct http_exchange *exchange, const struct http_
     epoch_exit(backend->epoch);
     bool bears = http_request_has(req, "stale") || http_request_has(req, "max_stale") ||
                  (http_request_has(req, "cached") && req->use_cache);
-    if (found && bears && !http_request_has(req, "index")) {
+    /* Distances are the servers'. */
+    if (found && bears && !http_request_has(req, "index") && !http_request_has(req, "near")) {
         exchange->answer =
-            http_mirror_answer(exchange->server, exchange->uri, "", LIMIT_MIRROR_FRESH_MS);
+            http_mirror_answer(exchange->server, exchange->uri, "", 0, LIMIT_MIRROR_FRESH_MS);
+    }
+    return exchange->answer != NULL;
+}
+
+/* A datacenter of which nothing has been heard for long is not asked again for each lookup. */
+static bool answer_lost(struct http_exchange *exchange, const struct http_request *req,
+                        const char *where) {
+    if (*where != '\0' && exchange->route->read != NULL) {
+        exchange->answer = http_mirror_answer(exchange->server, http_carry_target(exchange, req),
+                                              where, LIMIT_MIRROR_LOST_MS, INT64_MAX);
     }
     return exchange->answer != NULL;
 }
@@ -555,6 +567,55 @@ static const char *find_client(struct http_exchange *exchange) {
     return ip_parse(first, ip, &bytes) ? first : http_exchange_client_ip(exchange);
 }
 
+#define RATE_LOG_NS 1000000000ULL
+
+/* What goes through the log, but for operators' own doings. */
+static bool is_command(const struct http_route *route) {
+    static const char *const families[] = {"/v1/catalog/", "/v1/coordinate/", "/v1/kv/",
+                                           "/v1/query",    "/v1/session/",    "/v1/txn"};
+    for (size_t i = 0; route->call != NULL && i < sizeof families / sizeof families[0]; i++) {
+        if (str_starts_with(route->pattern, families[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True: over the limit, and the answer is written. */
+static bool refuse_rate(struct http_server *server, const struct http_route *route,
+                        struct http_response *res) {
+    bool write = is_command(route);
+    uint64_t now_ns = metrics_clock_ns();
+    if (server->config.rate_mode == HTTP_RATE_OFF || (!write && route->read == NULL) ||
+        http_rate_take(write ? &server->writes : &server->reads, now_ns)) {
+        return false;
+    }
+    bool enforced = server->config.rate_mode == HTTP_RATE_ENFORCING;
+    const struct str_pair labels[] = {{"limit_type", write ? "global/write" : "global/read"},
+                                      {"op", route->pattern},
+                                      {"mode", enforced ? "enforcing" : "permissive"}};
+    metric_count(metrics_add(server->config.metrics, METRIC_COUNTER, "rpc.rate_limit.exceeded",
+                             "Requests over limits.request_limits.", labels, 3),
+                 1);
+    uint64_t logged_ns = atomic_load(&server->rate_logged_ns);
+    if (now_ns - logged_ns >= RATE_LOG_NS &&
+        atomic_compare_exchange_strong(&server->rate_logged_ns, &logged_ns, now_ns)) {
+        log_write(server->log, LOG_WARN, "agent.http",
+                  "RPC exceeded allowed rate limit: path=%s limit_type=%s limit_enforced=%s",
+                  route->pattern, labels[0].value, enforced ? "true" : "false");
+    }
+    if (enforced && write) {
+        http_response_text(res, 503,
+                           "rate limit exceeded for operation that can only be performed "
+                           "by the leader, try again later");
+    } else if (enforced) {
+        http_response_text(res, 429,
+                           "rate limit exceeded, try again later or against a different "
+                           "server");
+    }
+    return enforced;
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -597,13 +658,17 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     }
     req->client_ip = route->once ? find_client(exchange) : "";
     const char *where = http_carry_where(exchange, req);
-    if (where != NULL && answer_subscribed(exchange, req, where)) {
+    if (where != NULL &&
+        (answer_subscribed(exchange, req, where) || answer_lost(exchange, req, where))) {
         return HTTP_ANSWERED;
     }
     if (where != NULL) {
         return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
     req->cache_control = http_exchange_header(exchange, "Cache-Control");
+    if (refuse_rate(exchange->server, route, res)) {
+        return HTTP_ANSWERED;
+    }
     if (route->call == NULL && !http_answer_fits(exchange->server, 0)) {
         refuse_answer(res);
         return HTTP_ANSWERED;
@@ -647,9 +712,10 @@ static bool may_repeat(const struct http_exchange *exchange) {
 /* A repeated lookup is answered before anything is parsed: its text alone is the key. */
 static struct http_answer *find_repeated(struct http_exchange *exchange, const char *method) {
     struct http_server *server = exchange->server;
-    if (strcmp(method, "GET") != 0 || strstr(exchange->uri, "index=") != NULL ||
-        strstr(exchange->uri, "wait=") != NULL || find_tenancy(exchange) != NULL ||
-        http_exchange_header(exchange, "Cache-Control") != NULL || !may_repeat(exchange)) {
+    if (strcmp(method, "GET") != 0 || server->config.rate_mode != HTTP_RATE_OFF ||
+        strstr(exchange->uri, "index=") != NULL || strstr(exchange->uri, "wait=") != NULL ||
+        find_tenancy(exchange) != NULL || http_exchange_header(exchange, "Cache-Control") != NULL ||
+        !may_repeat(exchange)) {
         return NULL;
     }
     epoch_enter(server->backend->epoch);
@@ -746,8 +812,9 @@ struct http_answer *http_call_answer(struct http_exchange *exchange) {
     }
     if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err != ERR_CLOSED &&
         exchange->route->read != NULL) {
-        struct http_answer *answer = http_mirror_answer(
-            exchange->server, exchange->uri, exchange->call->forward.datacenter, INT64_MAX);
+        struct http_answer *answer =
+            http_mirror_answer(exchange->server, exchange->call->forward.target,
+                               exchange->call->forward.datacenter, 0, INT64_MAX);
         if (answer != NULL) {
             return answer;
         }

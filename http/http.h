@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "catalog/backend.h"
 #include "catalog/watch.h"
+#include "http/rate.h"
 #include "net/addr.h"
 #include "net/cidr.h"
 #include "net/loop.h"
@@ -33,6 +34,8 @@ struct http_config {
     struct str_map response_headers; /* of every answer; pointers of all these are kept */
     unsigned threads;                /* a listen address; >= 1 */
     int64_t connections_per_client;  /* 0 = no limit; above: 429 */
+    enum http_rate_mode rate_mode;
+    double read_rate, write_rate; /* a second; below 0: no limit */
     int64_t query_wait_default_ms, query_wait_max_ms;
     int64_t discovery_stale_ms; /* reads of catalog and health may be so old by default; 0 = not */
     bool pretty_always;         /* -dev */

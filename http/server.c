@@ -660,6 +660,8 @@ struct http_server *http_server_start(const struct http_config *config,
                                       struct loop *core, struct log *log, struct err_text *text) {
     struct http_server *server = mem_calloc(1, sizeof *server);
     server->config = *config;
+    server->reads.per_second = config->read_rate;
+    server->writes.per_second = config->write_rate;
     server->backend = backend;
     server->watches = watches;
     server->core = core;

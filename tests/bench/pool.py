@@ -175,11 +175,20 @@ def measure(kind, arguments):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def takes_clients(program):
+    """Whether this version has agents that are no servers."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write('{"data_dir": "/nonexistent", "bind_addr": "127.0.0.1"}')
+        file.flush()
+        return subprocess.run([program, "validate", "-quiet", file.name], check=False,
+                              stderr=subprocess.DEVNULL).returncode == 0
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cairn", required=True)
     parser.add_argument("--members", type=int, default=30)
-    parser.add_argument("--servers", type=int, default=1000)
+    parser.add_argument("--servers", type=int, default=3)
     parser.add_argument("--encrypt", action="store_true")
     parser.add_argument("--idle", action="store_true")
     parser.add_argument("--only", choices=("cairn", "serf"))
@@ -188,6 +197,8 @@ def main():
         print("pool: needs root, ip and nft; left out")
         return
     arguments.cairn = os.path.abspath(arguments.cairn)
+    if not takes_clients(arguments.cairn):
+        arguments.servers = arguments.members
     kinds = [k for k in (Cairn, Serf) if arguments.only in (None, k.name)]
     results = {kind.name: measure(kind(arguments), arguments) for kind in kinds}
     if len(results) == 2 and arguments.idle:

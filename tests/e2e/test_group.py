@@ -147,6 +147,22 @@ class Calm(GroupTest):
         for server in self.group.servers:
             eventually(lambda: server.get("/v1/catalog/service/web").json == [], "it is gone")
 
+    def test_what_is_measured(self):
+        def samples(server):
+            return {row["Name"] for row in server.get("/v1/agent/metrics").json["Samples"]}
+
+        def seen():
+            self.followers[0].must_put("/v1/kv/measured", "x")
+            self.followers[0].get("/v1/kv/measured?consistent")
+            leader, follower = samples(self.leader), samples(self.followers[0])
+            return ("consul.raft.leader.lastContact" in leader and
+                    {"consul.raft.rpc.appendEntries", "consul.raft.rpc.processHeartbeat",
+                     "consul.rpc.consistentRead", "consul.fsm.kvs"} <= follower)
+        eventually(seen, "samples")
+        gauges = {row["Name"].split(".", 2)[2]: row["Value"]
+                  for row in self.leader.get("/v1/agent/metrics").json["Gauges"]}
+        self.assertGreaterEqual(gauges["state.kv_entries"], 1)
+
     def test_strangers_on_the_server_port_are_refused(self):
         self.leader.must_put("/v1/kv/kept", "x")
         for bytes_sent, said in (
@@ -238,7 +254,8 @@ class Harm(GroupTest):
         group = self.start(session_ttl_min="1s")
         leader, followers = group.roles()
         agent = followers[0]
-        made, kept = (agent.must_put("/v1/session/create", {"TTL": ttl, "NodeChecks": []}).json["ID"]
+        made, kept = (agent.must_put("/v1/session/create",
+                                     {"TTL": ttl, "NodeChecks": []}).json["ID"]
                       for ttl in ("3s", "1h"))
 
         def alive(session):

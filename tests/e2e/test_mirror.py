@@ -214,6 +214,17 @@ class Subscribed(MirrorTest):
         self.addCleanup(agent.discard)
         return agent.start()
 
+    def test_mirrors_of_its_servers_answer_for_it(self):
+        one, other = self.two(near=1, far=1)
+        self.fill(other.servers[0])
+        self.mirrored(one.servers[0], "dc2", 6)
+        agent = self.client(one)
+        self.assertEqual(len(agent.get(self.PATHS[0]).json), 5)
+        other.servers[0].kill()
+        eventually(lambda: agent.get(self.PATHS[0]).headers[AGE] is not None, "with its age")
+        self.assertEqual(len(agent.get(self.PATHS[0]).json), 5)
+        self.assertEqual(len(agent.resolve("web.service.dc2.consul", tcp=True).data("A")), 5)
+
     def subscribed(self, agent, name, count):
         agent.get("/v1/health/service/" + name)
 

@@ -259,6 +259,54 @@ static void a_source_that_lags_is_told(void **state) {
     close_world(&world);
 }
 
+#define CHANGES 400
+
+static struct {
+    int64_t published_at_ms[CHANGES + 60];
+    int64_t next_ms;
+    unsigned looks;
+} aging;
+
+/* What the mirror lacks was published after the time that its age tells. Makes changes, too, and
+ * cuts the stream now and then. */
+static bool ages_are_true(struct world *world) {
+    int64_t now_ms = clock_monotonic_ms();
+    struct mirror_face face = face_of(world);
+    if (face.view != NULL) {
+        uint64_t lacks = view_applied(face.view) + 1;
+        aging.looks++;
+        if (lacks <= world->index) {
+            assert_true(face.age_ms >= now_ms - aging.published_at_ms[lacks] - 1);
+        }
+    }
+    if (world->index < CHANGES && now_ms >= aging.next_ms) {
+        if (world->index % 100 == 99 && world->sources != NULL) {
+            close_source(world);
+        } else if (world->index % 100 == 20 && world->sources == NULL) {
+            open_source(world);
+        }
+        register_service(world, "node1", "service1",
+                         world->index % 2 == 0 ? "critical" : "passing");
+        catalog_publish(world->catalog);
+        aging.published_at_ms[world->index] = clock_monotonic_ms();
+        mirror_sources_published(world->sources);
+        aging.next_ms = now_ms + (int64_t)(world->index * 7 % 11);
+    }
+    if (world->index == CHANGES && world->sources == NULL) {
+        open_source(world);
+    }
+    return world->index == CHANGES && is_equal(world);
+}
+
+static void no_answer_is_older_than_it_says(void **state) {
+    struct world world;
+    (void)state;
+    open_world(&world, true);
+    wait_for(&world, ages_are_true);
+    assert_true(aging.looks > CHANGES);
+    close_world(&world);
+}
+
 static bool is_whole(struct world *world) {
     return face_of(world).view != NULL;
 }
@@ -364,6 +412,7 @@ int main(void) {
         cmocka_unit_test(rows_arrive_and_changes_follow),
         cmocka_unit_test(a_cut_stream_ages_and_goes_on),
         cmocka_unit_test(a_source_that_lags_is_told),
+        cmocka_unit_test(no_answer_is_older_than_it_says),
         cmocka_unit_test(another_cluster_takes_the_place),
         cmocka_unit_test(rows_that_are_not_known_are_asked_for_again),
         cmocka_unit_test(services_by_name),

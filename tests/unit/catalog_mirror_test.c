@@ -355,6 +355,25 @@ static void a_mirror_is_mirrored(void **state) {
     }
 }
 
+/* One that was filled from scratch knows what has changed since, and no more. */
+static void a_mirror_knows_no_changes_from_before_it_was_whole(void **state) {
+    (void)state;
+    struct bench b;
+    struct changes_place place;
+    open_bench(&b, 8, 1 << 20, true);
+    mirror_note_changes(b.mirror, 1 << 20);
+    run_commands(&b, 100);
+    run_jobs(&b, 2000);
+    assert_false(catalog_find_changes(mirror_catalog(b.mirror), 50, &place));
+    assert_true(catalog_find_changes(mirror_catalog(b.mirror), b.index, &place));
+    uint64_t whole = b.index;
+    run_commands(&b, 20);
+    run_jobs(&b, 2000);
+    assert_false(catalog_find_changes(mirror_catalog(b.mirror), whole - 1, &place));
+    assert_true(catalog_find_changes(mirror_catalog(b.mirror), whole, &place));
+    close_bench(&b);
+}
+
 /* The same name again while the old one is still told: all of it comes. */
 static void a_name_that_returns_is_told_whole(void **state) {
     (void)state;
@@ -430,6 +449,7 @@ int main(void) {
         cmocka_unit_test(some_services_are_the_source_s),
         cmocka_unit_test(services_come_and_go),
         cmocka_unit_test(a_mirror_is_mirrored),
+        cmocka_unit_test(a_mirror_knows_no_changes_from_before_it_was_whole),
         cmocka_unit_test(a_name_that_returns_is_told_whole),
         cmocka_unit_test(some_services_go_on_where_they_stood),
         cmocka_unit_test(garbage_is_refused),
