@@ -15,16 +15,21 @@
 
 #include "agent/carry.h"
 #include "agent/asker.h"
+#include "agent/mirrors.h"
 #include "agent/config_watch.h"
+#include "agent/events.h"
+#include "agent/failover.h"
 #include "agent/internal.h"
 #include "agent/node_id.h"
 #include "agent/own.h"
 #include "agent/pools.h"
+#include "agent/removals.h"
 #include "agent/servers.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "catalog/changes.h"
 #include "store/identity.h"
 
 #define MODULE "agent"
@@ -35,6 +40,7 @@
 #define UNSENT_TICK_MS 5
 #define STOP_MS 1500 /* requests that are still parked after this are given up */
 #define LOG_FLUSH_MS 500
+#define REMOVALS_KEPT_MS (24 * 3600 * 1000) /* beyond reconnect_timeout */
 
 static uint64_t random_u64(void) {
     uint64_t value;
@@ -65,6 +71,7 @@ static void published(void *context) {
     struct agent *agent = context;
     clocks_published(agent->clocks);
     alias_published(agent);
+    mirrors_published(agent);
     if (agent->http != NULL) {
         http_server_wake(agent->http);
     }
@@ -80,16 +87,23 @@ static void leader_changed(void *context, bool leader) {
     struct agent *agent = context;
     clocks_lead(agent->clocks, leader);
     reconcile_lead(agent->reconcile, leader);
+    mirrors_follow_leader(agent);
 }
 
 static void leader_known(void *context, bool known) {
     struct agent *agent = context;
+    mirrors_follow_leader(agent);
     if (known) {
         epoch_enter(agent->epoch);
         runners_adopt(agent, catalog_view(agent->catalog));
         epoch_exit(agent->epoch);
         sync_full(agent->sync);
     }
+}
+
+static bool leads(void *context) {
+    const struct agent *agent = context;
+    return agent->group != NULL && group_leads(agent->group);
 }
 
 static void joined(void *context) {
@@ -103,6 +117,7 @@ void agent_stop(struct agent *agent, int exit_code) {
         agent->stopping_at_ms = loop_now_ms(agent->loop);
         agent->exit_code = exit_code;
         log_write(agent->log, LOG_INFO, MODULE, "Requesting shutdown");
+        agent_watch(agent, NULL);
         pools_end_calls(agent);
         asker_end_calls(agent);
         http_server_drain(agent->http);
@@ -139,6 +154,7 @@ void agent_leave(struct agent *agent, void (*done)(void *context), void *context
     log_write(agent->log, LOG_INFO, MODULE, "%s starting leave",
               agent->config->server ? "server" : "client");
     agent->leave_parts = agent->group != NULL ? 2 : 1;
+    sync_leave(agent->sync);
     if (agent->group != NULL) {
         group_leave(agent->group, group_left, agent);
     }
@@ -172,8 +188,10 @@ static void turn_end(void *context) {
     }
     if (agent->group != NULL) {
         group_turn_end(agent->group);
+        removals_turn_end(agent);
     }
     pools_turn_end(agent);
+    events_turn_end(agent);
     if (agent->reconcile != NULL) {
         reconcile_turn_end(agent->reconcile);
     }
@@ -275,7 +293,12 @@ static bool start_group(struct agent *agent, struct err_text *text) {
                                    .expiry = agent->telemetry.session_expiry};
     agent->clocks = clocks_create(&clocks);
     struct reconcile_config reconcile = {
-        .loop = agent->loop, .log = agent->log, .group = agent->group, .backend = &agent->backend};
+        .loop = agent->loop,
+        .log = agent->log,
+        .group = agent->group,
+        .backend = &agent->backend,
+        .keep_removals_ms = config->gossip.reconnect_ns / DURATION_MS + REMOVALS_KEPT_MS,
+        .metrics = agent->telemetry.metrics};
     agent->reconcile = reconcile_create(&reconcile);
     return config->dev || node_id_keep(config, agent->node_id, text) == ERR_OK;
 }
@@ -307,7 +330,7 @@ static bool sync_ready(void *context) {
                                   : false;
 }
 
-static void sync_propose(void *context, struct group_proposal *proposal) {
+void agent_propose(void *context, struct group_proposal *proposal) {
     struct agent *agent = context;
     if (agent->group != NULL) {
         group_propose(agent->group, proposal);
@@ -337,13 +360,14 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .catalog = config->server ? agent->catalog : NULL,
         .fetch = sync_fetch,
         .ready = sync_ready,
-        .propose = sync_propose,
+        .propose = agent_propose,
         .facts = &agent->facts,
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,
         .output_ms = config->check_update_interval_ns / DURATION_MS,
         .seed = random_u64(),
         .taken = taken_from_catalog,
+        .leads = leads,
         .context = agent,
         .register_timing = agent->telemetry.catalog_register,
         .deregister_timing = agent->telemetry.catalog_deregister,
@@ -433,6 +457,12 @@ static struct str_map list_headers(struct agent *agent) {
     return (struct str_map){.v = v, .count = count};
 }
 
+static enum http_rate_mode rate_mode(const char *name) {
+    return strcmp(name, "enforcing") == 0    ? HTTP_RATE_ENFORCING
+           : strcmp(name, "permissive") == 0 ? HTTP_RATE_PERMISSIVE
+                                             : HTTP_RATE_OFF;
+}
+
 static bool start_http(struct agent *agent, struct err_text *text) {
     const struct config *config = agent->config;
     struct http_config http = {
@@ -445,11 +475,15 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .write_from_count = config->http.allow_write_from.count,
         .response_headers = list_headers(agent),
         .threads = HTTP_THREADS,
+        .rate_mode = rate_mode(config->http.rate_mode),
+        .read_rate = config->http.read_rate,
+        .write_rate = config->http.write_rate,
         .connections_per_client = config->http.max_conns_per_client,
         .query_wait_default_ms = config->default_query_time_ns / DURATION_MS,
         .query_wait_max_ms = config->max_query_time_ns / DURATION_MS,
         .pretty_always = config->dev,
         .use_cache = config->http.use_cache,
+        .discovery_stale_ms = config->discovery_max_stale_ns / DURATION_MS,
         .translate_wan = config->translate_wan_addrs,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
@@ -490,9 +524,9 @@ static struct dns_config dns_answers(struct agent *agent, const struct config *l
     answers.enable_truncate = from->enable_truncate;
     answers.disable_compression = from->disable_compression;
     answers.enable_additional_node_meta_txt = from->node_meta_txt;
-    answers.translate_wan = agent->config->translate_wan_addrs;
     answers.asks_servers = !agent->config->server;
     answers.asks_far = agent->config->server;
+    answers.translate_wan = agent->config->translate_wan_addrs;
     answers.allow_stale = from->allow_stale;
     answers.recursors = live->recursor_addrs;
     answers.recursor_count = live->recursor_count;
@@ -582,13 +616,21 @@ struct agent *agent_create(const struct config *config, const struct config_sour
     agent->epoch = epoch_create();
     agent->watches = watches_create();
     agent->catalog = catalog_create(agent->epoch, agent->watches);
+    if (config->server) {
+        catalog_note_changes(agent->catalog, LIMIT_CHANGES_BYTES); /* of the log's replay too */
+    }
+    removals_init(agent);
+    events_create(agent);
     started = started && start_state(agent, text);
     if (started) {
         backend_init(agent);
         operator_start(agent);
         snapshots_start(agent);
+        agent->coordinates = coordinates_create(agent);
         started = pools_create(agent, text) && servers_create(agent, text) &&
-                  asker_create(agent, text) && start_dns(agent, text) && start_http(agent, text) &&
+                  asker_create(agent, text) && mirrors_create(agent);
+        failover_start(agent);
+        started = started && start_dns(agent, text) && start_http(agent, text) &&
                   watch_config(agent, text);
         telemetry_start(agent);
     }
@@ -613,6 +655,10 @@ bool agent_is_encrypted(const struct agent *agent) {
 
 int agent_run(struct agent *agent) {
     pools_start(agent);
+    coordinates_start(agent->coordinates);
+    if (agent->config->watch_inputs.count > 0) {
+        agent_watch(agent, agent->config);
+    }
     loop_run(agent->loop);
     if (agent->exit_code == 0) {
         log_write(agent->log, LOG_INFO, MODULE, "Graceful exit completed");
@@ -640,12 +686,15 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    mirrors_destroy(agent);
     asker_destroy(agent);
     servers_stop(agent);
     operator_stop(agent);
+    removals_stop(agent);
     if (agent->loop != NULL) {
         loop_flush(agent->loop);
     }
+    failover_stop(agent);
     if (agent->loop != NULL) {
         alias_clear(agent);
     }
@@ -660,7 +709,9 @@ void agent_destroy(struct agent *agent) {
         log_write(agent->log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
         end_now(agent, agent->exit_code);
     }
+    events_destroy(agent);
     clocks_destroy(agent->clocks);
+    coordinates_destroy(agent->coordinates);
     reconcile_destroy(agent->reconcile);
     if (grouped) {
         log_write(agent->log, LOG_INFO, "agent.server", "consul server down");

@@ -7,6 +7,7 @@
 
 #include "agent/carry.h"
 #include "agent/internal.h"
+#include "agent/mirrors.h"
 #include "agent/node_rows.h"
 #include "agent/pools.h"
 #include "agent/servers.h"
@@ -70,6 +71,7 @@ static void far_servers_changed(void *context, const struct pools_server *server
     struct agent *agent = asker->agent;
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(servers[i].datacenter, agent->config->datacenter) != 0) {
+            mirrors_note_datacenter(agent, servers[i].datacenter);
             note_datacenter(asker, servers[i].datacenter);
         }
     }

@@ -5,6 +5,8 @@
 #include <sys/random.h>
 
 #include "agent/carry.h"
+#include "agent/events.h"
+#include "agent/mirrors.h"
 #include "agent/internal.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
@@ -25,7 +27,10 @@ struct pending {
     struct sync_wait wait;          /* of a registration */
     struct reload_wait reload;
     struct group_read read;
+    uint64_t begun_at_ns;         /* of the read */
     struct group_request request; /* to the leader */
+    struct loop_timer retry;      /* of a renewal without a leader */
+    int64_t retry_until_ms;
 };
 
 static void finish(struct pending *pending) {
@@ -165,11 +170,13 @@ static enum err change_local(struct pending *pending) {
     case BACKEND_SET_MAINTENANCE:
         return set_maintenance(pending);
     case BACKEND_COMMAND:
+    case BACKEND_COORDINATE:
     case BACKEND_READ:
     case BACKEND_RENEW_SESSION:
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:
+    case BACKEND_FIRE_EVENT:
     case BACKEND_OPERATOR:
     case BACKEND_SNAPSHOT:
     case BACKEND_RESTORE:
@@ -232,6 +239,11 @@ static void run_call(struct loop_task *task) {
         carry_run(agent, call, finish_context, pending);
         return;
     }
+    if (call->kind == BACKEND_FIRE_EVENT) {
+        events_fire(agent, call);
+        finish(pending);
+        return;
+    }
     if (call->kind == BACKEND_OPERATOR) {
         operator_run(agent, call, finish_context, pending);
         return;
@@ -260,12 +272,17 @@ static void run_call(struct loop_task *task) {
 static void read_done(struct group_read *read, enum err err) {
     struct pending *pending = CONTAINER_OF(read, struct pending, read);
     pending->call->err = err;
+    if (pending->call->consistent) {
+        metric_sample(pending->agent->telemetry.consistent_read,
+                      metrics_ms_since(pending->begun_at_ns, metrics_clock_ns()));
+    }
     finish(pending);
 }
 
 static void run_read(struct loop_task *task) {
     struct pending *pending = (struct pending *)task;
     pending->read.done = read_done;
+    pending->begun_at_ns = metrics_clock_ns();
     group_read(pending->agent->group, &pending->read, pending->call->consistent);
 }
 
@@ -281,23 +298,64 @@ static void end_renewal(struct pending *pending, enum err err, const char *sente
     finish(pending);
 }
 
+/* A renewal only sets a clock, so it may be asked for again whatever became of the first request.
+ */
+#define RENEW_AGAIN_MS 20
+
+static void renew_again(struct pending *pending) {
+    struct loop *loop = pending->agent->loop;
+    int64_t now_ms = loop_now_ms(loop);
+    if (pending->agent->stopping || now_ms >= pending->retry_until_ms) {
+        end_renewal(pending, ERR_NO_LEADER, "No cluster leader");
+    } else {
+        loop_timer_start(loop, &pending->retry, now_ms + RENEW_AGAIN_MS);
+    }
+}
+
+static void renewal_is_here(struct group_read *read, enum err err) {
+    end_renewal(CONTAINER_OF(read, struct pending, read), err, "No cluster leader");
+}
+
+/* The answer shows the session as this server has it, which may be behind the leader. */
 static void renewal_answered(struct group_request *request, enum err err,
                              const struct err_text *text) {
-    end_renewal(CONTAINER_OF(request, struct pending, request), err, text != NULL ? text->s : "");
+    struct pending *pending = CONTAINER_OF(request, struct pending, request);
+    if (err == ERR_NO_LEADER || err == ERR_CLOSED) {
+        renew_again(pending);
+    } else if (err == ERR_OK) {
+        pending->read.done = renewal_is_here;
+        group_read(pending->agent->group, &pending->read, false);
+    } else {
+        end_renewal(pending, err, text != NULL ? text->s : "");
+    }
 }
 
 /* The clocks are the leader's. */
-static void renew_session(struct loop_task *task) {
-    struct pending *pending = (struct pending *)task;
+static void ask_for_renewal(struct loop_timer *timer) {
+    struct pending *pending = CONTAINER_OF(timer, struct pending, retry);
     struct agent *agent = pending->agent;
     const char *id = pending->call->id;
-    pending->request.done = renewal_answered;
     if (group_leads(agent->group)) {
-        end_renewal(pending, clocks_renew(agent->clocks, id), "No cluster leader");
+        renewal_answered(&pending->request, clocks_renew(agent->clocks, id), NULL);
     } else if (!group_ask_leader(agent->group, &pending->request, RPC_METHOD_RENEW_SESSION, id,
                                  strlen(id))) {
-        end_renewal(pending, ERR_NO_LEADER, "No cluster leader");
+        renew_again(pending);
     }
+}
+
+static void renew_session(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    pending->request.done = renewal_answered;
+    pending->retry.run = ask_for_renewal;
+    pending->retry_until_ms = loop_now_ms(pending->agent->loop) + LIMIT_LEADER_HOLD_MS;
+    ask_for_renewal(&pending->retry);
+}
+
+static void run_coordinate(struct loop_task *task) {
+    struct pending *pending = (struct pending *)task;
+    coordinates_take(pending->agent->coordinates, &pending->call->coordinate);
+    pending->call->err = ERR_OK;
+    finish(pending);
 }
 
 static void run_command(struct loop_task *task) {
@@ -311,7 +369,11 @@ static void make_id(struct backend_call *call) {
     struct uuid id;
     ASSERT(getrandom(id.bytes, sizeof id.bytes, 0) == (ssize_t)sizeof id.bytes);
     uuid_format(&id, call->made_id);
-    call->command.session.id = call->made_id;
+    if (call->command.kind == COMMAND_SESSION) {
+        call->command.session.id = call->made_id;
+    } else {
+        call->command.set_query.query.id = call->made_id;
+    }
 }
 
 static struct metric *timing_of(const struct agent *agent, enum catalog_command_kind kind) {
@@ -329,12 +391,22 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
     case COMMAND_TRANSACTION:
         return t->txn_apply;
     case COMMAND_AUTOPILOT:
+    case COMMAND_COORDINATES:
     case COMMAND_RESTORE:
+    case COMMAND_QUERY:
+    case COMMAND_FAILOVER:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:
+    case COMMAND_REMOVAL:
+    case COMMAND_REMOVAL_END:
         break;
     }
     return NULL;
+}
+
+/* Ids of sessions are never used again. */
+static bool is_repeatable(enum catalog_command_kind kind) {
+    return kind == COMMAND_SESSION || kind == COMMAND_SESSION_END;
 }
 
 /* Any thread: commands are encoded here, so the core only queues bytes. */
@@ -347,16 +419,20 @@ static void submit(void *context, struct backend_call *call) {
     if (call->kind == BACKEND_COMMAND) {
         struct buf out;
         buf_init(&out, LIMIT_ENTRY_BYTES);
-        if (call->command.kind == COMMAND_SESSION) {
+        if (call->command.kind == COMMAND_SESSION ||
+            (call->command.kind == COMMAND_QUERY && call->command.set_query.verb == QUERY_CREATE)) {
             make_id(call);
         }
         codec_encode_command(&call->command, &out);
         pending->proposal.data = (uint8_t *)buf_take(&out, &pending->proposal.size);
         pending->proposal.timing = timing_of(agent, call->command.kind);
         pending->proposal.outcome = &call->result;
+        pending->proposal.repeatable = is_repeatable(call->command.kind);
         pending->task.run = run_command;
     } else if (call->kind == BACKEND_RENEW_SESSION) {
         pending->task.run = renew_session;
+    } else if (call->kind == BACKEND_COORDINATE) {
+        pending->task.run = run_coordinate;
     } else if (call->kind == BACKEND_READ) {
         pending->task.run = run_read;
     }
@@ -448,6 +524,29 @@ static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *r
     pools_get_stats(((struct agent *)context)->pools, wan, ret_stats);
 }
 
+static bool find_coordinate(void *context, bool wan, const char *member,
+                            struct coordinate *ret_coordinate) {
+    return pools_find_coordinate(((struct agent *)context)->pools, wan, member, ret_coordinate);
+}
+
+static bool get_mirror(void *context, const char *datacenter, struct backend_mirror *ret_mirror) {
+    struct mirror_face face;
+    bool found = mirrors_look(context, datacenter, &face);
+    if (found) {
+        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+    }
+    return found;
+}
+
+static bool get_subscribed(void *context, const char *service, struct backend_mirror *ret_mirror) {
+    struct mirror_face face;
+    bool found = mirrors_look_subscribed(context, service, &face);
+    if (found) {
+        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+    }
+    return found;
+}
+
 void backend_init(struct agent *agent) {
     agent->backend = (struct backend){
         .context = agent,
@@ -456,6 +555,8 @@ void backend_init(struct agent *agent) {
         .local = agent->local,
         .facts = &agent->facts,
         .live = agent->backend.live,
+        .failover = &agent->failover_source,
+        .events = agent->backend.events,
         .has_leader = has_leader,
         .had_leader = had_leader,
         .may_read = may_read,
@@ -465,6 +566,9 @@ void backend_init(struct agent *agent) {
         .get_stats = get_stats,
         .get_servers = get_servers,
         .get_pool_stats = get_pool_stats,
+        .get_mirror = get_mirror,
+        .get_subscribed = get_subscribed,
+        .find_coordinate = find_coordinate,
         .metrics = agent->telemetry.metrics,
         .refresh_metrics = telemetry_refresh,
         .prometheus = agent->config->telemetry.prometheus_retention_ns > 0,

@@ -245,7 +245,7 @@ static const char *make_url(struct client *client, const char *path,
     buf_append_format(&url, "%s%s", client->base, path);
     struct client_query more[] = {{"dc", client->options->datacenter}, {"stale", NULL}};
     bool given[] = {*client->options->datacenter != '\0', read && client->options->stale};
-    char mark = '?';
+    char mark = strchr(path, '?') == NULL ? '?' : '&'; /* the path may have a query already */
     for (size_t i = 0; i < count + 2; i++) {
         const struct client_query *query = i < count ? &queries[i] : &more[i - count];
         if (i >= count && !given[i - count]) {

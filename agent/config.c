@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/config_table.h"
+#include "base/duration.h"
 #include "base/limits.h"
 
 enum flag_kind { FLAG_KEY, FLAG_PATH, FLAG_FORMAT, FLAG_DEV, FLAG_HCL };
@@ -229,6 +230,7 @@ static void set_dev(struct config_load *load) {
     struct config *c = &load->config;
     c->dev = c->server = c->bootstrap = c->enable_debug = true;
     c->bind_addr = "127.0.0.1";
+    c->coordinate_period_ns = 100 * DURATION_MS;
     c->log.level_name = "DEBUG";
 }
 

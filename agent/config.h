@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "catalog/definition.h"
+#include "checks/watchers.h"
 #include "net/addr.h"
 
 #define CONFIG_LISTEN_MAX 16
@@ -40,7 +41,7 @@ struct config {
     struct str_list recursors;
     int64_t http_port, dns_port, server_port, serf_lan_port, serf_wan_port;
     int64_t protocol, raft_protocol;
-    int64_t default_query_time_ns, max_query_time_ns;
+    int64_t default_query_time_ns, max_query_time_ns, discovery_max_stale_ns;
     int64_t check_update_interval_ns, check_output_max_size;
     bool discard_check_output, enable_script_checks, enable_debug, translate_wan_addrs;
     int8_t enable_local_script_checks, leave_on_terminate, skip_leave_on_interrupt; /* 0 = unset */
@@ -58,6 +59,8 @@ struct config {
         struct str_list block_endpoints, allow_write_from;
         struct str_map response_headers;
         bool use_cache, no_path_filter;
+        const char *rate_mode;
+        double read_rate, write_rate;
     } http;
 
     struct config_dns {
@@ -84,11 +87,23 @@ struct config {
         struct addr lan_addr, wan_addr; /* derived: where they listen */
     } gossip;
 
+    bool disable_coordinates;
+    int64_t coordinate_interval_ns, coordinate_period_ns;
     int64_t raft_multiplier;
     struct config_autopilot {
         bool cleanup_dead_servers;
         int64_t last_contact_ns, stabilization_ns, max_trailing_logs, min_quorum;
     } autopilot;
+
+    struct config_failover {
+        bool enabled;
+        int64_t nearest, hold_down_ns;
+        struct str_list datacenters;
+    } failover;
+    struct config_mirror {
+        bool enabled;
+        int64_t max_age_ns, bytes_max, subscribed_bytes_max, idle_ns;
+    } mirror;
 
     struct config_telemetry {
         int64_t prometheus_retention_ns;
@@ -99,6 +114,7 @@ struct config {
     /* As decoded; the singular ones are moved to the plural after each source. */
     struct decode_objects service_inputs, check_inputs;
     const void *service_input, *check_input;
+    struct decode_objects watch_inputs; /* struct watch_definition, judged */
 
     /* Derived. */
     struct str_list paths; /* of -config-file and -config-dir */

@@ -294,6 +294,9 @@ static enum err judge_http(struct config_load *load) {
     if (c->session_ttl_min_ns < 0 || c->session_ttl_min_ns > LIMIT_SESSION_TTL_MAX_S * DURATION_S) {
         return config_fail(load, "session_ttl_min must be between 0s and 24h0m0s");
     }
+    if (c->discovery_max_stale_ns < 0) {
+        return config_fail(load, "discovery_max_stale: a negative duration");
+    }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY &&
         c->http.max_conns_per_client + DESCRIPTORS_KEPT > (int64_t)limit.rlim_max) {
         return config_fail(load,
@@ -313,10 +316,14 @@ static enum err judge_http(struct config_load *load) {
     if (c->default_query_time_ns < 0 || c->max_query_time_ns < 0) {
         return config_fail(load, "default_query_time, max_query_time: a negative duration");
     }
-    const union config_slot *mode = slot_of(load, "limits.request_limits.mode");
+    if (c->coordinate_interval_ns <= 0 || c->coordinate_period_ns <= 0) {
+        return config_fail(load, "sync_coordinate_interval_min, consul.coordinate.update_period: "
+                                 "must be positive");
+    }
     static const char *const modes[] = {"", "disabled", "permissive", "enforcing"};
-    if (mode != NULL && !is_one_of(mode->str, modes, COUNT(modes))) {
-        return config_fail(load, "limits.request_limits.mode: invalid mode: \"%s\"", mode->str);
+    if (!is_one_of(c->http.rate_mode, modes, COUNT(modes))) {
+        return config_fail(load, "limits.request_limits.mode: invalid mode: \"%s\"",
+                           c->http.rate_mode);
     }
     enum err err =
         judge_cidrs(load, "http_config.allow_write_http_from", &c->http.allow_write_from);
@@ -340,6 +347,10 @@ static enum err judge_keys(struct config_load *load) {
                            "performance.raft_multiplier cannot be %lld. Must be between 1 and 10",
                            (long long)c->raft_multiplier);
     }
+    if (c->mirror.max_age_ns < 0 || c->mirror.idle_ns <= 0 || c->mirror.bytes_max <= 0 ||
+        c->mirror.subscribed_bytes_max <= 0) {
+        return config_fail(load, "mirror: sizes and idle_time must be above 0, max_age not below");
+    }
     if (c->autopilot.max_trailing_logs < 0) {
         return config_fail(load,
                            "autopilot.max_trailing_logs cannot be %lld. Must be greater than or "
@@ -349,6 +360,17 @@ static enum err judge_keys(struct config_load *load) {
     if (c->autopilot.min_quorum < 0 || c->autopilot.min_quorum > LIMIT_RAFT_SERVERS) {
         return config_fail(load, "autopilot.min_quorum cannot be %lld. Must be between 0 and %d",
                            (long long)c->autopilot.min_quorum, LIMIT_RAFT_SERVERS);
+    }
+    if (c->failover.nearest < 0 || c->failover.datacenters.count > LIMIT_FAILOVER_DATACENTERS) {
+        return config_fail(load,
+                           "failover.nearest must not be negative, and failover.datacenters "
+                           "has at most %d names",
+                           LIMIT_FAILOVER_DATACENTERS);
+    }
+    if (c->failover.hold_down_ns < 0 ||
+        c->failover.hold_down_ns > LIMIT_FAILOVER_HOLD_DOWN_S * DURATION_S) {
+        return config_fail(load, "failover.hold_down must be between 0 and %d s",
+                           LIMIT_FAILOVER_HOLD_DOWN_S);
     }
     if (slot_of(load, "advertise_reconnect_timeout") != NULL && load->config.server &&
         slot_of(load, "advertise_reconnect_timeout")->number != 0) {
@@ -488,6 +510,19 @@ static enum err take_checks(struct config_load *load) {
     return ERR_OK;
 }
 
+static enum err judge_telemetry(struct config_load *load) {
+    const struct str_list *rules = &load->config.telemetry.prefix_filter;
+    for (uint32_t i = 0; i < rules->count; i++) {
+        const char *rule = rules->v[i];
+        if (*rule == '\0') {
+            config_warn(load, "Cannot have empty filter rule in prefix_filter");
+        } else if (*rule != '+' && *rule != '-') {
+            config_warn(load, "Filter rule must begin with either '+' or '-': \"%s\"", rule);
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err judge_checks(struct config_load *load) {
     struct config *c = &load->config;
     if (c->check_output_max_size < 1) {
@@ -509,11 +544,35 @@ static enum err judge_checks(struct config_load *load) {
     return err == ERR_OK ? take_checks(load) : err;
 }
 
+static enum err judge_watches(struct config_load *load) {
+    struct config *c = &load->config;
+    struct watch_definition *definitions = c->watch_inputs.v;
+    if (c->watch_inputs.count > LIMIT_WATCHES) {
+        return config_fail(load, "watches: at most %d", LIMIT_WATCHES);
+    }
+    for (uint32_t i = 0; i < c->watch_inputs.count; i++) {
+        struct err_text text = {""};
+        if (watch_definition_judge(&definitions[i], load->arena, &text) != ERR_OK) {
+            return config_fail(load, "Failed to parse watch %u: %s", i, text.s);
+        }
+        if (*definitions[i].handler != '\0') {
+            config_warn(load,
+                        "watches[%u]: the 'handler' field is deprecated. Use the 'args' field "
+                        "instead.",
+                        i);
+        }
+    }
+    if (c->watch_inputs.count > 0 && c->http_listen.count + c->http_listen.path_count == 0) {
+        return config_fail(load, "watch plans require an HTTP or HTTPS endpoint");
+    }
+    return ERR_OK;
+}
+
 enum err config_judge(struct config_load *load, const struct config *running) {
     enum err (*const rules[])(struct config_load *) = {
-        judge_role, judge_datacenter, judge_node, config_judge_addresses,
-        judge_dns,  judge_http,       judge_keys, judge_stores,
-        judge_tls,  judge_checks};
+        judge_role, judge_datacenter, judge_node,   config_judge_addresses,
+        judge_dns,  judge_http,       judge_keys,   judge_stores,
+        judge_tls,  judge_telemetry,  judge_checks, judge_watches};
     enum err err = judge_log(load, running);
     for (size_t i = 0; err == ERR_OK && i < COUNT(rules); i++) {
         err = rules[i](load);

@@ -265,6 +265,7 @@ void describe_start(struct agent *agent) {
     addr_set_port(&rpc, (uint16_t)config->server_port);
     addr_format(&rpc, server);
     agent->facts = (struct backend_facts){
+        .coordinates_off = agent->config->disable_coordinates,
         .node_name = config->node_name,
         .node_id = agent->node_id,
         .datacenter = config->datacenter,
@@ -280,6 +281,7 @@ void describe_start(struct agent *agent) {
         .session_ttl_min_ns = config->session_ttl_min_ns,
         .server = config->server,
         .bootstrap = config->bootstrap,
+        .translate_wan = config->translate_wan_addrs,
         .bootstrap_expect = (uint16_t)config->bootstrap_expect,
     };
     agent->facts.config_json = describe_config(agent);

@@ -73,7 +73,17 @@ void group_refresh_status(struct group *group) {
     };
     pthread_mutex_unlock(&group->status_mutex);
     int64_t contact_ms = (int64_t)raft.leader_contact_at_ms;
-    atomic_store_explicit(&group->contact_at_ms, raft.role == RAFT_LEADER ? INT64_MAX : contact_ms,
+    bool leads = raft.role == RAFT_LEADER;
+    if (!leads && atomic_load_explicit(&group->contact_at_ms, memory_order_relaxed) == INT64_MAX) {
+        /* One that led has had its group behind it until an election timeout ago, at least. */
+        int64_t timeout_ms =
+            2 * LIMIT_RAFT_ELECTION_MS *
+            (group->config.raft_multiplier > 1 ? group->config.raft_multiplier : 1);
+        int64_t now_ms = loop_now_ms(group->config.loop);
+        group->led_until_ms = now_ms > timeout_ms ? now_ms - timeout_ms : 1;
+    }
+    contact_ms = contact_ms > group->led_until_ms ? contact_ms : group->led_until_ms;
+    atomic_store_explicit(&group->contact_at_ms, leads ? INT64_MAX : contact_ms,
                           memory_order_relaxed);
 }
 
@@ -262,8 +272,7 @@ void group_follow(struct group *group, const struct raft_output *output,
         group_post_apply(group);
     }
     if (output->compact_to > 0 && group->storage != NULL) {
-        group->compacting = true;
-        storage_compact(group->storage, output->compact_to, group_compact_done, group);
+        group_compact(group, output->compact_to);
     }
     if (output->snapshot_piece) {
         group_install_piece(group);
@@ -448,6 +457,8 @@ static void init(struct group *group, const struct group_config *config) {
     pthread_mutex_init(&group->status_mutex, NULL);
     rand_init(&group->rand, config->random_seed);
     group_forward_init(group);
+    group_check_init(group);
+    group_heal_init(group);
 }
 
 static enum err open_storage(struct group *group, struct storage_start *start,
@@ -488,7 +499,7 @@ struct group *group_create(const struct group_config *config, struct err_text *t
     if (err == ERR_OK && config->bootstrap && raft_get_configuration(group->raft)->count == 0) {
         err = bootstrap_alone(group, text);
     }
-    bool cut = start.cut, needs_repair = start.needs_repair;
+    bool cut = start.cut, needs_repair = start.needs_repair, recovered = start.recovered_now;
     storage_start_clear(&start);
     if (err != ERR_OK) {
         group_destroy(group);
@@ -498,6 +509,12 @@ struct group *group_create(const struct group_config *config, struct err_text *t
         log_write(config->log, LOG_ERROR, MODULE,
                   "entries of the log have rotted: this server neither votes nor leads until its "
                   "peers have given them back; look at the disk");
+    }
+    if (recovered) {
+        log_write(
+            config->log, LOG_WARN, MODULE,
+            "took the servers of the group from raft/peers.json, which is removed: servers=%u",
+            (unsigned)raft_get_configuration(group->raft)->count);
     }
     if (cut) {
         log_write(config->log, LOG_WARN, MODULE,
@@ -517,6 +534,8 @@ bool group_destroy(struct group *group) {
     group_forward_clear(group, &text);
     group_answer_applied(group);
     group_members_clear(group);
+    group_check_clear(group);
+    group_heal_stop(group);
     bool stopped = group->storage == NULL || storage_close(group->storage, STOP_MS);
     if (!stopped) {
         log_write(group->config.log, LOG_ERROR, MODULE, "the disk hangs, stopping without it");
@@ -527,6 +546,7 @@ bool group_destroy(struct group *group) {
     group_peers_clear(group);
     if (stopped) { /* else threads may still read what there is */
         group_install_clear(group);
+        group_heal_clear(group);
         log_tail_clear(&group->tail, true);
     }
     raft_destroy(group->raft);

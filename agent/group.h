@@ -80,6 +80,7 @@ struct group_proposal {
     struct metric *timing;          /* samples the time until the answer; NULL: nothing does */
     uint64_t proposed_at_ns;
     int64_t hold_until_ms; /* the group's: waits for a leader until then */
+    bool repeatable;       /* applied twice is applied once: goes to the next leader, too */
     /* ERR_OK: applied. ERR_REFUSED: applied, and the catalog said no. ERR_NO_LEADER and
      * ERR_OVERLOADED, ERR_NO_SPACE, ERR_TOO_LARGE: surely not appended. ERR_IO, ERR_TIMEOUT,
      * ERR_CLOSED: outcome unknown. */
@@ -119,8 +120,13 @@ int64_t group_contact_ms(const struct group *group);
 
 /* Owned by the caller until done ran. */
 struct group_request {
-    struct rpc_request rpc; /* private */
+    /* ERR_CLOSED: the leader was lost, or another one is known by now. */
     void (*done)(struct group_request *request, enum err err, const struct err_text *text);
+    /* private */
+    struct rpc_request rpc;
+    struct group *group;
+    struct group_request *next, **link;
+    struct raft_id leader;
 };
 
 /* False: no other server is known to lead, or it cannot be asked; done does not run. */

@@ -17,10 +17,15 @@ static bool finish_entry(struct group *group) {
     return catalog_go_on(catalog, group->slice_end > touched ? group->slice_end - touched : 1);
 }
 
+static bool may_go_on(const struct group *group) {
+    return !group->applying_failed && (!group->fenced || group->entry_begun);
+}
+
 static void end_entry(struct group *group, uint64_t index, struct group_proposal *proposal,
                       enum err err, const struct err_text *text) {
     if (err == ERR_OK || err == ERR_REFUSED) {
         group->applied = index;
+        group_check_applied(group, index);
     } else if (!group->applying_failed) {
         group->applying_failed = true;
         log_write(group->config.log, LOG_ERROR, MODULE,
@@ -48,7 +53,9 @@ static bool apply_entry(struct group *group, const struct store_entry *entry,
         err = catalog_begin(group->config.catalog, entry->index, entry->payload, entry->size,
                             proposal != NULL ? proposal->outcome : NULL, &text);
         group->entry_begun = !finish_entry(group);
-        metric_sample(group->metrics.fsm_apply, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
+        double ms = metrics_ms_since(begun_at_ns, metrics_clock_ns());
+        metric_sample(group->metrics.fsm_apply, ms);
+        group_metrics_command(&group->metrics, catalog_last_kind(group->config.catalog), ms);
     } else {
         catalog_skip(group->config.catalog, entry->index);
     }
@@ -75,7 +82,7 @@ static bool apply_batch(struct group *group) {
     }
     ASSERT(batch->persisted && next_entry == &batch->entries[batch->applied]);
     while (batch->applied < batch->kept && group->applied < group->apply_to &&
-           !slice_is_full(group) && !group->applying_failed) {
+           !slice_is_full(group) && may_go_on(group)) {
         struct group_proposal *proposal = batch->proposals;
         struct group_proposal *next = proposal != NULL ? proposal->next : NULL;
         if (apply_entry(group, &batch->entries[batch->applied], proposal)) {
@@ -87,6 +94,30 @@ static bool apply_batch(struct group *group) {
         end_batch(group, batch);
     }
     return true;
+}
+
+void group_skip_to(struct group *group, uint64_t index) {
+    static const struct err_text lost = {"leadership lost while committing log"};
+    const struct store_entry *entry;
+    while (group->applied < index) {
+        struct batch *batch = log_tail_find(&group->tail, group->applied + 1, &entry);
+        if (batch == NULL) { /* on disk alone */
+            uint64_t next =
+                group->tail.count > 0 ? log_tail_get(&group->tail, 0)->entries[0].index : index + 1;
+            group->applied = next > group->applied && next <= index ? next - 1 : index;
+            continue;
+        }
+        if (batch->proposals != NULL) {
+            struct group_proposal *proposal = batch->proposals;
+            batch->proposals = proposal->next;
+            group_queue_answer(group, proposal, ERR_TIMEOUT, &lost);
+        }
+        group->applied++;
+        batch->applied = (uint32_t)(group->applied - batch->entries[0].index) + 1;
+        if (batch->applied == batch->kept) {
+            end_batch(group, batch);
+        }
+    }
 }
 
 /* At the start, when nobody waits: whole. */
@@ -124,13 +155,17 @@ static void run_apply(struct loop_task *task) {
     if (group->closing) {
         return;
     }
+    if (group->fenced && !group->entry_begun) {
+        group_heal_look(group);
+        return; /* it goes on from what replaces the rows */
+    }
     group->slice_end = catalog_touched(group->config.catalog) + LIMIT_APPLY_ROWS;
-    while (group->applied < group->apply_to && !slice_is_full(group) && !group->applying_failed) {
+    while (group->applied < group->apply_to && !slice_is_full(group) && may_go_on(group)) {
         if (!apply_batch(group) && !apply_from_disk(group)) {
             return;
         }
     }
-    if (group->applied < group->apply_to && !group->applying_failed) {
+    if (group->applied < group->apply_to && may_go_on(group)) {
         group_post_apply(group);
     }
     if (group->entry_begun) {

@@ -1,5 +1,6 @@
 /* Writes and reads that need the leader: passed on when another server leads, held while none is
- * known. A write is sent again only when it surely was not appended; a read as often as need be. */
+ * known. A write is sent again only when it surely was not appended or may be applied twice; a read
+ * as often as need be. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,6 +180,14 @@ static void unlink_forward(struct forward *forward) {
     forward->group->forward_count--;
 }
 
+static void outcome_unknown(struct group *group, struct group_proposal *proposal) {
+    if (proposal->repeatable) {
+        group_hold(group, proposal);
+    } else {
+        group_queue_answer(group, proposal, ERR_TIMEOUT, &lost_leader);
+    }
+}
+
 static void forward_done(struct rpc_request *request, enum err err, const struct err_text *text,
                          const uint8_t *body, size_t size) {
     struct forward *forward = CONTAINER_OF(request, struct forward, request);
@@ -197,8 +206,11 @@ static void forward_done(struct rpc_request *request, enum err err, const struct
         group_hold(group, proposal);
         return;
     }
-    bool unknown = err == ERR_CLOSED || err == ERR_TIMEOUT;
-    group_queue_answer(group, proposal, unknown ? ERR_TIMEOUT : err, unknown ? &lost_leader : text);
+    if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
+        outcome_unknown(group, proposal);
+    } else {
+        group_queue_answer(group, proposal, err, text);
+    }
 }
 
 static bool forward(struct group *group, struct rpc_connection *leader,
@@ -307,6 +319,9 @@ static void wait_applied(struct group *group, struct group_read *list, uint64_t 
 void group_reads_applied(struct group *group) {
     struct group_read *list = group->reads_applying, *ready = NULL;
     uint64_t applied = view_applied(catalog_view(group->config.catalog));
+    if (group->fenced) {
+        return;
+    }
     group->reads_applying = NULL;
     while (list != NULL) {
         struct group_read *next = list->next;
@@ -316,6 +331,20 @@ void group_reads_applied(struct group *group) {
         list = next;
     }
     answer_reads(ready, ERR_OK);
+}
+
+void group_expire_reads(struct group *group) {
+    struct group_read *list = group->reads_applying, *over = NULL;
+    group->reads_applying = NULL;
+    while (list != NULL) {
+        struct group_read *next = list->next;
+        struct group_read **to =
+            list->hold_until_ms <= now_ms(group) ? &over : &group->reads_applying;
+        list->next = *to;
+        *to = list;
+        list = next;
+    }
+    answer_reads(over, ERR_NO_LEADER);
 }
 
 static void finish_round(struct read_round *round, enum err err, uint64_t index) {
@@ -357,6 +386,7 @@ void group_take_reads(struct group *group, const struct raft_output *output) {
 static bool ask_core(struct group *group, struct read_round *round) {
     round->ticket = ++group->next_ticket;
     struct raft_event event = {.kind = RAFT_EVENT_READ, .read = {.ticket = round->ticket}};
+    metric_count(group->metrics.verify_leader, 1);
     return group_step(group, &event) == ERR_OK; /* which may have answered the round */
 }
 
@@ -438,20 +468,37 @@ void group_read(struct group *group, struct group_read *read, bool consistent) {
 
 /* ---- other questions to the leader ---- */
 
+static void end_asked(struct group_request *request, enum err err, const struct err_text *text) {
+    *request->link = request->next;
+    if (request->next != NULL) {
+        request->next->link = request->link;
+    }
+    request->done(request, err, text);
+}
+
 static void leader_answered(struct rpc_request *rpc, enum err err, const struct err_text *text,
                             const uint8_t *body, size_t size) {
-    struct group_request *request = CONTAINER_OF(rpc, struct group_request, rpc);
     (void)body;
     (void)size;
-    request->done(request, err, text);
+    end_asked(CONTAINER_OF(rpc, struct group_request, rpc), err, text);
 }
 
 bool group_ask_leader(struct group *group, struct group_request *request, unsigned method,
                       const void *body, size_t size) {
     struct rpc_connection *leader = to_leader(group);
     request->rpc = (struct rpc_request){.done = leader_answered};
-    return leader != NULL &&
-           rpc_request(leader, &request->rpc, method, body, size, LIMIT_FORWARD_MS) == ERR_OK;
+    if (leader == NULL ||
+        rpc_request(leader, &request->rpc, method, body, size, LIMIT_FORWARD_MS) != ERR_OK) {
+        return false;
+    }
+    request->leader = group->leader;
+    request->next = group->asked;
+    if (request->next != NULL) {
+        request->next->link = &request->next;
+    }
+    request->link = &group->asked;
+    group->asked = request;
+    return true;
 }
 
 /* ---- another leader ---- */
@@ -466,8 +513,16 @@ static void leave_old_leader(struct group *group) {
         if (known && !raft_id_equal(&forward->leader, &group->leader)) {
             rpc_request_cancel(&forward->request);
             unlink_forward(forward);
-            group_queue_answer(group, forward->proposal, ERR_TIMEOUT, &lost_leader);
+            outcome_unknown(group, forward->proposal);
             free(forward);
+        }
+    }
+    struct group_request *after;
+    for (struct group_request *asked = group->asked; asked != NULL; asked = after) {
+        after = asked->next;
+        if (known && !raft_id_equal(&asked->leader, &group->leader)) {
+            rpc_request_cancel(&asked->rpc);
+            end_asked(asked, ERR_CLOSED, &lost_leader);
         }
     }
     struct read_round *later;
@@ -545,6 +600,10 @@ void group_forward_clear(struct group *group, const struct err_text *text) {
         unlink_forward(first);
         group_queue_answer(group, first->proposal, ERR_CLOSED, text);
         free(first);
+    }
+    while (group->asked != NULL) {
+        rpc_request_cancel(&group->asked->rpc);
+        end_asked(group->asked, ERR_CLOSED, text);
     }
     while (group->rounds != NULL) {
         struct read_round *first = group->rounds;

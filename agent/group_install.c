@@ -79,7 +79,7 @@ void group_install_piece(struct group *group) {
     if (install->busy || group->storage == NULL) {
         return; /* a repeated piece; the leader sends again what is missing */
     }
-    if (group->snapshot_under_way) { /* two writers of one directory would be one too many */
+    if (group->snapshot_writing) { /* two writers of one directory would be one too many */
         fail(group, message->snapshot.index, message->snapshot.term,
              "a snapshot of this server's own is being taken");
         return;
@@ -125,8 +125,10 @@ static void commit_back(struct storage_job *job) {
     }
     catalog_take_image(group->config.catalog, install->image);
     install->image = NULL;
-    group->applied = group->apply_to = install->info.index;
+    group_skip_to(group, install->info.index); /* what the tail still has of it */
+    group->apply_to = install->info.index;
     group->applying_failed = false;
+    group_check_reset(group);
     group->snapshot_bytes = install->bytes;
     log_write(group->config.log, LOG_INFO, MODULE, "installed a snapshot: index=%llu bytes=%llu",
               (unsigned long long)install->info.index, (unsigned long long)install->bytes);
@@ -134,6 +136,7 @@ static void commit_back(struct storage_job *job) {
         .kind = RAFT_EVENT_SNAPSHOT_INSTALLED,
         .snapshot_installed = {.index = install->info.index, .term = install->info.term}};
     group_step(group, &event);
+    group_heal_installed(group);
     group->config.published(group->config.context);
     group_reads_applied(group);
 }

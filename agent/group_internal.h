@@ -16,8 +16,12 @@
 /* Series of contract 5.2; NULL ones record nothing. */
 struct group_metrics {
     struct metric *apply, *commit_time, *commit_logs, *dispatch_log, *dispatch_logs;
-    struct metric *fsm_apply, *take_snapshot;
-    struct metric *leader, *candidate, *follower;
+    struct metric *fsm_apply, *take_snapshot, *diverged;
+    struct metric *fsm_register, *fsm_deregister, *fsm_kvs, *fsm_session, *fsm_txn, *fsm_tombstone,
+        *fsm_autopilot;
+    struct metric *leader, *candidate, *follower, *heartbeat_timeout;
+    struct metric *last_contact, *verify_leader;
+    struct metric *append, *heartbeat, *request_vote, *install_snapshot; /* that came */
 };
 
 struct vote_write {
@@ -103,8 +107,8 @@ struct group {
     struct loop_task apply_task, sweep_task;
     struct loop_timer raft_timer, retry_timer;
 
-    bool snapshot_under_way; /* until the log is compacted: before, its bytes ask for one more */
-    bool compacting;         /* the last step asked for it */
+    bool snapshot_writing; /* one of this server's own */
+    unsigned compactions;  /* of the log, under way: before they end its bytes ask for a snapshot */
     int snapshot_pin;
     const struct catalog_view *snapshot_view;
     struct store_snapshot_info snapshot_info;
@@ -126,7 +130,8 @@ struct group {
     /* Requests to the leader: group_forward.c. */
     struct group_proposal *held, **held_last; /* wait for a leader */
     size_t held_count;
-    struct forward *forwards; /* with the leader */
+    struct forward *forwards;    /* with the leader */
+    struct group_request *asked; /* other questions, with the leader */
     size_t forward_count;
     struct group_read *reads[2], **reads_last[2]; /* of this turn: default, consistent */
     struct read_round *rounds;                    /* asked for, by ticket */
@@ -137,6 +142,11 @@ struct group {
     bool leader_refused; /* until the timer's next tick */
     bool leader_moved;   /* another leads than did, or none; until the end of the turn */
 
+    struct check *check;  /* group_check.c */
+    struct heal *heal;    /* group_heal.c */
+    bool fenced;          /* the rows have diverged: see group_check.c */
+    bool snapshot_wanted; /* whatever the log's size */
+
     struct loop_timer members_timer;                      /* group_members.c */
     struct group_peer_status members[LIMIT_RAFT_SERVERS]; /* under status_mutex */
     uint32_t member_count;
@@ -146,6 +156,7 @@ struct group {
 
     _Atomic bool has_leader, had_leader, leads;
     _Atomic int64_t lease_at_ms;   /* reads of this server's view are current until then */
+    int64_t led_until_ms;          /* this server, as far as is sure; 0: never */
     _Atomic int64_t contact_at_ms; /* when the leader was last heard; INT64_MAX: leads */
     pthread_mutex_t status_mutex;  /* a struct of numbers for people, copied whole */
     struct group_status status;
@@ -155,6 +166,12 @@ struct group {
 
 void group_metrics_init(struct group_metrics *to, struct metrics *metrics);
 void group_metrics_role(const struct group_metrics *metrics, enum raft_role role);
+/* A command was applied, but for what of it is left to later turns. */
+void group_metrics_command(const struct group_metrics *metrics, enum catalog_command_kind kind,
+                           double ms);
+/* A message of a peer was followed. */
+void group_metrics_message(const struct group_metrics *metrics, const struct raft_message *message,
+                           uint64_t begun_at_ns);
 
 /* ---- group.c ---- */
 
@@ -195,12 +212,39 @@ void group_trim(struct group *group);
 /* Applies up to group->apply_to, in slices over the next turns. */
 void group_post_apply(struct group *group);
 
+/* Entries up to the index count as applied, because what took the catalog's place holds them. */
+void group_skip_to(struct group *group, uint64_t index);
+
+/* ---- group_check.c: whether all have the same rows ---- */
+
+void group_check_init(struct group *group);
+void group_check_serve(struct group *group);
+/* An entry is applied. */
+void group_check_applied(struct group *group, uint64_t index);
+/* The catalog's place was taken by another server's: what was summed up before does not count. */
+void group_check_reset(struct group *group);
+void group_check_clear(struct group *group);
+
+/* ---- group_heal.c: the rows of one that has diverged are replaced ---- */
+
+void group_heal_init(struct group *group);
+void group_heal_serve(struct group *group);
+/* Until it is done, or another snapshot was installed. */
+void group_heal_start(struct group *group);
+/* More entries may be applied. */
+void group_heal_look(struct group *group);
+/* The core's own snapshot has taken the catalog's place. */
+void group_heal_installed(struct group *group);
+/* Before the threads end. */
+void group_heal_stop(struct group *group);
+void group_heal_clear(struct group *group);
+
 /* ---- group_snapshot.c ---- */
 
 /* Takes one when the log has outgrown it or the disk is full. */
 void group_maybe_snapshot(struct group *group);
-/* Log thread. */
-void group_compact_done(void *context, enum err result, const char *message);
+/* The log may lose entries up to index. After a snapshot of its own, or one that came. */
+void group_compact(struct group *group, uint64_t index);
 
 /* ---- group_peers.c: connections and messages ---- */
 
@@ -209,6 +253,8 @@ void group_peers_serve(struct group *group);
 void group_send(struct group *group, const struct raft_output *output);
 /* Greets all anew: what the greeting tells has changed. */
 void group_peers_reconnect(struct group *group);
+/* Whether this identity of a connection is a server of this datacenter. */
+bool group_is_ours(const struct group *group, const struct rpc_identity *identity);
 struct peer *group_find_peer(const struct group *group, const struct raft_id *id);
 /* NULL: unknown, or not connected. */
 struct rpc_connection *group_connection(const struct group *group, const struct raft_id *id);
@@ -242,12 +288,51 @@ void group_take_reads(struct group *group, const struct raft_output *output);
 void group_reads_applied(struct group *group);
 void group_forward_clear(struct group *group, const struct err_text *text);
 
+/* While the rows have diverged no read is answered: those that have waited long enough end. */
+void group_expire_reads(struct group *group);
+
 /* ---- group_wire.c ---- */
 
 #define GROUP_READ_BYTES_MAX 32
 size_t group_wire_pack_read(bool consistent, uint64_t index, uint8_t out[GROUP_READ_BYTES_MAX]);
 bool group_wire_unpack_read(const uint8_t *data, size_t size, bool *ret_consistent,
                             uint64_t *ret_index);
+
+/* The sum over all rows after the entry at index. */
+struct group_sample {
+    uint64_t index, hash;
+};
+
+struct group_wire_check {
+    uint32_t level;
+    bool diverged;
+    struct group_sample sample;
+};
+#define GROUP_SAMPLES_TOLD 9
+struct group_wire_samples {
+    uint32_t level, count;
+    struct group_sample v[GROUP_SAMPLES_TOLD]; /* rising */
+};
+struct group_wire_image {
+    uint64_t least, index, offset;
+};
+struct group_wire_piece {
+    uint64_t index;
+    bool done;
+    const uint8_t *data; /* borrowed from the message */
+    size_t size;
+};
+void group_wire_pack_check(const struct group_wire_check *check, struct buf *out);
+bool group_wire_unpack_check(const uint8_t *data, size_t size, struct group_wire_check *ret);
+void group_wire_pack_samples(const struct group_wire_samples *samples, struct buf *out);
+bool group_wire_unpack_samples(const uint8_t *data, size_t size, struct group_wire_samples *ret);
+void group_wire_pack_image(const struct group_wire_image *image, struct buf *out);
+bool group_wire_unpack_image(const uint8_t *data, size_t size, struct group_wire_image *ret);
+void group_wire_pack_piece(const struct group_wire_piece *piece, struct buf *out);
+/* take gets the piece; false: not one, it was not called. */
+bool group_wire_unpack_piece(const uint8_t *data, size_t size,
+                             void (*take)(void *context, const struct group_wire_piece *piece),
+                             void *context);
 
 /* ---- group_members.c: who belongs to the group ---- */
 

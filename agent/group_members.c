@@ -266,6 +266,16 @@ static bool leave_is_over(const struct group *group) {
     return (out && group->role != RAFT_LEADER) || now_ms(group) >= group->leave_until_ms;
 }
 
+static void sample_contacts(struct group *group) {
+    struct raft_peer_status status;
+    for (uint32_t i = 0; i < LIMIT_RAFT_SERVERS; i++) {
+        if (raft_get_peer(group->raft, i, &status) && status.contact_at_ms > 0) {
+            metric_sample(group->metrics.last_contact,
+                          (double)(now_ms(group) - (int64_t)status.contact_at_ms));
+        }
+    }
+}
+
 static void tick(struct loop_timer *timer) {
     struct group *group = CONTAINER_OF(timer, struct group, members_timer);
     bool busy = group->leave_until_ms > 0;
@@ -274,6 +284,9 @@ static void tick(struct loop_timer *timer) {
     }
     if (group_leads(group) && group->storage != NULL) {
         busy = improve(group) || !is_settled(group) || busy;
+    }
+    if (group_leads(group)) {
+        sample_contacts(group);
     }
     group_refresh_peers(group);
     if (group->leave_until_ms > 0 && leave_is_over(group)) {

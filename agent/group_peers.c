@@ -129,7 +129,7 @@ void group_send(struct group *group, const struct raft_output *output) {
 
 /* ---- incoming ---- */
 
-static bool is_server_of_ours(const struct group *group, const struct rpc_identity *identity) {
+bool group_is_ours(const struct group *group, const struct rpc_identity *identity) {
     return identity->server && !uuid_is_zero(&identity->disk) && group->config.datacenter != NULL &&
            strcmp(identity->datacenter, group->config.datacenter) == 0;
 }
@@ -163,8 +163,10 @@ static void step_message(struct group *group, const struct raft_decoded *decoded
                                                .entries = decoded->entries,
                                                .configurations = configurations,
                                                .configuration_count = count}};
+        uint64_t begun_at_ns = metrics_clock_ns();
         group->received = decoded;
         group_step(group, &event);
+        group_metrics_message(&group->metrics, &decoded->message, begun_at_ns);
         group->received = NULL;
     }
     free(configurations);
@@ -176,7 +178,7 @@ static void on_message(void *context, struct rpc_connection *from, const uint8_t
     const struct rpc_identity *identity = rpc_peer(from);
     struct raft_decoded decoded;
     struct err_text text;
-    if (group->closing || !is_server_of_ours(group, identity) ||
+    if (group->closing || !group_is_ours(group, identity) ||
         raft_message_decode(body, size, &decoded) != ERR_OK) {
         group->messages_dropped++;
         return;
@@ -205,6 +207,8 @@ void group_peers_serve(struct group *group) {
     static const struct rpc_service raft = {.message = on_message};
     rpc_serve(group->rpc, RPC_METHOD_RAFT, &raft, group);
     group_forward_serve(group);
+    group_check_serve(group);
+    group_heal_serve(group);
 }
 
 /* ---- connections ---- */

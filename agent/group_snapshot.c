@@ -1,36 +1,57 @@
 /* When a snapshot is taken, from which view, and the compaction that follows. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/group_internal.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
+#include "base/mem.h"
 
 #define RETRY_MS 30000 /* after one that failed */
 
+/* A compaction of the log; several may be under way. */
+struct compaction {
+    struct loop_task task;
+    struct group *group;
+    enum err err;
+    struct err_text text;
+};
+
+/* One that failed is made up for by the next one. */
 static void compact_back(struct loop_task *task) {
-    struct group *group = CONTAINER_OF(task, struct group, snapshot_task);
-    group->snapshot_under_way = false;
+    struct compaction *compaction = CONTAINER_OF(task, struct compaction, task);
+    compaction->group->compactions--;
+    if (compaction->err != ERR_OK) {
+        log_write(compaction->group->config.log, LOG_WARN, MODULE,
+                  "failed to compact the log: error=\"%s\"", compaction->text.s);
+    }
+    free(compaction);
 }
 
-/* Log thread. A compaction that failed is made up for by the next one. */
-void group_compact_done(void *context, enum err result, const char *message) {
-    struct group *group = context;
-    if (result != ERR_OK) {
-        log_write(group->config.log, LOG_WARN, MODULE, "failed to compact the log: error=\"%s\"",
-                  message != NULL ? message : err_name(result));
-    }
-    group->snapshot_task.run = compact_back;
-    loop_post(group->config.loop, &group->snapshot_task);
+/* Log thread. */
+static void compact_done(void *context, enum err result, const char *message) {
+    struct compaction *compaction = context;
+    compaction->err = result;
+    err_set(&compaction->text, result, "%s", message != NULL ? message : err_name(result));
+    loop_post(compaction->group->config.loop, &compaction->task);
+}
+
+void group_compact(struct group *group, uint64_t index) {
+    struct compaction *compaction = mem_calloc(1, sizeof *compaction);
+    compaction->group = group;
+    compaction->task.run = compact_back;
+    group->compactions++;
+    storage_compact(group->storage, index, compact_done, compaction);
 }
 
 static void snapshot_back(struct loop_task *task) {
     struct group *group = CONTAINER_OF(task, struct group, snapshot_task);
+    group->snapshot_writing = false;
     if (group->closing) {
         return;
     }
     if (group->snapshot_err != ERR_OK) {
-        group->snapshot_under_way = false;
         group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + RETRY_MS;
         log_write(group->config.log, LOG_ERROR, MODULE, "failed to take snapshot: error=\"%s\"",
                   group->snapshot_text.s);
@@ -44,9 +65,7 @@ static void snapshot_back(struct loop_task *task) {
     struct raft_event event = {
         .kind = RAFT_EVENT_SNAPSHOT_TAKEN,
         .snapshot_taken = {.index = group->snapshot_info.index, .term = group->snapshot_info.term}};
-    group->compacting = false;
     group_step(group, &event);
-    group->snapshot_under_way = group->compacting; /* until group_compact_done */
     if (!storage_has_space(group->storage)) {
         group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + RETRY_MS;
     }
@@ -86,15 +105,15 @@ static enum err snapshot_encode(void *context, struct store_snapshot_writer *to,
 /* Triggered by bytes, not by count: the log has outgrown both a floor and the last snapshot; or the
  * disk is full. */
 void group_maybe_snapshot(struct group *group) {
-    if (group->storage == NULL || group->snapshot_under_way || group->closing ||
-        group->applying_failed || !group_has_leader(group) ||
+    if (group->storage == NULL || group->snapshot_writing || group->compactions > 0 ||
+        group->closing || group->applying_failed || group->fenced || !group_has_leader(group) ||
         catalog_is_restoring(group->config.catalog) ||
         loop_now_ms(group->config.loop) < group->snapshot_retry_at_ms) {
         return;
     }
     uint64_t bytes = storage_log_bytes(group->storage);
     bool outgrown = bytes >= LIMIT_SNAPSHOT_TRIGGER_BYTES && bytes >= group->snapshot_bytes;
-    if (!outgrown && storage_has_space(group->storage)) {
+    if (!outgrown && !group->snapshot_wanted && storage_has_space(group->storage)) {
         return;
     }
     /* The view says which entries it holds: `applied` may be ahead of it. */
@@ -103,12 +122,14 @@ void group_maybe_snapshot(struct group *group) {
     struct raft_status status;
     raft_get_status(group->raft, &status);
     if (index <= status.snapshot_index) {
+        group->snapshot_wanted = false;
         return; /* nothing new to keep */
     }
     int pin = epoch_pin(group->config.epoch);
     if (pin < 0) {
         return;
     }
+    group->snapshot_wanted = false;
     group->snapshot_pin = pin;
     group->snapshot_begun_at_ns = metrics_clock_ns();
     group->snapshot_view = view;
@@ -130,8 +151,8 @@ void group_maybe_snapshot(struct group *group) {
                                      .encode = snapshot_encode,
                                      .done = snapshot_done,
                                      .context = group};
-    group->snapshot_under_way = storage_take_snapshot(group->storage, &job) == ERR_OK;
-    if (!group->snapshot_under_way) {
+    group->snapshot_writing = storage_take_snapshot(group->storage, &job) == ERR_OK;
+    if (!group->snapshot_writing) {
         epoch_unpin(group->config.epoch, pin);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/clocks.h"
+#include "agent/coordinates.h"
 #include "agent/files.h"
 #include "agent/group.h"
 #include "agent/links.h"
@@ -21,6 +22,7 @@ struct telemetry {
     struct loop_timer tick_timer;
     struct metric *catalog_register, *catalog_deregister;
     struct metric *kvs_apply, *session_apply, *session_renew, *session_expiry, *txn_apply;
+    struct metric *consistent_read;
     struct telemetry_gauges *gauges;
     struct host_gauges *host; /* NULL: not wanted */
     struct telemetry_sinks *sinks;
@@ -67,6 +69,7 @@ struct agent {
     struct links *links;   /* to servers that answer in this agent's place */
     struct carry *carries; /* what they answer now */
     uint64_t carry_id;
+    struct mirrors *mirrors;
     struct watched_node *watched_nodes; /* see node_rows.h */
     struct snapshots *snapshots;
     struct operator* operator;
@@ -74,6 +77,11 @@ struct agent {
     struct addr rpc_addr;            /* of this server, as others reach it */
     struct clocks *clocks;
     struct reconcile *reconcile;
+    struct events *events;
+    struct loop_timer removals_timer, removals_retry_timer;
+    struct removing *removals_waiting; /* for a leader that commits them */
+    uint64_t removals_seen; /* their index when the LAN pool was told last */
+    struct coordinates *coordinates;
     struct sync *sync;
     struct files *files; /* NULL in -dev */
     struct checks *checks;
@@ -82,6 +90,8 @@ struct agent {
     struct http_server *http;
     struct dns_server *dns;
     struct telemetry telemetry;
+    struct failover *failover;
+    struct failover_source failover_source;
     struct backend backend;
     struct backend_facts facts;
     struct catalog_node node;
@@ -100,6 +110,11 @@ struct agent {
     int64_t stopping_at_ms;
     int64_t started_at_ms;
 };
+
+/* ---- watches.c ---- */
+
+/* Makes the agent's watches be those of the configuration; NULL: none. */
+void agent_watch(struct agent *agent, const struct config *live);
 
 /* ---- backend.c ---- */
 
@@ -147,6 +162,8 @@ void reload_clear(struct agent *agent);
 
 /* ---- agent.c ---- */
 
+/* As group_propose; of an agent without -server by a server. context is the agent. */
+void agent_propose(void *context, struct group_proposal *proposal);
 /* Ends the agent, without a leave. */
 void agent_stop(struct agent *agent, int exit_code);
 /* Leaves the pools first; done may be NULL, else it runs before the end. */

@@ -304,7 +304,7 @@ static void answered(struct rpc_request *rpc, enum err err, const struct err_tex
 
 static bool has_young(const struct link *link, int64_t now) {
     for (const struct links_request *at = link->requests; at != NULL; at = at->next) {
-        if (now - at->sent_at_ms < YOUNG_MS || !at->repeatable) {
+        if (!at->patient && (now - at->sent_at_ms < YOUNG_MS || !at->repeatable)) {
             return true;
         }
     }

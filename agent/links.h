@@ -57,6 +57,7 @@ struct links_request {
     const void *body;
     size_t size;
     bool repeatable;
+    bool patient;      /* whoever asks watches for silence itself: it is no reason for pings */
     int64_t answer_ms; /* how long a server that is there may take */
     /* As of rpc_request; `connection` is where the answer came from. ERR_NO_LEADER: no server
      * answers, and surely none has carried it out. ERR_NOT_FOUND: no server of the datacenter is

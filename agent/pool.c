@@ -318,6 +318,11 @@ static void follow(struct pool *pool) {
             finish_joins(pool, change);
         } else if (change->kind == GOSSIP_CHANGE_LEAVE_DONE) {
             pool->has_left = true;
+        } else if (change->kind == GOSSIP_CHANGE_USER_EVENT) {
+            pool->config.heard_event(pool->config.context, &change->event_id, change->ltime,
+                                     (const uint8_t *)output->bytes.data + change->offset,
+                                     change->size);
+            continue;
         }
         pool->config.changed(pool->config.context, change);
     }
@@ -488,6 +493,20 @@ void pool_leave(struct pool *pool, void (*done)(void *context), void *context) {
 enum err pool_force_leave(struct pool *pool, const struct uuid *id, bool prune) {
     struct gossip_event event = {.kind = GOSSIP_EVENT_FORCE_LEAVE,
                                  .force_leave = {.id = *id, .prune = prune}};
+    return step(pool, &event);
+}
+
+void pool_tombstone(struct pool *pool, const struct uuid *id, struct gossip_incarnation incarnation,
+                    bool prune) {
+    struct gossip_event event = {
+        .kind = GOSSIP_EVENT_TOMBSTONE,
+        .tombstone = {.id = *id, .incarnation = incarnation, .prune = prune}};
+    (void)step(pool, &event); /* refused if it is this member, which lives */
+}
+
+enum err pool_fire(struct pool *pool, const struct uuid *id, const uint8_t *data, size_t size) {
+    struct gossip_event event = {.kind = GOSSIP_EVENT_FIRE,
+                                 .fire = {.id = *id, .data = data, .size = size}};
     return step(pool, &event);
 }
 

@@ -33,6 +33,9 @@ struct pool_config {
     uint64_t seed;
     /* What happened, in order. Must not call back into the pool but to look. */
     void (*changed)(void *context, const struct gossip_change *change);
+    /* A user event, told once. Must not call back into the pool. */
+    void (*heard_event)(void *context, const struct uuid *id, uint64_t ltime, const uint8_t *data,
+                        size_t size);
     /* The boot epoch to be stored before the next start. */
     void (*store_epoch)(void *context, uint32_t boot_epoch);
     void *context;
@@ -66,6 +69,11 @@ void pool_join_cancel(struct pool *pool, struct pool_join *join);
 void pool_leave(struct pool *pool, void (*done)(void *context), void *context);
 /* As GOSSIP_EVENT_FORCE_LEAVE. */
 enum err pool_force_leave(struct pool *pool, const struct uuid *id, bool prune);
+/* As GOSSIP_EVENT_TOMBSTONE. */
+void pool_tombstone(struct pool *pool, const struct uuid *id, struct gossip_incarnation incarnation,
+                    bool prune);
+/* As GOSSIP_EVENT_FIRE. */
+enum err pool_fire(struct pool *pool, const struct uuid *id, const uint8_t *data, size_t size);
 /* A sign that the member is gone: it is probed at once. */
 void pool_hint(struct pool *pool, const struct uuid *id);
 /* Own name, address or tags. */

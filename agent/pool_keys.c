@@ -1,6 +1,8 @@
 /* The keys of the pools: their files, and changes of them at all members at once (contract 17.3).
  * A member is asked over a connection of the pool's own kind, which proves the present key:
  *   "list" | "install KEY" | "use KEY" | "remove KEY"   answered with its keys, the primary first
+ * and a server of another datacenter, over the WAN pool:
+ *   "dc list" | ...    the same for all of its LAN pool, answered with JSON as clients see it
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +21,9 @@
 #define ASKED_AT_ONCE 32
 #define ANSWER_BYTES (1024 * 1024)
 #define MESSAGE_BYTES 200
+#define FAR_MS 15000    /* it asks its members first */
+#define FAR_MAX 256     /* datacenters */
+#define FAR_BYTES 65536 /* of one's answer */
 
 static const char *const words[] = {[BACKEND_KEYS_LIST] = "list",
                                     [BACKEND_KEYS_INSTALL] = "install",
@@ -171,28 +176,75 @@ static void write_keys(const struct member_pool *pool, struct buf *out) {
     }
 }
 
+/* The word's action; false: there is none such. */
+static bool find_action(const char *word, enum backend_keys_action *ret_action) {
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            *ret_action = (enum backend_keys_action)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A question of another datacenter about this one's LAN pool. */
+struct far_call {
+    struct backend_call call; /* first */
+    struct member_pool *pool; /* WAN */
+    struct rpc_ticket ticket;
+    char key[KEYRING_TEXT_BYTES];
+};
+
+static void answer_far(void *context) {
+    struct far_call *far = context;
+    if (far->pool->pool != NULL) { /* else nobody waits any more */
+        rpc_answer(pool_rpc(far->pool->pool), far->ticket, far->call.err, &far->call.text,
+                   far->call.answer, far->call.answer_size);
+    }
+    free(far->call.answer);
+    free(far);
+}
+
+static void run_far(struct member_pool *pool, struct rpc_ticket ticket,
+                    enum backend_keys_action action, const char *key) {
+    struct far_call *far = mem_calloc(1, sizeof *far);
+    far->pool = pool;
+    far->ticket = ticket;
+    strncat(far->key, key, sizeof far->key - 1);
+    far->call =
+        (struct backend_call){.kind = BACKEND_KEYRING,
+                              .keyring = {.action = action, .key = far->key, .local_only = true}};
+    pool_keys_run(pool->agent, &far->call, answer_far, far);
+}
+
 static void answer(void *context, struct rpc_connection *from, struct rpc_ticket ticket,
                    const uint8_t *body, size_t size) {
     struct member_pool *pool = context;
     char line[64 + KEYRING_TEXT_BYTES] = "";
     struct err_text text = {"malformed question"};
+    enum backend_keys_action action;
     enum err err = ERR_INVALID;
     struct buf out;
+    (void)from;
     memcpy(line, body, size < sizeof line ? size : sizeof line - 1);
-    char *key = strchr(line, ' ');
+    bool far = pool->wan && str_starts_with(line, "dc ");
+    char *word = far ? line + strlen("dc ") : line;
+    char *key = strchr(word, ' ');
     if (key != NULL) {
         *key++ = '\0';
     }
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (strcmp(line, words[i]) == 0) {
-            err = change_ring(pool, (enum backend_keys_action)i, str_or_empty(key), &text);
-        }
+    bool found = find_action(word, &action);
+    if (found && far) {
+        run_far(pool, ticket, action, str_or_empty(key));
+        return;
+    }
+    if (found) {
+        err = change_ring(pool, action, str_or_empty(key), &text);
     }
     buf_init(&out, FILE_BYTES);
     write_keys(pool, &out);
     rpc_answer(pool_rpc(pool->pool), ticket, err, &text, out.data, out.count);
     buf_clear(&out);
-    (void)from;
 }
 
 static const struct rpc_service keys_service = {.request = answer};
@@ -229,6 +281,17 @@ struct keys_round {
     char *own_message;
 };
 
+/* A server of another datacenter, which is asked about its LAN pool. */
+struct far_asked {
+    struct keys_call *call;
+    char *datacenter;
+    struct addr addr; /* of family 0: none of its servers is alive */
+    char *answer;     /* a JSON object, or what went wrong */
+    bool failed;
+    struct rpc_connection *connection;
+    struct rpc_request request;
+};
+
 struct keys_call {
     struct agent *agent;
     struct backend_call *call;
@@ -236,6 +299,8 @@ struct keys_call {
     void *context;
     struct keys_round rounds[2]; /* WAN, LAN */
     unsigned first, waiting;
+    struct far_asked *far;
+    uint32_t far_count;
     struct loop_timer end_timer;
 };
 
@@ -306,13 +371,43 @@ static void write_failures(const struct keys_round *round, struct buf *out, unsi
     }
 }
 
+/* Its own lines, if it has told any: those of pools and members begin so. */
+static void write_far_failure(const struct far_asked *far, struct buf *out, unsigned *lines) {
+    unsigned before = *lines;
+    for (const char *at = far->answer; *at != '\0';) {
+        int n = (int)strcspn(at, "\n");
+        if (str_starts_with(at, "\t* ")) {
+            buf_append_format(out, "%.*s\n", n, at);
+            (*lines)++;
+        }
+        at += n + (at[n] == '\n');
+    }
+    if (*lines == before) {
+        buf_append_format(out, "\t* %s (LAN) error: %s\n", far->datacenter, far->answer);
+        (*lines)++;
+    }
+}
+
+static void finish_far(struct keys_call *all) {
+    for (uint32_t i = 0; i < all->far_count; i++) {
+        free(all->far[i].datacenter);
+        free(all->far[i].answer);
+    }
+    free(all->far);
+}
+
 static void finish_call(struct keys_call *all) {
     struct backend_call *call = all->call;
     struct buf out;
     unsigned lines = 0;
-    buf_init(&out, ANSWER_BYTES);
+    buf_init(&out, ANSWER_BYTES + FAR_MAX * FAR_BYTES);
     for (unsigned i = all->first; i < 2; i++) {
         write_failures(&all->rounds[i], &out, &lines);
+    }
+    for (uint32_t i = 0; i < all->far_count; i++) {
+        if (all->far[i].failed) {
+            write_far_failure(&all->far[i], &out, &lines);
+        }
     }
     if (lines > 0) {
         buf_append_byte(&out, '\0');
@@ -324,6 +419,9 @@ static void finish_call(struct keys_call *all) {
         json_array_begin(&json);
         for (unsigned i = all->first; i < 2; i++) {
             write_round(&all->rounds[i], &json);
+        }
+        for (uint32_t i = 0; i < all->far_count; i++) {
+            json_raw(&json, all->far[i].answer);
         }
         json_array_end(&json);
         call->answer = buf_take(&out, &call->answer_size);
@@ -339,10 +437,27 @@ static void finish_call(struct keys_call *all) {
         free(round->own_message);
         round->pool->changed = true; /* shows whether it is encrypted */
     }
+    finish_far(all);
     void (*done)(void *context) = all->done;
     void *context = all->context;
     free(all);
     done(context);
+}
+
+static void part_done(struct keys_call *all) {
+    if (--all->waiting == 0) {
+        struct loop *loop = all->agent->loop;
+        loop_timer_start(loop, &all->end_timer, loop_now_ms(loop));
+    }
+}
+
+/* "[dc ]action[ key]" */
+static size_t write_question(const struct keys_call *all, bool far,
+                             char line[64 + KEYRING_TEXT_BYTES]) {
+    const struct backend_call *call = all->call;
+    return (size_t)snprintf(
+        line, 64 + KEYRING_TEXT_BYTES, "%s%s%s%.45s", far ? "dc " : "", words[call->keyring.action],
+        call->keyring.action != BACKEND_KEYS_LIST ? " " : "", call->keyring.key);
 }
 
 static void ask_more(struct keys_round *round);
@@ -374,12 +489,10 @@ static void member_answered(struct rpc_request *request, enum err err, const str
 
 static void member_opened(void *context, struct rpc_connection *connection) {
     struct asked *asked = context;
-    const struct backend_call *call = asked->round->call->call;
     char line[64 + KEYRING_TEXT_BYTES];
-    int size = snprintf(line, sizeof line, "%s%s%.45s", words[call->keyring.action],
-                        call->keyring.action != BACKEND_KEYS_LIST ? " " : "", call->keyring.key);
+    size_t size = write_question(asked->round->call, false, line);
     asked->request.done = member_answered;
-    (void)rpc_request(connection, &asked->request, RPC_METHOD_KEYRING, line, (size_t)size, ASK_MS);
+    (void)rpc_request(connection, &asked->request, RPC_METHOD_KEYRING, line, size, ASK_MS);
 }
 
 static void member_closed(void *context, struct rpc_connection *connection, enum err err,
@@ -401,12 +514,8 @@ static void ask_more(struct keys_round *round) {
             rpc_connect(pool_rpc(round->pool->pool), &asked->addr, NULL, &member_events, asked);
     }
     if (round->done == round->count && round->next == round->count) {
-        struct keys_call *all = round->call;
         round->next++; /* once */
-        if (--all->waiting == 0) {
-            struct loop *loop = all->agent->loop;
-            loop_timer_start(loop, &all->end_timer, loop_now_ms(loop));
-        }
+        part_done(round->call);
     }
 }
 
@@ -445,6 +554,102 @@ static void begin_round(struct keys_call *all, struct keys_round *round, struct 
     ask_more(round);
 }
 
+/* ---- other datacenters ---- */
+
+/* text is the answer, one object in a list, or what went wrong. */
+static void far_done(struct far_asked *far, bool failed, const char *text, size_t size) {
+    struct rpc_connection *connection = far->connection;
+    far->connection = NULL;
+    bool list = far->call->call->keyring.action == BACKEND_KEYS_LIST;
+    bool garbage = !failed && list &&
+                   (size < 4 || size > FAR_BYTES || memcmp(text, "[{", 2) != 0 ||
+                    memcmp(text + size - 2, "}]", 2) != 0 || memchr(text, '\0', size) != NULL);
+    far->failed = failed || garbage;
+    if (garbage) {
+        far->answer = mem_strdup("a malformed answer");
+    } else {
+        size_t skip = !failed && list ? 1 : 0; /* the list around it */
+        far->answer = mem_alloc(size + 1);
+        memcpy(far->answer, text + skip, size - 2 * skip);
+        far->answer[size - 2 * skip] = '\0';
+    }
+    if (connection != NULL) {
+        rpc_close(connection);
+    }
+    part_done(far->call);
+}
+
+static void far_answered(struct rpc_request *request, enum err err, const struct err_text *text,
+                         const uint8_t *body, size_t size) {
+    struct far_asked *far = CONTAINER_OF(request, struct far_asked, request);
+    if (far->connection != NULL) {
+        const char *told = err == ERR_OK ? (const char *)body : text->s;
+        far_done(far, err != ERR_OK, told != NULL ? told : "", err == ERR_OK ? size : strlen(told));
+    }
+}
+
+static void far_opened(void *context, struct rpc_connection *connection) {
+    struct far_asked *far = context;
+    char line[64 + KEYRING_TEXT_BYTES];
+    size_t size = write_question(far->call, true, line);
+    far->request.done = far_answered;
+    (void)rpc_request(connection, &far->request, RPC_METHOD_KEYRING, line, size, FAR_MS);
+}
+
+static void far_closed(void *context, struct rpc_connection *connection, enum err err,
+                       const struct err_text *text) {
+    struct far_asked *far = context;
+    (void)connection;
+    (void)err;
+    if (far->connection != NULL) {
+        far->connection = NULL;
+        far_done(far, true, text->s, strlen(text->s));
+    }
+}
+
+static const struct rpc_events far_events = {.opened = far_opened, .closed = far_closed};
+
+/* One server of each datacenter, an alive one if there is any. */
+static void find_far(struct keys_call *all) {
+    const struct gossip *gossip = pool_gossip(all->agent->pools->wan.pool);
+    struct gossip_member member;
+    all->far = mem_calloc(FAR_MAX, sizeof *all->far);
+    for (uint32_t i = 0; i < gossip_member_slots(gossip); i++) {
+        if (!gossip_member_at(gossip, i, &member) || member.state == GOSSIP_LEFT) {
+            continue;
+        }
+        const char *dc = str_or_empty(str_map_get(&member.descriptor->info.tags, "dc"));
+        uint32_t at = 0;
+        while (at < all->far_count && strcmp(all->far[at].datacenter, dc) != 0) {
+            at++;
+        }
+        if (*dc == '\0' || strcmp(dc, all->agent->config->datacenter) == 0 || at == FAR_MAX) {
+            continue;
+        }
+        if (at == all->far_count) {
+            all->far[all->far_count++] =
+                (struct far_asked){.call = all, .datacenter = mem_strdup(dc)};
+        }
+        if (member.state == GOSSIP_ALIVE ||
+            (member.state == GOSSIP_SUSPECT && all->far[at].addr.any.sa_family == AF_UNSPEC)) {
+            all->far[at].addr = pool_addr(&member.descriptor->info.address);
+        }
+    }
+}
+
+static void ask_far(struct keys_call *all) {
+    static const char lost[] = "no server of it is alive";
+    for (uint32_t i = 0; i < all->far_count; i++) {
+        struct far_asked *far = &all->far[i];
+        if (far->addr.any.sa_family == AF_UNSPEC) {
+            far_done(far, true, lost, strlen(lost));
+        } else {
+            far->connection = rpc_connect(pool_rpc(all->agent->pools->wan.pool), &far->addr, NULL,
+                                          &far_events, far);
+        }
+    }
+}
+
 void pool_keys_run(struct agent *agent, struct backend_call *call, void (*done)(void *context),
                    void *context) {
     struct pools *pools = agent->pools;
@@ -465,7 +670,10 @@ void pool_keys_run(struct agent *agent, struct backend_call *call, void (*done)(
     all->first = wan ? 0 : 1;
     all->waiting = wan ? 2 : 1;
     if (wan) {
+        find_far(all);
+        all->waiting += all->far_count;
         begin_round(all, &all->rounds[0], &pools->wan);
     }
     begin_round(all, &all->rounds[1], &pools->lan);
+    ask_far(all);
 }

@@ -147,6 +147,7 @@ static void publish(struct member_pool *pool) {
     *block = (struct backend_pool){.members = members,
                                    .count = count,
                                    .self = self,
+                                   .version = ++pool->version,
                                    .encrypted = keyring_count(pool->ring) > 0};
     const struct backend_pool *_Atomic *place =
         pool->wan ? &agent->backend.wan : &agent->backend.lan;
@@ -265,10 +266,44 @@ bool pools_may_bootstrap(const struct pools_server *servers, uint32_t count, uin
 
 /* ---- numbers ---- */
 
+/* The caller frees it. */
+static struct located *list_located(const struct gossip *gossip, uint32_t *ret_count) {
+    uint32_t slots = gossip_member_slots(gossip), count = 0;
+    struct located *list = mem_alloc((slots + 1) * sizeof *list);
+    struct gossip_member member;
+    for (uint32_t i = 0; i < slots && count < LIMIT_COORDINATE_MEMBERS; i++) {
+        if (gossip_member_at(gossip, i, &member) &&
+            gossip_find_coordinate(gossip, &member.descriptor->info.id, &list[count].at)) {
+            snprintf(list[count].name, sizeof list[count].name, "%s", member.descriptor->info.name);
+            count++;
+        }
+    }
+    *ret_count = count;
+    return list;
+}
+
+bool pools_find_coordinate(struct pools *pools, bool wan, const char *member,
+                           struct coordinate *ret_coordinate) {
+    bool found = false;
+    pthread_mutex_lock(&pools->mutex);
+    for (uint32_t i = 0; wan && !found && i < pools->located_count; i++) {
+        found = strcmp(pools->located[i].name, member) == 0;
+        *ret_coordinate = found ? pools->located[i].at : *ret_coordinate;
+    }
+    if (!wan && strcmp(member, pools->lan.agent->config->node_name) == 0) {
+        *ret_coordinate = pools->lan_coordinate;
+        found = true;
+    }
+    pthread_mutex_unlock(&pools->mutex);
+    return found;
+}
+
 void pool_members_refresh_counts(struct agent *agent) {
     struct pools *pools = agent->pools;
     struct pool_counts lan, wan = {.not_allowed = 0};
-    struct gossip_coordinate lan_at, wan_at = {.height = 0};
+    struct coordinate lan_at, wan_at = {.height = 0};
+    struct located *located = NULL;
+    uint32_t located_count = 0;
     pool_get_counts(pools->lan.pool, &lan);
     gossip_get_coordinate(pool_gossip(pools->lan.pool), &lan_at);
     pool_metrics_update(pools->lan.metrics, &lan);
@@ -276,19 +311,24 @@ void pool_members_refresh_counts(struct agent *agent) {
         pool_get_counts(pools->wan.pool, &wan);
         gossip_get_coordinate(pool_gossip(pools->wan.pool), &wan_at);
         pool_metrics_update(pools->wan.metrics, &wan);
+        located = list_located(pool_gossip(pools->wan.pool), &located_count);
     }
     pthread_mutex_lock(&pools->mutex);
     pools->lan_counts = lan;
     pools->wan_counts = wan;
     pools->lan_coordinate = lan_at;
     pools->wan_coordinate = wan_at;
+    struct located *old = pools->located;
+    pools->located = located;
+    pools->located_count = located_count;
     pthread_mutex_unlock(&pools->mutex);
+    free(old);
 }
 
 void pools_get_stats(struct pools *pools, bool wan, struct backend_pool_stats *ret_stats) {
     pthread_mutex_lock(&pools->mutex);
     const struct gossip_status *status = &(wan ? &pools->wan_counts : &pools->lan_counts)->status;
-    const struct gossip_coordinate *at = wan ? &pools->wan_coordinate : &pools->lan_coordinate;
+    const struct coordinate *at = wan ? &pools->wan_coordinate : &pools->lan_coordinate;
     *ret_stats = (struct backend_pool_stats){.alive = status->alive + status->suspect,
                                              .failed = status->dead,
                                              .left = status->left,
@@ -296,9 +336,6 @@ void pools_get_stats(struct pools *pools, bool wan, struct backend_pool_stats *r
                                              .frozen = status->frozen,
                                              .health_score = status->awareness,
                                              .guard = status->guard_on,
-                                             .error = at->error,
-                                             .adjustment = at->adjustment,
-                                             .height = at->height};
-    memcpy(ret_stats->vector, at->vector, sizeof ret_stats->vector);
+                                             .at = *at};
     pthread_mutex_unlock(&pools->mutex);
 }

@@ -16,6 +16,7 @@ enum counter {
     MSG_DEAD,
     MSG_ALIVE,
     DROPPED,
+    EVENTS,
     COUNTERS
 };
 
@@ -31,6 +32,7 @@ static const struct {
     [MSG_DEAD] = {"memberlist.msg.dead", "New deaths heard."},
     [MSG_ALIVE] = {"memberlist.msg.alive", "New members and refutations heard."},
     [DROPPED] = {"memberlist.dropped", "Messages that were malformed, foreign or not expected."},
+    [EVENTS] = {"serf.events", "User events told to this member."},
 };
 
 static const char *const states[] = {"alive", "suspect", "dead", "left"};
@@ -41,6 +43,7 @@ struct pool_metrics {
     uint64_t counted[COUNTERS];
     struct metric *refused[SEAL_REFUSAL_COUNT + RPC_REFUSAL_COUNT];
     uint64_t refused_counted[SEAL_REFUSAL_COUNT + RPC_REFUSAL_COUNT];
+    struct metric *queue;
     struct metric *states[STATES], *health, *guard, *frozen;
 };
 
@@ -66,6 +69,8 @@ struct pool_metrics *pool_metrics_create(struct metrics *metrics, bool wan) {
         to->states[i] = metrics_add(metrics, METRIC_GAUGE, "memberlist.node.instances",
                                     "Members in this state.", labels, 2);
     }
+    to->queue = metrics_add(metrics, METRIC_SAMPLE, "serf.queue.Event",
+                            "User events on their way to others.", labels, 1);
     to->health = metrics_add(metrics, METRIC_GAUGE, "memberlist.health.score",
                              "Own health: 0 is healthy.", labels, 1);
     to->guard = metrics_add(metrics, METRIC_GAUGE, "memberlist.mass_failure_guard",
@@ -88,7 +93,7 @@ void pool_metrics_update(struct pool_metrics *to, const struct pool_counts *from
     const struct gossip_status *status = &from->status;
     const uint64_t *counts = status->counters;
     uint64_t dropped = from->not_allowed + from->udp.too_large;
-    for (int i = GOSSIP_DROPPED_TRUNCATED; i <= GOSSIP_DROPPED_FUTURE; i++) {
+    for (int i = GOSSIP_DROPPED_TRUNCATED; i <= GOSSIP_DROPPED_COORDINATE; i++) {
         dropped += counts[i];
     }
     const uint64_t totals[COUNTERS] = {
@@ -101,6 +106,7 @@ void pool_metrics_update(struct pool_metrics *to, const struct pool_counts *from
         [MSG_DEAD] = counts[GOSSIP_RUMOURS_DEAD],
         [MSG_ALIVE] = counts[GOSSIP_RUMOURS_ALIVE],
         [DROPPED] = dropped,
+        [EVENTS] = counts[GOSSIP_USER_EVENTS],
     };
     for (int i = 0; i < COUNTERS; i++) {
         count_to(to->counters[i], &to->counted[i], totals[i]);
@@ -114,6 +120,7 @@ void pool_metrics_update(struct pool_metrics *to, const struct pool_counts *from
     for (size_t i = 0; i < STATES; i++) {
         metric_set(to->states[i], members[i]);
     }
+    metric_sample(to->queue, status->user_events);
     metric_set(to->health, status->awareness);
     metric_set(to->guard, status->guard_on);
     metric_set(to->frozen, status->frozen);

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/events.h"
 #include "agent/pools_internal.h"
+#include "agent/removals.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
@@ -133,6 +135,7 @@ static void changed(void *context, const struct gossip_change *change) {
     case GOSSIP_CHANGE_JOIN_DONE:
     case GOSSIP_CHANGE_JOIN_FAILED:
     case GOSSIP_CHANGE_LEAVE_DONE:
+    case GOSSIP_CHANGE_USER_EVENT:
         return;
     default:
         break;
@@ -150,6 +153,14 @@ static void changed(void *context, const struct gossip_change *change) {
 
 static void store_epoch(void *context, uint32_t boot_epoch) {
     pool_state_store_epoch(((struct member_pool *)context)->agent, boot_epoch);
+}
+
+static void heard_event(void *context, const struct uuid *id, uint64_t ltime, const uint8_t *data,
+                        size_t size) {
+    struct member_pool *pool = context;
+    if (!pool->wan) { /* nobody fires there */
+        events_heard(pool->agent, id, ltime, data, size);
+    }
 }
 
 /* ---- the WAN pool follows the servers of the LAN pool ---- */
@@ -282,11 +293,13 @@ static bool open_pool(struct agent *agent, struct member_pool *pool, bool wan,
                                .allowed_count = allowed->count,
                                .seed = seed,
                                .changed = changed,
+                               .heard_event = heard_event,
                                .store_epoch = store_epoch,
                                .context = pool};
     if (!wan) {
         made.gossip.pool = arena_format(&agent->arena, "lan.%s", config->datacenter);
     }
+    made.gossip.coordinates = !config->disable_coordinates;
     tune(&made.gossip, wan ? &config->gossip.wan : &config->gossip.lan,
          wan ? config->gossip.reconnect_wan_ns : config->gossip.reconnect_ns);
     pool->pool = pool_create(&made, text);
@@ -428,6 +441,7 @@ bool pools_destroy(struct agent *agent) {
     }
     loop_flush(agent->loop); /* what the saver reported */
     pthread_mutex_destroy(&pools->mutex);
+    free(pools->located);
     free(pools);
     agent->pools = NULL;
     return true;
@@ -497,8 +511,8 @@ static void api_joined(void *context, unsigned contacted, const char *text) {
     join.done(join.context);
 }
 
-static struct member_pool *pool_of(struct agent *agent, struct backend_call *call, bool wan,
-                                   const char *sentence) {
+struct member_pool *pools_pool_of(struct agent *agent, struct backend_call *call, bool wan,
+                                  const char *sentence) {
     struct pools *pools = agent->pools;
     if (wan && pools->wan.pool == NULL) {
         call->err = err_set(&call->text, ERR_REFUSED, "%s",
@@ -508,37 +522,14 @@ static struct member_pool *pool_of(struct agent *agent, struct backend_call *cal
     return wan ? &pools->wan : &pools->lan;
 }
 
-static bool find_member(struct agent *agent, struct member_pool *pool, const char *name,
-                        struct gossip_member *ret_member) {
+bool pools_find_member(struct agent *agent, struct member_pool *pool, const char *name,
+                       struct gossip_member *ret_member) {
     char full[2 * LIMIT_NAME_BYTES + 2];
     if (gossip_find_name(pool_gossip(pool->pool), name, ret_member)) {
         return true;
     }
     snprintf(full, sizeof full, "%.512s.%.256s", name, agent->config->datacenter);
     return pool->wan && gossip_find_name(pool_gossip(pool->pool), full, ret_member);
-}
-
-static void force_leave(struct agent *agent, struct backend_call *call) {
-    struct pools *pools = agent->pools;
-    struct member_pool *pool =
-        pool_of(agent, call, call->force_leave.wan,
-                "Must be a server to force-leave a node from the WAN cluster");
-    struct gossip_member member;
-    if (pool == NULL) {
-        return;
-    }
-    if (!find_member(agent, pool, call->force_leave.name, &member)) {
-        call->err = err_set(&call->text, ERR_REFUSED, "agent: No node found with name '%.128s'",
-                            call->force_leave.name);
-        return;
-    }
-    struct uuid id = member.descriptor->info.id;
-    log_write(agent->log, LOG_INFO, "agent.server", "Force leaving node: node=%s",
-              call->force_leave.name);
-    (void)pool_force_leave(pool->pool, &id, call->force_leave.prune);
-    if (!pool->wan && pools->wan.pool != NULL) { /* a server is in both */
-        (void)pool_force_leave(pools->wan.pool, &id, call->force_leave.prune);
-    }
 }
 
 void pools_run_call(struct agent *agent, struct backend_call *call, void (*done)(void *context),
@@ -549,13 +540,11 @@ void pools_run_call(struct agent *agent, struct backend_call *call, void (*done)
         return;
     }
     if (call->kind == BACKEND_FORCE_LEAVE) {
-        force_leave(agent, call);
-        pools_turn_end(agent); /* who is answered sees it */
-        done(context);
+        removals_run(agent, call, done, context);
         return;
     }
     struct member_pool *pool =
-        pool_of(agent, call, call->join.wan, "Must be a server to join WAN cluster");
+        pools_pool_of(agent, call, call->join.wan, "Must be a server to join WAN cluster");
     if (pool == NULL) {
         done(context);
         return;

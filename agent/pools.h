@@ -37,6 +37,10 @@ void pools_run_call(struct agent *agent, struct backend_call *call, void (*done)
 /* Any thread: as of a second ago. */
 void pools_get_stats(struct pools *pools, bool wan, struct backend_pool_stats *ret_stats);
 
+/* The same: see struct backend. */
+bool pools_find_coordinate(struct pools *pools, bool wan, const char *member,
+                           struct coordinate *ret_coordinate);
+
 /* ---- servers ---- */
 
 enum pools_server_state { POOLS_SERVER_ALIVE, POOLS_SERVER_FAILED, POOLS_SERVER_LEFT };

@@ -26,6 +26,7 @@ struct member_pool {
     bool servers_changed; /* tell */
     bool snapshot_due;
     int64_t published_at_ms;
+    uint64_t version; /* of what is published */
     struct loop_timer publish_timer, snapshot_timer;
     /* retry_join */
     struct loop_timer retry_timer;
@@ -55,13 +56,21 @@ struct pools {
     void (*left)(struct agent *agent);
     pthread_mutex_t mutex; /* of the numbers below, which any thread reads */
     struct pool_counts lan_counts, wan_counts;
-    struct gossip_coordinate lan_coordinate, wan_coordinate;
+    struct coordinate lan_coordinate, wan_coordinate;
+    struct located *located; /* members of the WAN pool, this one among them */
+    uint32_t located_count;
     struct loop_timer counts_timer;
 };
 
 /* ---- pools.c ---- */
 
 void pools_path(const struct agent *agent, const char *name, char path[POOL_PATH_BYTES]);
+/* NULL: this agent is not in the WAN pool, and the call says so; sentence is a client's. */
+struct member_pool *pools_pool_of(struct agent *agent, struct backend_call *call, bool wan,
+                                  const char *sentence);
+/* By name; in the WAN pool without its datacenter too. */
+bool pools_find_member(struct agent *agent, struct member_pool *pool, const char *name,
+                       struct gossip_member *ret_member);
 
 /* ---- pool_state.c: what is kept from one start to the next ---- */
 
@@ -82,6 +91,12 @@ struct str_map pool_members_tags(const struct agent *agent, struct arena *arena)
 void pool_members_publish(struct member_pool *pool);
 void pool_members_tell_servers(struct agent *agent);
 void pool_members_refresh_counts(struct agent *agent);
+
+/* A member that has told where it is. */
+struct located {
+    char name[LIMIT_GOSSIP_NAME_BYTES + 1];
+    struct coordinate at;
+};
 
 /* ---- pool_metrics.c ---- */
 

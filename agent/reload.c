@@ -81,6 +81,7 @@ static void apply(struct agent *agent, struct reading *reading) {
     telemetry_reload(agent, config);
     http_server_set_connections_per_client(agent->http, config->http.max_conns_per_client);
     definitions_apply(agent, config);
+    agent_watch(agent, config);
     take_live(agent, reading);
     local_walk_changed_checks(agent->local, forget_removed, agent);
     runners_follow(agent);

@@ -12,7 +12,9 @@
 #include "net/crypto.h"
 
 #define MODULE "agent.server.snapshot"
-#define PART_BYTES ((size_t)256 * 1024) /* of records in a command: a small part of a slice */
+#define PART_BYTES ((size_t)64 * 1024) /* of records in a command: a small part of a slice */
+#define REPEAT_MS 100                  /* between two tries of a part */
+#define GIVE_UP_MS 30000 /* of one part: after that nobody knows what became of the restore */
 
 struct snapshots {
     struct loop_task task;
@@ -31,8 +33,11 @@ struct snapshots {
     /* Restoring. */
     struct archive archive;
     char id[UUID_TEXT_BYTES];
-    size_t at; /* in the records */
+    size_t at;   /* in the records: behind those of the part that is under way */
+    size_t from; /* its beginning */
     uint64_t part;
+    int64_t give_up_at_ms; /* of this part */
+    struct loop_timer again;
     struct group_proposal proposal;
     enum err err;
     struct err_text text;
@@ -148,8 +153,25 @@ static size_t next_part(const struct snapshots *s) {
 
 static void propose_part(struct snapshots *s);
 
+/* A part whose outcome is not known may be sent again: the catalog knows a repeat. */
+static bool may_repeat(const struct snapshots *s, enum err err) {
+    return (err == ERR_TIMEOUT || err == ERR_NO_LEADER || err == ERR_OVERLOADED) &&
+           !s->agent->stopping && loop_now_ms(s->agent->loop) < s->give_up_at_ms;
+}
+
+static void send_part(struct snapshots *s);
+
+static void repeat_part(struct loop_timer *timer) {
+    send_part(CONTAINER_OF(timer, struct snapshots, again));
+}
+
 static void part_done(struct group_proposal *proposal, enum err err, const struct err_text *text) {
     struct snapshots *s = CONTAINER_OF(proposal, struct snapshots, proposal);
+    if (may_repeat(s, err)) {
+        s->again.run = repeat_part;
+        loop_timer_start(s->agent->loop, &s->again, loop_now_ms(s->agent->loop) + REPEAT_MS);
+        return;
+    }
     if (err == ERR_OK && s->at < s->archive.state_size) {
         propose_part(s);
         return;
@@ -161,27 +183,32 @@ static void part_done(struct group_proposal *proposal, enum err err, const struc
     finish(s, err, text);
 }
 
-static void propose_part(struct snapshots *s) {
-    size_t size = next_part(s);
+/* Part 0 is without records, because the end needs a command of its own. */
+static void send_part(struct snapshots *s) {
+    bool last = s->at == s->archive.state_size;
     struct catalog_command command = {
         .kind = COMMAND_RESTORE,
-        .restore = {.phase = s->at + size == s->archive.state_size ? RESTORE_END : RESTORE_RECORDS,
-                    .id = s->id,
-                    .part = s->part,
-                    .records = {.data = s->archive.state + s->at, .size = (uint32_t)size}}};
-    if (s->part == 0) { /* without records: the end needs a command of its own */
-        size = 0;
-        command.restore.phase = RESTORE_BEGIN;
-        command.restore.records = (struct catalog_bytes){.size = 0};
-    }
+        .restore = {
+            .phase = s->part == 0 ? RESTORE_BEGIN
+                     : last       ? RESTORE_END
+                                  : RESTORE_RECORDS,
+            .id = s->id,
+            .part = s->part,
+            .records = {.data = s->archive.state + s->from, .size = (uint32_t)(s->at - s->from)}}};
     struct buf out;
     buf_init(&out, LIMIT_ENTRY_BYTES);
     codec_encode_command(&command, &out);
     s->proposal = (struct group_proposal){.done = part_done};
     s->proposal.data = (uint8_t *)buf_take(&out, &s->proposal.size);
-    s->at += size;
-    s->part++;
     group_propose(s->agent->group, &s->proposal);
+}
+
+static void propose_part(struct snapshots *s) {
+    s->part++;
+    s->from = s->at;
+    s->at += next_part(s);
+    s->give_up_at_ms = loop_now_ms(s->agent->loop) + GIVE_UP_MS;
+    send_part(s);
 }
 
 static void was_read(struct loop_task *task) {
@@ -195,9 +222,10 @@ static void was_read(struct loop_task *task) {
     crypto_random(random, sizeof random);
     id = uuid_from_random(random);
     uuid_format(&id, s->id);
-    s->at = 0;
+    s->at = s->from = 0;
     s->part = 0;
-    propose_part(s);
+    s->give_up_at_ms = loop_now_ms(s->agent->loop) + GIVE_UP_MS;
+    send_part(s);
 }
 
 /* ---- both ---- */
@@ -236,6 +264,9 @@ void snapshots_start(struct agent *agent) {
 
 void snapshots_clear(struct agent *agent) {
     struct snapshots *s = agent->snapshots;
+    if (s != NULL) {
+        loop_timer_stop(agent->loop, &s->again);
+    }
     if (s != NULL && s->threaded) {
         pthread_join(s->thread, NULL);
     }

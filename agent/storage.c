@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/recovery.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
@@ -94,6 +95,7 @@ static void visit_entry(void *context, const struct store_entry *entry) {
     struct raft_configuration configuration;
     raft_sizes_add(&start->sizes, entry->index, entry->size);
     if (entry->kind == RAFT_ENTRY_CONFIGURATION && entry->index > start->snapshot_index &&
+        entry->term >= start->recovered_term &&
         raft_configuration_decode(entry->payload, entry->size, &configuration) == ERR_OK) {
         add_configuration(start, entry->index, &configuration);
     }
@@ -192,7 +194,14 @@ static enum err open_files(struct storage *storage, const struct uuid *cluster,
         err = open_snapshot(storage, cluster, catalog, start, text);
     }
     if (err == ERR_OK) {
+        err = recovery_load(storage->raft_dir, cluster, start, text);
+    }
+    if (err == ERR_OK) {
         err = open_log(storage, cluster, start, text);
+    }
+    if (err == ERR_OK) {
+        err = recovery_take_file(storage->raft_dir, cluster, &start->disk, storage->hard_state,
+                                 start, text);
     }
     if (err == ERR_OK) {
         storage->log_thread = store_log_thread_start(storage->log, storage->hard_state);

@@ -28,6 +28,9 @@ struct storage_start {
     struct raft_sizes sizes;
     bool cut;          /* a torn tail was removed */
     bool needs_repair; /* rot was, which peers must give back: see raft.h */
+    /* Configurations of older terms do not count; 0: all do. See agent/recovery.h. */
+    uint64_t recovered_term;
+    bool recovered_now; /* by a file that was there at this start */
 };
 
 void storage_start_clear(struct storage_start *start);

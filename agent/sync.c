@@ -17,6 +17,9 @@
 #define CAME_MS_MAX 3000    /* at most (contract 12) */
 #define RETRY_MIN_MS 1000   /* after a failure, plus a random part, doubling */
 #define RETRY_MAX_MS (15 * 1000)
+/* What nobody knows the end of may come into the catalog so late, plus a random part: behind what
+ * was told after it, a service that is gone by then among it. */
+#define DOUBT_MS (LIMIT_LEADER_HOLD_MS + LIMIT_FORWARD_MS)
 
 struct sync {
     struct sync_config config;
@@ -25,6 +28,7 @@ struct sync {
     bool full_wanted, fetching;
     bool compared; /* since the start */
     bool keep_unknown;
+    bool leaving; /* nothing is told any more: it would bring back the node that goes */
     int64_t retry_ms, retry_at_ms;
     uint64_t members;
     uint64_t told; /* commands */
@@ -77,6 +81,13 @@ static void retry_later(struct sync *sync) {
 
 /* ---- telling ---- */
 
+/* Compares everything once that is over. */
+static void note_doubt(struct sync *sync, enum err err) {
+    if (err == ERR_TIMEOUT || err == ERR_CLOSED || err == ERR_IO) {
+        loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, DOUBT_MS, DOUBT_MS));
+    }
+}
+
 static void log_told(struct sync *sync, const struct telling *telling, const struct told *told) {
     const char *what = told->kind == LOCAL_SERVICE ? "service" : "check";
     log_write(sync->config.log, LOG_INFO, MODULE, "%s %s: %s=%s",
@@ -87,6 +98,7 @@ static void telling_done(struct group_proposal *proposal, enum err err,
                          const struct err_text *text) {
     struct telling *telling = (struct telling *)proposal;
     struct sync *sync = telling->sync;
+    note_doubt(sync, err);
     for (size_t i = 0; i < telling->count; i++) {
         struct told *told = &telling->told[i];
         local_end_sync(sync->config.local, told->kind, told->id, told->generation, err == ERR_OK);
@@ -354,7 +366,9 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
     const struct catalog_service *service = view_get_service(view, name, "consul");
     const struct catalog_check *check = view_get_check(view, name, "serfHealth");
     bool own_service = local_knows(sync->config.local, LOCAL_SERVICE, "consul");
-    bool own_check = local_knows(sync->config.local, LOCAL_CHECK, "serfHealth");
+    /* Whether a server that does not lead is alive is for the leader to say. */
+    bool own_check = local_knows(sync->config.local, LOCAL_CHECK, "serfHealth") ||
+                     !sync->config.leads(sync->config.context);
     if (node != NULL && row_equal_node(node, sync->config.node) &&
         (own_service || (service != NULL && row_equal_service(service, &self.service))) &&
         (own_check || (check != NULL && row_equal_check(check, &self.check)))) {
@@ -397,7 +411,7 @@ static void fetch(struct sync *sync) {
 
 void sync_run(struct sync *sync, struct sync_wait *wait) {
     sync_hold(wait);
-    if (sync->config.ready(sync->config.context)) {
+    if (!sync->leaving && sync->config.ready(sync->config.context)) {
         struct run run = {.sync = sync, .wait = wait};
         if (sync->config.catalog != NULL) {
             epoch_enter(sync->config.epoch);
@@ -447,6 +461,10 @@ void sync_server_came(struct sync *sync) {
     }
 }
 
+void sync_leave(struct sync *sync) {
+    sync->leaving = true;
+}
+
 void sync_keep_unknown(struct sync *sync) {
     sync->keep_unknown = true;
 }
@@ -477,6 +495,9 @@ void sync_full(struct sync *sync) {
 void sync_node(struct sync *sync, struct sync_wait *wait) {
     struct catalog_command command = {.kind = COMMAND_REGISTER,
                                       .reg = {.node = *sync->config.node}};
+    if (sync->leaving) {
+        return;
+    }
     struct telling *telling = mem_calloc(1, sizeof *telling);
     telling->wait = wait;
     propose(sync, telling, &command);

@@ -22,6 +22,7 @@ struct sync_config {
     void (*fetch)(void *context);
     /* Whether commands have a chance, and one command, as group_propose. */
     bool (*ready)(void *context);
+    bool (*leads)(void *context); /* this agent leads its servers */
     void (*propose)(void *context, struct group_proposal *proposal);
     const struct backend_facts *facts;
     const struct catalog_node *node; /* this agent's, as it registers it */
@@ -65,6 +66,8 @@ bool sync_compare(struct sync *sync, const struct catalog_view *view);
 /* It is as it was when nothing had to be told. */
 void sync_unchanged(struct sync *sync);
 void sync_fetch_failed(struct sync *sync, const char *why);
+/* The agent leaves: its node goes, and nothing is told any more that would bring it back. */
+void sync_leave(struct sync *sync);
 /* How many agents the LAN pool has: the more, the longer between two full comparisons. 1 at first.
  */
 void sync_set_members(struct sync *sync, uint64_t members);

@@ -12,6 +12,7 @@
 
 #include "agent/host_gauges.h"
 #include "agent/internal.h"
+#include "agent/mirrors.h"
 #include "agent/pools.h"
 #include "agent/telemetry_sinks.h"
 #include "base/container.h"
@@ -44,6 +45,7 @@ enum gauge {
     GAUGE_SERVICES,
     GAUGE_INSTANCES,
     GAUGE_BILLABLE,
+    GAUGE_KEYS,
     GAUGE_SERVERS,
     GAUGE_CLIENTS,
     GAUGE_CPU_SECONDS, /* from here on of the process */
@@ -82,6 +84,7 @@ static const struct {
     [GAUGE_INSTANCES] = {"state.service_instances", "Service instances of the catalog."},
     [GAUGE_BILLABLE] = {"state.billable_service_instances",
                         "Service instances but servers and proxies."},
+    [GAUGE_KEYS] = {"state.kv_entries", "Keys."},
     [GAUGE_SERVERS] = {"members.servers", "Servers of the datacenter."},
     [GAUGE_CLIENTS] = {"members.clients", "Client agents of the datacenter."},
     [GAUGE_CPU_SECONDS] = {"process_cpu_seconds_total", "User and system time in seconds."},
@@ -136,6 +139,7 @@ static void refresh_catalog(struct agent *agent, struct telemetry_gauges *to) {
         to->counted_version = view_version(view);
     }
     pthread_mutex_unlock(&to->mutex);
+    metric_set(to->v[GAUGE_KEYS], (double)view_count_kvs(view));
 }
 
 /* ---- the process ---- */
@@ -219,6 +223,7 @@ void telemetry_refresh(void *context) {
     metric_set(to->v[GAUGE_SERVERS], lan.alive - lan.clients);
     refresh_catalog(agent, to);
     refresh_process(to);
+    mirrors_refresh_metrics(agent);
     host_gauges_refresh(agent->telemetry.host);
 }
 
@@ -249,18 +254,8 @@ static void on_tick(struct loop_timer *timer) {
 }
 
 void telemetry_reload(struct agent *agent, const struct config *live) {
-    const struct str_list *rules = &live->telemetry.prefix_filter;
-    for (uint32_t i = 0; i < rules->count; i++) {
-        const char *rule = rules->v[i];
-        if (*rule == '\0') {
-            log_write(agent->log, LOG_WARN, MODULE,
-                      "Cannot have empty filter rule in prefix_filter");
-        } else if (*rule != '+' && *rule != '-') {
-            log_write(agent->log, LOG_WARN, MODULE,
-                      "Filter rule must begin with either '+' or '-': \"%s\"", rule);
-        }
-    }
-    metrics_set_filter(agent->telemetry.metrics, rules, live->telemetry.filter_default);
+    metrics_set_filter(agent->telemetry.metrics, &live->telemetry.prefix_filter,
+                       live->telemetry.filter_default);
 }
 
 static void add_gauges(struct agent *agent) {
@@ -308,6 +303,9 @@ void telemetry_create(struct agent *agent) {
     telemetry->session_expiry =
         metrics_add(telemetry->metrics, METRIC_SAMPLE, "session_ttl.invalidate",
                     "The end of a session whose TTL ran out.", NULL, 0);
+    telemetry->consistent_read =
+        metrics_add(telemetry->metrics, METRIC_SAMPLE, "rpc.consistentRead",
+                    "Asking for the index that a read must have.", NULL, 0);
     metrics_add(telemetry->metrics, METRIC_SAMPLE, "runtime.gc_pause_ns",
                 "There is no garbage collector: none.", NULL, 0);
     add_gauges(agent);

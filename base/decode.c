@@ -446,6 +446,8 @@ static enum err decode_object(struct decoder *d, const struct decode_spec *spec,
             if (f != NULL && json_is_null(member) && f->kind == DECODE_STR_LIST &&
                 d->dialect == DECODE_BODY) {
                 *(struct str_list *)(void *)((char *)out + f->offset) = (struct str_list){0};
+            } else if (f != NULL && json_is_null(member) && f->null_is_zero) {
+                *(int64_t *)(void *)((char *)out + f->offset) = 0;
             }
             if (f == NULL) {
                 err = aliases ? unknown_key(d, spec, key, here) : ERR_OK;

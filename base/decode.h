@@ -63,6 +63,7 @@ struct decode_field {
     const char *alias; /* other spelling, or NULL; the name wins when both are set */
     const struct decode_spec *spec;
     int64_t min, max;
+    bool null_is_zero; /* DECODE_DURATION of a body: null is 0, not the default */
 };
 
 struct decode_spec {

@@ -77,6 +77,21 @@
 #define LIMIT_TREE_KEY_BYTES 2048     /* composed key of an index */
 #define LIMIT_NAME_BYTES 512          /* node name, service name, instance or check id */
 
+/* Mirrors. */
+#define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
+#define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
+#define LIMIT_MIRRORS 256                     /* other datacenters */
+#define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
+#define LIMIT_MIRROR_LOST_MS 5000             /* so old, its source is not even asked */
+#define LIMIT_MIRROR_WANTS 1024               /* looked up and not subscribed yet, at once */
+#define LIMIT_MIRROR_PART_BYTES (64 * 1024)   /* told at once, about: applied in one turn */
+#define LIMIT_MIRROR_CREDIT 8                 /* parts under way */
+#define LIMIT_MIRROR_STREAMS 65536            /* of one server */
+#define LIMIT_MIRROR_BEAT_MS 500              /* a stream that has nothing to tell says so */
+#define LIMIT_MIRROR_SILENCE_MS 3000          /* without a word it is given up */
+#define LIMIT_MIRROR_CHANGES_BYTES (1024 * 1024)    /* of a mirror, for those that mirror it */
+#define LIMIT_MIRROR_BATCH_BYTES (64 * 1024 * 1024) /* a part of a stream, unpacked */
+
 /* Keys and sessions. */
 #define LIMIT_KV_KEY_BYTES 2000
 #define LIMIT_KV_VALUE_BYTES (512 * 1024) /* default of limits.kv_max_value_size */
@@ -91,6 +106,25 @@
 #define LIMIT_TOMBSTONE_BIN_MS (30 * 1000)
 #define LIMIT_TOMBSTONES_PER_REAP 1000 /* one command */
 #define LIMIT_SWEEP_NODES 2000         /* of deleted trees, freed in one turn */
+
+/* Members that operators have removed and that are not yet forgotten. */
+#define LIMIT_REMOVALS 16384
+#define LIMIT_REMOVALS_PER_COMMAND 256 /* that end */
+
+/* Coordinates. */
+#define LIMIT_COORDINATE_RATE 64      /* reports a second of a whole pool */
+#define LIMIT_COORDINATE_BATCH 128    /* in one command */
+#define LIMIT_COORDINATE_BATCHES 5    /* commands of a server in one period; more are dropped */
+#define LIMIT_COORDINATE_MEMBERS 1024 /* of the wide-area pool whose coordinates are told */
+
+/* Prepared queries. */
+#define LIMIT_QUERY_BYTES (64 * 1024) /* all texts of one; what its template comes to */
+
+/* Failover. */
+#define LIMIT_FAILOVER_AWAY 4096       /* services that are answered from elsewhere, kept track of */
+#define LIMIT_FAILOVER_DATACENTERS 256 /* of one policy */
+#define LIMIT_FAILOVER_HOLD_DOWN_S 86400
+#define LIMIT_FAILOVER_NOTES 256 /* on their way to the core */
 
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
@@ -118,8 +152,23 @@
 #define LIMIT_CHECK_TEXT_BYTES (4 * LIMIT_CHECK_DEFINITION_BYTES) /* the same with separators */
 #define LIMIT_CHECK_FRAME_BYTES (LIMIT_CHECK_TEXT_BYTES + 4096)   /* on their way to a script */
 
+/* Watches. */
+#define LIMIT_WATCHES 100                         /* of the configuration: a connection each */
+#define LIMIT_WATCH_HANDLERS 16                   /* run at once; the others wait */
+#define LIMIT_WATCH_ANSWER_BYTES (16 * 1024 * 1024) /* larger answers are an error */
+#define LIMIT_WATCH_SCRIPT_MS (3600 * 1000)       /* a handler that runs longer is killed */
+
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
+
+/* Whether servers of a group have the same rows. */
+#define LIMIT_CHECK_PERIOD_MS 1000
+#define LIMIT_CHECK_ENTRIES 256 /* between two sums that are kept */
+#define LIMIT_CHECK_SAMPLES 64  /* of them */
+#define LIMIT_CHECK_PATIENCE 10 /* rounds without all answers, then the leader decides */
+#define LIMIT_HEAL_RETRY_MS 200
+
+#define LIMIT_PEERS_FILE_BYTES (64 * 1024) /* raft/peers.json */
 
 /* Configuration. */
 #define LIMIT_CONFIG_FILE_BYTES (16 * 1024 * 1024)
@@ -193,6 +242,12 @@
 #define LIMIT_GOSSIP_ACCUSERS 8                      /* told in one suspicion */
 #define LIMIT_GOSSIP_PROBES 64                       /* of this member, under way at once */
 #define LIMIT_GOSSIP_RELAYS 1024                     /* probes made for others, at once */
+#define LIMIT_GOSSIP_EVENTS 512                      /* user events whose ids a member remembers */
+#define LIMIT_GOSSIP_EVENT_BYTES 800                 /* one of them */
+#define LIMIT_GOSSIP_EVENTS_QUEUED 128               /* on their way to others */
+#define LIMIT_GOSSIP_EVENTS_BYTES (96 * 1024)        /* kept for members that have missed them */
+#define LIMIT_EVENT_BYTES 512                        /* name, filters and payload (contract 14.1) */
+#define LIMIT_EVENTS_KEPT 256                        /* shown by an agent */
 
 /* Telemetry. */
 #define LIMIT_METRICS 512                      /* series: a name and its labels */
@@ -226,6 +281,9 @@ _Static_assert(LIMIT_HTTP_ANSWER_BYTES <= LIMIT_HTTP_ANSWERS_BYTES, "an answer f
 _Static_assert(LIMIT_HTTP_REFUSED_IDLE_S < LIMIT_HTTP_REQUEST_S, "the refused go first");
 _Static_assert(LIMIT_HTTP_SWEEP_MS < 1000 * LIMIT_HTTP_REFUSED_IDLE_S, "deadlines are kept");
 _Static_assert(LIMIT_HTTP_CACHE_ANSWER_BYTES <= LIMIT_HTTP_CACHE_BYTES, "an answer fits the cache");
+_Static_assert(LIMIT_EVENT_BYTES + 64 <= LIMIT_GOSSIP_EVENT_BYTES, "an event can be fired");
+_Static_assert(LIMIT_GOSSIP_EVENT_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
+               "an event fits a packet");
 _Static_assert(LIMIT_GOSSIP_DESCRIPTOR_BYTES + 64 <= LIMIT_GOSSIP_PACKET_BYTES_MIN,
                "a member's rumour fits a packet");
 

@@ -10,6 +10,7 @@
 #include "base/uuid.h"
 #include "catalog/catalog.h"
 #include "catalog/definition.h"
+#include "catalog/failover.h"
 #include "catalog/local.h"
 
 enum backend_call_kind {
@@ -22,16 +23,18 @@ enum backend_call_kind {
     BACKEND_UPDATE_CHECK, /* of a TTL check */
     BACKEND_SET_MAINTENANCE,
     BACKEND_RENEW_SESSION,
-    BACKEND_JOIN, /* its pools: what follows is answered once it is so */
+    BACKEND_COORDINATE, /* of a node: gathered, and put into the catalog with others later */
+    BACKEND_JOIN,       /* its pools: what follows is answered once it is so */
     BACKEND_FORCE_LEAVE,
     BACKEND_KEYRING,
-    BACKEND_OPERATOR, /* of the Raft group: the leader answers */
-    BACKEND_SNAPSHOT, /* the whole catalog as an archive, */
-    BACKEND_RESTORE,  /* and back */
     BACKEND_FORWARD,  /* a whole HTTP request, answered by a server of this or another datacenter */
     BACKEND_QUESTION, /* the same of a DNS question */
-    BACKEND_LEAVE,    /* the agent leaves and stops */
-    BACKEND_RELOAD    /* the agent reads its configuration anew */
+    BACKEND_FIRE_EVENT, /* to all members of the LAN pool; made_id is the event's */
+    BACKEND_OPERATOR,   /* of the Raft group: the leader answers */
+    BACKEND_SNAPSHOT,   /* the whole catalog as an archive, */
+    BACKEND_RESTORE,    /* and back */
+    BACKEND_LEAVE,      /* the agent leaves and stops */
+    BACKEND_RELOAD      /* the agent reads its configuration anew */
 };
 
 enum backend_keys_action {
@@ -78,6 +81,7 @@ struct backend_call {
             bool enable;
             const char *reason, *token;
         } maintenance;
+        struct catalog_coordinate coordinate;
         struct {
             const char *address;
             bool wan;
@@ -91,6 +95,11 @@ struct backend_call {
             const char *key; /* base64; "" of LIST */
             bool local_only;
         } keyring;
+        struct {
+            const char *name;
+            const char *node, *service, *tag; /* regular expressions, "" = all */
+            struct catalog_bytes payload;
+        } fire;
         struct {
             enum backend_operator_action action;
             const char *server_id, *address; /* of a server; "" = not given */
@@ -124,7 +133,7 @@ struct backend_call {
             const char *wan_for; /* the datacenter that wants WAN addresses; "": none */
         } question;              /* answer: the message */
     };
-    char made_id[UUID_TEXT_BYTES]; /* of a session that the command makes */
+    char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */
     struct catalog_result result;  /* of a command; the caller clears it */
     char *answer;                  /* JSON, or the archive of SNAPSHOT; the caller frees it */
     size_t answer_size;
@@ -146,6 +155,8 @@ struct backend_facts {
     uint64_t kv_value_bytes_max, txn_bytes_max;
     int64_t session_ttl_min_ns;
     bool server, bootstrap;
+    bool translate_wan;        /* of other datacenters the wide-area addresses are told */
+    bool coordinates_off;      /* nothing is measured, kept or sorted by */
     uint16_t bootstrap_expect; /* 0 = not given */
 };
 
@@ -161,14 +172,31 @@ struct backend_member {
 struct backend_pool {
     const struct backend_member *members; /* by name */
     uint32_t count, self;                 /* self: the place of this agent */
+    uint64_t version;                     /* each one's is another */
     bool encrypted;
+};
+
+/* A user event that this agent has kept (contract 14). */
+struct backend_event {
+    char id[UUID_TEXT_BYTES];
+    uint64_t index; /* what tells it from others: both halves of its id, as XOR */
+    uint64_t ltime;
+    const char *name, *node_filter, *service_filter, *tag_filter;
+    struct catalog_bytes payload;
+};
+
+/* The last LIMIT_EVENTS_KEPT, oldest first. */
+struct backend_events {
+    uint64_t version;
+    uint32_t count;
+    const struct backend_event *v[];
 };
 
 /* Numbers of a pool. */
 struct backend_pool_stats {
     uint32_t alive, clients, failed, left, frozen, health_score;
     bool guard;
-    double vector[8], error, adjustment, height; /* coordinate */
+    struct coordinate at;
 };
 
 /* What a reload changes. */
@@ -198,16 +226,24 @@ struct backend_server {
     bool leader, voter;
 };
 
+/* Rows that are kept elsewhere than where they are written. */
+struct backend_mirror {
+    const struct catalog_view *view;
+    int64_t age_ms; /* since they were surely so */
+};
+
 struct backend {
     void *context;
     struct epoch *epoch;
     const struct catalog *catalog;
     const struct local *local;
+    const struct failover_source *failover; /* NULL: lookups stay at home */
     const struct backend_facts *facts;
     /* Published; valid inside an epoch section. */
     const struct backend_live *_Atomic live;
     /* The same of the pools; NULL: this agent is not in such a one. */
     const struct backend_pool *_Atomic lan, *_Atomic wan;
+    const struct backend_events *_Atomic events; /* NULL: there was none */
 
     /* Any thread. Whether a leader is known, and since the start has ever been. */
     bool (*has_leader)(void *context);
@@ -224,6 +260,17 @@ struct backend {
     /* Returns their number. */
     uint32_t (*get_servers)(void *context, struct backend_server ret_servers[LIMIT_RAFT_SERVERS]);
     void (*get_pool_stats)(void *context, bool wan, struct backend_pool_stats *ret_stats);
+
+    /* Any thread, inside an epoch section. The mirror of another datacenter; false: there is none,
+     * or it is too old. NULL: no mirrors. */
+    bool (*get_mirror)(void *context, const char *datacenter, struct backend_mirror *ret_mirror);
+    /* The same of one service of this datacenter, on an agent without -server. A service that is
+     * asked for is subscribed. */
+    bool (*get_subscribed)(void *context, const char *service, struct backend_mirror *ret_mirror);
+    /* Any thread. Where the member of this name is, as far as this agent has asked it; false: it
+     * does not know. Of the LAN pool only the own one is known. */
+    bool (*find_coordinate)(void *context, bool wan, const char *member,
+                            struct coordinate *ret_coordinate);
 
     struct metrics *metrics;
     bool prometheus; /* their Prometheus form is offered */

@@ -20,36 +20,6 @@ struct catalog *catalog_create(struct epoch *epoch, struct watches *watches) {
     return catalog;
 }
 
-static bool free_value(void *value, void *context) {
-    (void)context;
-    free(value);
-    return true;
-}
-
-void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]) {
-    struct tree *all[] = {
-        /* the owners of their values */
-        &view->nodes, &view->services, &view->instances, &view->checks, &view->kvs,
-        &view->tombstones, &view->tree_tombstones, &view->delays, &view->sessions,
-        /* the others */
-        &view->node_ids, &view->bound_checks, &view->service_index, &view->node_index,
-        &view->tombstone_order, &view->held, &view->node_sessions, &view->session_checks,
-        &view->node_addresses, &view->service_addresses};
-    _Static_assert(sizeof all / sizeof all[0] == CATALOG_TREES, "all are listed");
-    memcpy(ret_all, all, sizeof all);
-}
-
-void catalog_free_trees(struct catalog_view *view, bool rows) {
-    struct tree *all[CATALOG_TREES];
-    catalog_list_trees(view, all);
-    for (size_t i = 0; rows && i < CATALOG_OWNERS; i++) {
-        tree_walk(all[i], NULL, 0, free_value, NULL);
-    }
-    for (size_t i = 0; i < CATALOG_TREES; i++) {
-        tree_clear(all[i]);
-    }
-}
-
 static void clear_rest(struct catalog *catalog) {
     if (catalog->rest.present && catalog->watches != NULL) {
         watches_pause(catalog->watches, false);
@@ -70,24 +40,29 @@ void catalog_destroy(struct catalog *catalog) {
     }
     catalog_publish(catalog);
     tree_sweep_clear(&catalog->sweep);
+    tree_sweep_clear(&catalog->grave_sweep);
     catalog_cut_events(catalog, 0);
     free(catalog->events);
+    free(catalog->noted);
     free(catalog->cut);
+    catalog_changes_destroy(catalog->changes);
     catalog_free_trees(&catalog->next, true);
     free(atomic_load(&catalog->published));
     free(catalog);
 }
 
 void catalog_publish(struct catalog *catalog) {
-    ASSERT(!catalog->rest.present);
+    ASSERT(!catalog->rest.present && catalog->restoring.ending == ENDING_NOT);
     catalog->next.version++;
     struct catalog_view *view = mem_memdup(&catalog->next, sizeof catalog->next);
     struct catalog_view *old = atomic_exchange(&catalog->published, view);
     catalog->batch.stamp++;
+    catalog_changes_publish(catalog);
     epoch_retire(catalog->epoch, old);
     while (catalog->cut_count > 0) {
         tree_sweep_add(&catalog->sweep, &catalog->cut[--catalog->cut_count]);
     }
+    catalog_close_graves(catalog);
     if (catalog->changing) {
         catalog->changing = false;
         epoch_release(catalog->epoch);
@@ -179,6 +154,7 @@ static bool stop_at_first(const struct catalog_instance *instance, void *context
 /* After an instance left: the service's own index goes with its last instance. */
 static void settle_service(struct catalog *catalog, const char *service) {
     bool any = false;
+    catalog_note(catalog, CHANGE_NAME, "", "", service);
     view_walk_instances(&catalog->next, service, stop_at_first, &any);
     if (any) {
         touch_service(catalog, service);
@@ -276,6 +252,7 @@ static void begin_rest(struct catalog *catalog, const char *node,
                        const struct catalog_node *removed) {
     struct catalog_rest *rest = &catalog->rest;
     ASSERT(!rest->present);
+    catalog_note(catalog, CHANGE_HEALTH, node, "", "");
     rest->present = true;
     rest->removed = removed;
     view_walk_node_services(&catalog->next, node, collect_service, &rest->services);
@@ -302,6 +279,7 @@ static void check_keys(const struct catalog_check *check, struct key *key, struc
 static void refresh_service(struct catalog *catalog, const char *node, const char *service_id) {
     const struct catalog_service *service = view_get_service(&catalog->next, node, service_id);
     if (service != NULL) {
+        catalog_note(catalog, CHANGE_NAME, "", "", service->name);
         rebuild_and_touch(service, catalog);
     }
 }
@@ -320,7 +298,9 @@ static void remove_check_row(struct catalog *catalog, const struct catalog_check
     check_keys(row, &key, &bound);
     tree_remove(&catalog->next.checks, &catalog->batch, key.bytes, key.size);
     tree_remove(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size);
+    catalog->next.followers -= catalog_follows_session(row);
     catalog->next.indexes.row_hash -= row_hash_check(row);
+    catalog_note_check(catalog, row);
     catalog->touched++;
     touch_checks_table(catalog);
     catalog_retire(catalog, row);
@@ -384,7 +364,9 @@ static void write_check(struct catalog *catalog, const struct catalog_check *che
     check_keys(row, &key, &bound);
     tree_set(&catalog->next.checks, &catalog->batch, key.bytes, key.size, row);
     tree_set(&catalog->next.bound_checks, &catalog->batch, bound.bytes, bound.size, row);
+    catalog->next.followers += catalog_follows_session(row);
     catalog->next.indexes.row_hash += row_hash_check(row);
+    catalog_note_check(catalog, row);
     touch_checks_table(catalog);
     touch_node(catalog, row->node);
     if (old != NULL && !str_equal_fold(old->service_id, row->service_id)) {
@@ -403,6 +385,12 @@ static void set_check(struct catalog *catalog, const struct catalog_check *check
     }
 }
 
+void catalog_write_check(struct catalog *catalog, const struct catalog_check *check) {
+    struct refresh refresh = {0};
+    set_check(catalog, check, &refresh);
+    refresh_now(catalog, &refresh, check->node);
+}
+
 /* ---- services ---- */
 
 /* Row and instance only; checks and indexes are the caller's. */
@@ -416,6 +404,7 @@ static void drop_service_row(struct catalog *catalog, const struct catalog_servi
     tree_remove(&catalog->next.services, &catalog->batch, key.bytes, key.size);
     catalog_remove_service_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_service(row);
+    catalog_note(catalog, CHANGE_SERVICE, row->node, row->id, row->name);
     catalog->touched++;
     catalog_retire(catalog, row);
 }
@@ -454,6 +443,8 @@ static void set_service(struct catalog *catalog, const struct catalog_service *s
     tree_set(&catalog->next.services, &catalog->batch, key.bytes, key.size, row);
     catalog_add_service_address(catalog, row);
     catalog->next.indexes.row_hash += row_hash_service(row);
+    catalog_note(catalog, CHANGE_SERVICE, row->node, row->id, row->name);
+    catalog_note(catalog, CHANGE_NAME, "", "", row->name);
     catalog_build_instance(catalog, row);
     touch_service(catalog, row->name);
     touch_node(catalog, row->node);
@@ -477,6 +468,7 @@ static void drop_node_row(struct catalog *catalog, const struct catalog_node *ro
     }
     catalog_remove_node_address(catalog, row);
     catalog->next.indexes.row_hash -= row_hash_node(row);
+    catalog_note(catalog, CHANGE_NODE, row->name, "", "");
     catalog_retire(catalog, row);
 }
 
@@ -503,8 +495,13 @@ bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
     struct catalog_rest *rest = &catalog->rest;
     const uint64_t end =
         rows > UINT64_MAX - catalog->touched ? UINT64_MAX : catalog->touched + rows;
-    while (rest->present && catalog->touched < end) {
-        if (!rest->checks_listed && rest->at < rest->services.count) {
+    catalog_end_restore(catalog, end);
+    while (catalog->touched < end) {
+        if (!rest->present) {
+            if (!catalog_follow_session(catalog)) {
+                break;
+            }
+        } else if (!rest->checks_listed && rest->at < rest->services.count) {
             const struct catalog_service *service = rest->services.v[rest->at++];
             if (rest->removed != NULL) {
                 remove_service(catalog, service);
@@ -522,15 +519,20 @@ bool catalog_go_on(struct catalog *catalog, uint64_t rows) {
             end_rest(catalog);
         }
     }
-    return !rest->present;
+    return !rest->present && catalog->noted_count == 0 && catalog->restoring.ending == ENDING_NOT;
 }
 
 uint64_t catalog_touched(const struct catalog *catalog) {
     return catalog->touched;
 }
 
+enum catalog_command_kind catalog_last_kind(const struct catalog *catalog) {
+    return catalog->last_kind;
+}
+
 static void remove_node(struct catalog *catalog, const struct catalog_node *row) {
     catalog_end_node_sessions(catalog, row->name);
+    catalog_remove_coordinates(catalog, row->name);
     begin_rest(catalog, row->name, row);
 }
 
@@ -556,6 +558,7 @@ static void set_node(struct catalog *catalog, const struct catalog_node *node,
     }
     catalog_add_node_address(catalog, row);
     catalog->next.indexes.row_hash += row_hash_node(row);
+    catalog_note(catalog, CHANGE_NODE, row->name, "", "");
     touch_nodes_table(catalog);
     touch_node(catalog, row->name);
     refresh->node = true;
@@ -708,21 +711,6 @@ void catalog_skip(struct catalog *catalog, uint64_t index) {
     catalog_judge_restore(catalog);
 }
 
-static void set_autopilot(struct catalog *catalog, const struct catalog_set_autopilot *set,
-                          struct catalog_result *result) {
-    struct catalog_autopilot *row = &catalog->next.autopilot;
-    if (set->cas && set->index != row->modify_index) {
-        if (result != NULL) {
-            result->unchanged = true;
-        }
-        return;
-    }
-    uint64_t create_index = row->create_index > 0 ? row->create_index : now(catalog);
-    *row = set->autopilot;
-    row->create_index = create_index;
-    row->modify_index = now(catalog);
-}
-
 static enum err apply_command(struct catalog *catalog, const struct catalog_command *command,
                               struct catalog_result *result, struct err_text *text) {
     switch (command->kind) {
@@ -748,10 +736,22 @@ static enum err apply_command(struct catalog *catalog, const struct catalog_comm
         catalog_apply_lock_delay_end(catalog, &command->lock_delay_end);
         break;
     case COMMAND_AUTOPILOT:
-        set_autopilot(catalog, &command->set_autopilot, result);
+        catalog_apply_autopilot(catalog, &command->set_autopilot, result);
+        break;
+    case COMMAND_COORDINATES:
+        catalog_apply_coordinates(catalog, &command->coordinates);
         break;
     case COMMAND_RESTORE:
         return catalog_apply_restore(catalog, &command->restore, text);
+    case COMMAND_REMOVAL:
+        return catalog_apply_removal(catalog, &command->removal, text);
+    case COMMAND_REMOVAL_END:
+        catalog_apply_removal_end(catalog, &command->removal_end);
+        break;
+    case COMMAND_QUERY:
+        return catalog_apply_query(catalog, &command->set_query, text);
+    case COMMAND_FAILOVER:
+        return catalog_apply_failover(catalog, &command->set_failover, text);
     }
     return ERR_OK;
 }
@@ -774,6 +774,7 @@ enum err catalog_begin(struct catalog *catalog, uint64_t index, const uint8_t *c
                 (unsigned long long)index);
     } else {
         catalog_skip(catalog, index);
+        catalog->last_kind = decoded.kind;
         err = apply_command(catalog, &decoded, result, text);
     }
     arena_clear(&arena);

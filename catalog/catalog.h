@@ -41,17 +41,24 @@ enum err catalog_begin(struct catalog *catalog, uint64_t index, const uint8_t *c
 bool catalog_go_on(struct catalog *catalog, uint64_t rows);
 /* Rows touched since the start, by which a caller bounds its work. */
 uint64_t catalog_touched(const struct catalog *catalog);
+/* What the last command was that could be read; 0: there was none. */
+enum catalog_command_kind catalog_last_kind(const struct catalog *catalog);
 
 /* An entry without a command (no-op, configuration): only the applied index moves. */
 void catalog_skip(struct catalog *catalog, uint64_t index);
 
 void catalog_publish(struct catalog *catalog);
 
+/* Sum over all rows as they are now, in no order: equal on servers that have applied the same.
+ * Between commands only. */
+uint64_t catalog_hash(const struct catalog *catalog);
+
 /* A restore is under way (catalog/restore.c), which a snapshot would not hold. */
 bool catalog_is_restoring(const struct catalog *catalog);
 
-/* After a publish, and with another one at its end: frees some of what deleted prefixes have left.
- * True: there is more, which waits for the next call. */
+/* After a publish, and with another one at its end: frees some of what deleted prefixes and
+ * replaced views have left. True: there is more, which waits for the next call. False and nothing
+ * done while a command is half applied. */
 bool catalog_sweep(struct catalog *catalog);
 
 /* What a leader's clocks follow, in the order in which it happened. Recorded only once somebody

@@ -5,6 +5,9 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/uuid.h"
+#include "catalog/codec_removal.h"
+#include "catalog/codec_coordinate.h"
+#include "catalog/codec_parts.h"
 #include "catalog/codec_unknown.h"
 #include "catalog/row.h"
 #include "proto/catalog.pb-c.h"
@@ -30,29 +33,6 @@ static void pack(const ProtobufCMessage *message, struct buf *out) {
 
 /* ---- shared shapes ---- */
 
-static char *writable(const char *s) {
-    return (char *)(uintptr_t)s; /* protobuf-c's structs lack const; packing does not write */
-}
-
-static Pb__Pair **put_map(const struct str_map *map, struct arena *arena) {
-    Pb__Pair **pairs = arena_alloc(arena, (map->count + 1) * sizeof *pairs);
-    for (uint32_t i = 0; i < map->count; i++) {
-        pairs[i] = arena_alloc(arena, sizeof **pairs);
-        pb__pair__init(pairs[i]);
-        pairs[i]->key = writable(map->v[i].key);
-        pairs[i]->value = writable(map->v[i].value);
-    }
-    return pairs;
-}
-
-static struct str_map get_map(Pb__Pair **pairs, size_t count, bool present, struct arena *arena) {
-    struct str_pair *v = arena_alloc(arena, (count + 1) * sizeof *v);
-    for (size_t i = 0; i < count; i++) {
-        v[i] = (struct str_pair){.key = pairs[i]->key, .value = pairs[i]->value};
-    }
-    return (struct str_map){.v = v, .count = (uint32_t)count, .present = present};
-}
-
 static Pb__Locality *put_locality(const char *region, const char *zone, struct arena *arena) {
     if (*region == '\0') {
         return NULL;
@@ -62,14 +42,6 @@ static Pb__Locality *put_locality(const char *region, const char *zone, struct a
     locality->region = writable(region);
     locality->zone = writable(zone);
     return locality;
-}
-
-static struct str_list get_list(char **v, size_t count, struct arena *arena) {
-    const char **list = arena_alloc(arena, (count + 1) * sizeof *list);
-    for (size_t i = 0; i < count; i++) {
-        list[i] = v[i];
-    }
-    return (struct str_list){.v = list, .count = (uint32_t)count};
 }
 
 /* ---- rows ---- */
@@ -279,50 +251,6 @@ static struct catalog_kv_operation get_kv_operation(const Pb__KeyOperation *pb) 
                                          .session = pb->session};
 }
 
-static Pb__Session *put_session(const struct catalog_session *session, struct arena *arena) {
-    Pb__Session *pb = arena_alloc(arena, sizeof *pb);
-    pb__session__init(pb);
-    pb->id = writable(session->id);
-    pb->name = writable(session->name);
-    pb->node = writable(session->node);
-    pb->behavior = writable(session->behavior);
-    pb->ttl = writable(session->ttl);
-    pb->ttl_ns = session->ttl_ns;
-    pb->lock_delay_ns = session->lock_delay_ns;
-    pb->checks = (char **)(uintptr_t)session->checks.v;
-    pb->n_checks = session->checks.count;
-    pb->node_checks = (char **)(uintptr_t)session->node_checks.v;
-    pb->n_node_checks = session->node_checks.count;
-    pb->service_checks = (char **)(uintptr_t)session->service_checks.v;
-    pb->n_service_checks = session->service_checks.count;
-    pb->node_checks_present = session->node_checks_present;
-    pb->service_checks_present = session->service_checks_present;
-    pb->create_index = session->create_index;
-    pb->modify_index = session->modify_index;
-    codec_give_unknown(&pb->base, &session->unknown, arena);
-    return pb;
-}
-
-static struct catalog_session get_session(const Pb__Session *pb, struct arena *arena) {
-    return (struct catalog_session){
-        .id = pb->id,
-        .name = pb->name,
-        .node = pb->node,
-        .behavior = pb->behavior,
-        .ttl = pb->ttl,
-        .ttl_ns = pb->ttl_ns,
-        .lock_delay_ns = pb->lock_delay_ns,
-        .checks = get_list(pb->checks, pb->n_checks, arena),
-        .node_checks = get_list(pb->node_checks, pb->n_node_checks, arena),
-        .service_checks = get_list(pb->service_checks, pb->n_service_checks, arena),
-        .node_checks_present = pb->node_checks_present,
-        .service_checks_present = pb->service_checks_present,
-        .create_index = pb->create_index,
-        .modify_index = pb->modify_index,
-        .unknown = codec_take_unknown(&pb->base, arena),
-    };
-}
-
 static Pb__LockDelay *put_lock_delay(const struct catalog_lock_delay *delay, struct arena *arena) {
     Pb__LockDelay *pb = arena_alloc(arena, sizeof *pb);
     pb__lock_delay__init(pb);
@@ -497,7 +425,7 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
         break;
     case COMMAND_SESSION:
         pb.kind_case = PB__COMMAND__KIND_SESSION;
-        pb.session = put_session(&command->session, &arena);
+        pb.session = codec_put_session(&command->session, &arena);
         break;
     case COMMAND_SESSION_END:
         session_end.id = writable(command->session_id);
@@ -532,6 +460,26 @@ void codec_encode_command(const struct catalog_command *command, struct buf *out
         restore.records = put_bytes(command->restore.records.data, command->restore.records.size);
         pb.kind_case = PB__COMMAND__KIND_RESTORE;
         pb.restore = &restore;
+        break;
+    case COMMAND_REMOVAL:
+        pb.kind_case = PB__COMMAND__KIND_REMOVAL;
+        pb.removal = codec_put_removal(&command->removal, &arena);
+        break;
+    case COMMAND_REMOVAL_END:
+        pb.kind_case = PB__COMMAND__KIND_REMOVAL_END;
+        pb.removal_end = codec_put_removal_end(&command->removal_end, &arena);
+        break;
+    case COMMAND_COORDINATES:
+        pb.kind_case = PB__COMMAND__KIND_SET_COORDINATES;
+        pb.set_coordinates = codec_put_coordinates(&command->coordinates, &arena);
+        break;
+    case COMMAND_QUERY:
+        pb.kind_case = PB__COMMAND__KIND_SET_QUERY;
+        pb.set_query = codec_put_set_query(&command->set_query, &arena);
+        break;
+    case COMMAND_FAILOVER:
+        pb.kind_case = PB__COMMAND__KIND_SET_FAILOVER;
+        pb.set_failover = codec_put_set_failover(&command->set_failover, &arena);
         break;
     }
     pack(&pb.base, out);
@@ -585,7 +533,7 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
         return pb->key->verb <= KV_DELETE_TREE ? ERR_OK : ERR_VERSION;
     case PB__COMMAND__KIND_SESSION:
         ret_command->kind = COMMAND_SESSION;
-        ret_command->session = get_session(pb->session, arena);
+        ret_command->session = codec_get_session(pb->session, arena);
         return ERR_OK;
     case PB__COMMAND__KIND_SESSION_END:
         ret_command->kind = COMMAND_SESSION_END;
@@ -620,6 +568,23 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
                                      .part = pb->restore->part,
                                      .records = get_bytes(&pb->restore->records)};
         return pb->restore->phase <= RESTORE_END ? ERR_OK : ERR_VERSION;
+    case PB__COMMAND__KIND_REMOVAL:
+        ret_command->kind = COMMAND_REMOVAL;
+        ret_command->removal = codec_get_removal(pb->removal);
+        return ERR_OK;
+    case PB__COMMAND__KIND_REMOVAL_END:
+        ret_command->kind = COMMAND_REMOVAL_END;
+        ret_command->removal_end = codec_get_removal_end(pb->removal_end, arena);
+        return ERR_OK;
+    case PB__COMMAND__KIND_SET_COORDINATES:
+        ret_command->kind = COMMAND_COORDINATES;
+        return codec_get_coordinates(pb->set_coordinates, arena, &ret_command->coordinates);
+    case PB__COMMAND__KIND_SET_QUERY:
+        ret_command->kind = COMMAND_QUERY;
+        return codec_get_set_query(pb->set_query, arena, &ret_command->set_query);
+    case PB__COMMAND__KIND_SET_FAILOVER:
+        ret_command->kind = COMMAND_FAILOVER;
+        return codec_get_set_failover(pb->set_failover, arena, &ret_command->set_failover);
     default:
         return ERR_VERSION;
     }
@@ -649,6 +614,9 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         indexes.tombstones = record->indexes.tombstones;
         indexes.reaped = record->indexes.reaped;
         indexes.sessions = record->indexes.sessions;
+        indexes.coordinates = record->indexes.coordinates;
+        indexes.queries = record->indexes.queries;
+        indexes.failovers = record->indexes.failovers;
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_INDEXES;
         pb.indexes = &indexes;
         break;
@@ -680,7 +648,7 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         break;
     case RECORD_SESSION:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_SESSION;
-        pb.session = put_session(&record->session, &arena);
+        pb.session = codec_put_session(&record->session, &arena);
         break;
     case RECORD_TOMBSTONE:
         tombstone.key = writable(record->tombstone.key);
@@ -697,6 +665,22 @@ void codec_encode_record(const struct codec_record *record, struct buf *out) {
         put_autopilot(&record->autopilot, &autopilot);
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_AUTOPILOT;
         pb.autopilot = &autopilot;
+        break;
+    case RECORD_REMOVAL:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_REMOVAL;
+        pb.removal = codec_put_removal(&record->removal, &arena);
+        break;
+    case RECORD_COORDINATE:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_COORDINATE;
+        pb.coordinate = codec_put_coordinate(&record->coordinate, &arena);
+        break;
+    case RECORD_QUERY:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_QUERY;
+        pb.query = codec_put_query(&record->query, &arena);
+        break;
+    case RECORD_FAILOVER:
+        pb.kind_case = PB__SNAPSHOT_RECORD__KIND_FAILOVER;
+        pb.failover = codec_put_failover(&record->failover, &arena);
         break;
     case RECORD_END:
         pb.kind_case = PB__SNAPSHOT_RECORD__KIND_END;
@@ -721,7 +705,8 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
             .indexes = {pb->indexes->applied, pb->indexes->nodes, pb->indexes->services,
                         pb->indexes->checks, pb->indexes->service_extinction,
                         pb->indexes->node_extinction, pb->indexes->row_hash, pb->indexes->keys,
-                        pb->indexes->tombstones, pb->indexes->reaped, pb->indexes->sessions}};
+                        pb->indexes->tombstones, pb->indexes->reaped, pb->indexes->sessions,
+                        pb->indexes->coordinates, pb->indexes->queries, pb->indexes->failovers}};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_NODE:
         *ret_record = (struct codec_record){.kind = RECORD_NODE, .node = get_node(pb->node, arena)};
@@ -750,7 +735,7 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_SESSION:
         *ret_record = (struct codec_record){.kind = RECORD_SESSION,
-                                            .session = get_session(pb->session, arena)};
+                                            .session = codec_get_session(pb->session, arena)};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_TOMBSTONE:
         *ret_record = (struct codec_record){
@@ -764,6 +749,21 @@ enum err codec_decode_record(const uint8_t *data, size_t size, struct arena *are
     case PB__SNAPSHOT_RECORD__KIND_AUTOPILOT:
         *ret_record = (struct codec_record){.kind = RECORD_AUTOPILOT,
                                             .autopilot = get_autopilot(pb->autopilot)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_REMOVAL:
+        *ret_record = (struct codec_record){.kind = RECORD_REMOVAL,
+                                            .removal = codec_get_removal(pb->removal)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_COORDINATE:
+        *ret_record = (struct codec_record){.kind = RECORD_COORDINATE};
+        return codec_get_coordinate(pb->coordinate, &ret_record->coordinate);
+    case PB__SNAPSHOT_RECORD__KIND_QUERY:
+        *ret_record =
+            (struct codec_record){.kind = RECORD_QUERY, .query = codec_get_query(pb->query, arena)};
+        return ERR_OK;
+    case PB__SNAPSHOT_RECORD__KIND_FAILOVER:
+        *ret_record = (struct codec_record){.kind = RECORD_FAILOVER,
+                                            .failover = codec_get_failover(pb->failover, arena)};
         return ERR_OK;
     case PB__SNAPSHOT_RECORD__KIND_END:
         *ret_record = (struct codec_record){.kind = RECORD_END, .end = pb->end};

@@ -35,7 +35,12 @@ enum catalog_command_kind {
     COMMAND_REAP,           /* the leader's: old tombstones go */
     COMMAND_LOCK_DELAY_END, /* the leader's */
     COMMAND_AUTOPILOT,
-    COMMAND_RESTORE
+    COMMAND_RESTORE,
+    COMMAND_REMOVAL,
+    COMMAND_REMOVAL_END, /* the leader's */
+    COMMAND_COORDINATES,
+    COMMAND_QUERY,
+    COMMAND_FAILOVER
 };
 
 struct catalog_command {
@@ -51,6 +56,11 @@ struct catalog_command {
         struct catalog_lock_delay_end lock_delay_end;
         struct catalog_set_autopilot set_autopilot;
         struct catalog_restore restore;
+        struct catalog_removal removal;
+        struct catalog_removal_end removal_end;
+        struct catalog_set_coordinates coordinates;
+        struct catalog_set_query set_query;
+        struct catalog_set_failover set_failover;
     };
 };
 
@@ -78,6 +88,10 @@ enum codec_record_kind {
     RECORD_TOMBSTONE,
     RECORD_LOCK_DELAY,
     RECORD_AUTOPILOT,
+    RECORD_REMOVAL,
+    RECORD_COORDINATE,
+    RECORD_QUERY,
+    RECORD_FAILOVER,
     RECORD_END
 };
 
@@ -86,6 +100,8 @@ struct codec_indexes {
     uint64_t keys, tombstones; /* of the last write to a key; of the last deletion */
     uint64_t reaped;           /* newest tombstone that is gone */
     uint64_t sessions;
+    uint64_t coordinates;
+    uint64_t queries, failovers;
 };
 
 struct codec_record {
@@ -108,6 +124,10 @@ struct codec_record {
         } tombstone;
         struct catalog_lock_delay lock_delay;
         struct catalog_autopilot autopilot;
+        struct catalog_removal removal;
+        struct catalog_coordinate coordinate;
+        struct catalog_query query;
+        struct catalog_failover failover;
         uint64_t end; /* records before this one */
     };
 };

@@ -61,6 +61,19 @@ struct catalog_transaction {
     uint32_t count;
 };
 
+/* In the log: never renumber. */
+enum catalog_query_verb { QUERY_CREATE = 0, QUERY_UPDATE = 1, QUERY_DELETE = 2, QUERY_VERB_COUNT };
+
+struct catalog_set_query {
+    enum catalog_query_verb verb;
+    struct catalog_query query; /* of a deletion the id alone */
+};
+
+struct catalog_set_failover {
+    bool remove; /* by the service alone */
+    struct catalog_failover policy;
+};
+
 struct catalog_lock_delay_end {
     const struct catalog_lock_delay *delays;
     uint32_t count;
@@ -70,6 +83,18 @@ struct catalog_set_autopilot {
     struct catalog_autopilot autopilot;
     bool cas;
     uint64_t index; /* of a cas: must be the modify_index */
+};
+
+/* Of removals that have had their time: id and modify_index, which must still be that. */
+struct catalog_removal_end {
+    const struct catalog_removal *removals;
+    uint32_t count;
+};
+
+/* Of nodes that are there; others are left out. */
+struct catalog_set_coordinates {
+    const struct catalog_coordinate *rows;
+    uint32_t count;
 };
 
 /* Everything is replaced by a snapshot's records, which come in several commands: what they bring

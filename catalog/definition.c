@@ -70,14 +70,24 @@ static const struct decode_spec check_spec = {.type = "CheckType",
                                               .fields = check_fields,
                                               .count = COUNT(check_fields)};
 
-/* The Definition of an external check: the same fields, lenient to others. */
+/* The Definition of an external check: the same fields, older names of three (contract
+ * http-kv 3.6), lenient to others. */
+static const struct decode_field external_fields[] = {
+    DEFINITION_CHECK_FIELDS(CHECK_FIELD) /* with commas */
+    DECODE_FIELD(struct check_definition, session_name, "SessionName", DECODE_STR),
+    DECODE_FIELD(struct check_definition, interval_ns, "IntervalDuration", DECODE_DURATION),
+    DECODE_FIELD(struct check_definition, timeout_ns, "TimeoutDuration", DECODE_DURATION),
+    DECODE_FIELD(struct check_definition, deregister_critical_after_ns,
+                 "DeregisterCriticalServiceAfterDuration", DECODE_DURATION),
+};
+
 const struct decode_spec definition_external_spec = {.type = "HealthCheckDefinition",
                                                      .size = sizeof(struct check_definition),
-                                                     .fields = check_fields,
-                                                     .count = COUNT(check_fields),
+                                                     .fields = external_fields,
+                                                     .count = COUNT(external_fields),
                                                      .lenient = true};
 
-#define CHECK_STRINGS 20
+#define CHECK_STRINGS 21
 
 /* Where the strings of a definition stand. */
 static void list_strings(struct check_definition *c, const char **ret_all[CHECK_STRINGS]) {
@@ -100,6 +110,7 @@ static void list_strings(struct check_definition *c, const char **ret_all[CHECK_
                                        &c->alias_node,
                                        &c->alias_service,
                                        &c->tls_server_name,
+                                       &c->session_name,
                                        &c->service_name};
     memcpy(ret_all, all, sizeof all);
 }

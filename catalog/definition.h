@@ -52,6 +52,7 @@ struct check_definition {
     const char *docker_container_id, *shell;
     const char *os_service;
     const char *alias_node, *alias_service;
+    const char *session_name; /* of an external check of type session */
     const char *tls_server_name;
     bool tls_skip_verify;
 
@@ -126,6 +127,15 @@ enum err definition_parse_register(const char *json, size_t size, struct arena *
 enum err definition_parse_deregister(const char *json, size_t size, struct arena *arena,
                                      struct catalog_deregister *ret_deregister, const char **ret_dc,
                                      struct err_text *text);
+
+/* Body of PUT /v1/coordinate/update (contract 13). ERR_INVALID: a decode failure; ERR_REFUSED: a
+ * sentence of 13. dc as above. */
+enum err definition_parse_coordinate(const char *json, size_t size, struct arena *arena,
+                                     struct catalog_coordinate *ret_row, const char **ret_dc,
+                                     struct err_text *text);
+
+/* As the body's Coord, and in answers. */
+void definition_write_coordinate(struct json *json, const struct coordinate *at);
 
 /* Body of PUT /v1/session/create (kv 2.2), without an id. node: this agent's. ERR_INVALID: a decode
  * failure; ERR_REFUSED: a sentence of 2.2. dc as above. */

@@ -73,6 +73,7 @@ static void write_probe(struct json *json, const struct check_definition *c) {
     put_bool(json, "GRPCUseTLS", c->grpc_use_tls);
     put_str(json, "AliasNode", c->alias_node);
     put_str(json, "AliasService", c->alias_service);
+    put_str(json, "SessionName", c->session_name);
     put_int(json, "TTL", c->ttl_ns);
 }
 

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/uuid.h"
 #include "catalog/catalog.h"
+#include "catalog/changes.h"
 #include "catalog/tree.h"
 
 /* A composed key: folded names, each closed by a NUL, so that no name runs into the next. */
@@ -45,9 +46,29 @@ struct catalog_view {
     struct tree sessions;        /* id -> catalog_session */
     struct tree node_sessions;   /* node, id -> the same catalog_session */
     struct tree session_checks;  /* node, check id, session id -> the same catalog_session */
+    struct tree removals;        /* id -> catalog_removal */
+    struct tree coordinates;     /* node, segment -> catalog_coordinate */
+    struct tree queries;         /* id -> catalog_query */
+    struct tree query_names;     /* folded name, without a NUL -> the same catalog_query; of those
+                                  * without a template only if they have one */
+    struct tree failovers;       /* service -> catalog_failover */
+    struct tree session_queries; /* session, id -> the same catalog_query */
     struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
+    uint64_t removals_index; /* of their last change; derived, not in snapshots */
     uint64_t version;
+    uint64_t followers; /* checks of type session */
+};
+
+/* What the last command of a restore has left to do: see catalog_go_on. */
+enum catalog_ending {
+    ENDING_NOT, /* no last command is under way */
+    ENDING_NODES,
+    ENDING_SERVICES,
+    ENDING_SESSIONS_ENDED,
+    ENDING_SESSIONS_MADE,
+    ENDING_DELAYS,
+    ENDING_SWAP
 };
 
 /* A restore under way. Snapshots do not hold it, so none is taken meanwhile. */
@@ -57,6 +78,17 @@ struct catalog_restoring {
     uint64_t part;        /* that comes next */
     uint64_t begin_index; /* rows get it, because the end's is not known yet */
     uint64_t last_index;  /* of its last command */
+    enum catalog_ending ending;
+    struct key at;                 /* in the tree of that step: rows from here on are left */
+    char done_id[UUID_TEXT_BYTES]; /* of the last one that has ended: late repeats of it */
+};
+
+/* What nobody sees any more, to be freed some of it a turn. */
+struct catalog_grave {
+    struct catalog_grave *next;
+    struct catalog_view view;
+    unsigned at;     /* the tree that comes next */
+    bool unreadable; /* the view in its place is published */
 };
 
 struct catalog_rows {
@@ -71,6 +103,12 @@ struct catalog_rest {
     struct catalog_rows services, checks; /* from `at` on */
     size_t at;
     bool checks_listed; /* the node's services are gone, now its checks */
+};
+
+/* A session that was made or has ended, until the end of the command. */
+struct catalog_noted {
+    const struct catalog_session *session; /* a row; if it has left the trees, retired */
+    bool in_force;
 };
 
 struct catalog {
@@ -90,7 +128,13 @@ struct catalog {
     struct catalog_event *events;
     size_t event_count, event_capacity;
     bool record_events;
+    enum catalog_command_kind last_kind;
+    struct catalog_noted *noted;
+    size_t noted_count, noted_capacity, noted_at;
     struct catalog_restoring restoring;
+    struct changes *changes; /* NULL: they are not noted */
+    struct catalog_grave *graves;
+    struct tree_sweep grave_sweep; /* of the first grave's tree before `at` */
     _Atomic(struct catalog_view *) published;
 };
 
@@ -124,6 +168,28 @@ void catalog_made(struct catalog *catalog, void *row);
 enum err catalog_apply_register(struct catalog *catalog, const struct catalog_register *reg,
                                 struct err_text *text);
 void catalog_apply_deregister(struct catalog *catalog, const struct catalog_deregister *dereg);
+/* Sets one check, with what follows from it. */
+void catalog_write_check(struct catalog *catalog, const struct catalog_check *check);
+
+/* ---- changes.c ---- */
+
+struct changes;
+/* NULL is allowed. */
+void catalog_changes_destroy(struct changes *changes);
+/* "" where there is nothing to say. */
+void catalog_note(struct catalog *catalog, enum change_kind kind, const char *node, const char *id,
+                  const char *name);
+/* By the name that its service has now. */
+void catalog_note_check(struct catalog *catalog, const struct catalog_check *check);
+/* What is noted so far is published. */
+void catalog_changes_publish(struct catalog *catalog);
+/* Everything was replaced. */
+void catalog_changes_reset(struct catalog *catalog);
+
+/* ---- autopilot.c ---- */
+
+void catalog_apply_autopilot(struct catalog *catalog, const struct catalog_set_autopilot *set,
+                             struct catalog_result *result);
 
 /* ---- kv.c ---- */
 
@@ -168,6 +234,43 @@ void catalog_add_event(struct catalog *catalog, enum catalog_event_kind kind, co
                        uint64_t index, int64_t ms);
 void catalog_cut_events(struct catalog *catalog, size_t count);
 
+/* ---- coordinate.c ---- */
+
+/* Sets a copy of the row, under the node's name. */
+void catalog_set_coordinate_row(struct catalog *catalog, const char *node,
+                                const struct catalog_coordinate *row);
+void catalog_apply_coordinates(struct catalog *catalog, const struct catalog_set_coordinates *set);
+/* Of a node that goes. */
+void catalog_remove_coordinates(struct catalog *catalog, const char *node);
+
+/* ---- query.c ---- */
+
+/* The row with its links, owned by the catalog from here on. */
+void catalog_set_query_row(struct catalog *catalog, struct catalog_query *row);
+/* ERR_REFUSED: a name, id or session that does not fit what is there. */
+enum err catalog_judge_query(const struct catalog *catalog, const struct catalog_query *query,
+                             struct err_text *text);
+enum err catalog_apply_query(struct catalog *catalog, const struct catalog_set_query *set,
+                             struct err_text *text);
+/* A session has ended: so do its queries. */
+void catalog_end_session_queries(struct catalog *catalog, const char *session);
+
+/* ---- session_checks.c ---- */
+
+bool catalog_follows_session(const struct catalog_check *check);
+/* A session was made or has ended. */
+void catalog_note_session(struct catalog *catalog, const struct catalog_session *session,
+                          bool in_force);
+/* Brings one check up to date; false: there is none left. */
+bool catalog_follow_session(struct catalog *catalog);
+
+/* ---- failover_rows.c ---- */
+
+/* The row, owned by the catalog from here on. */
+void catalog_set_failover_row(struct catalog *catalog, struct catalog_failover *row);
+enum err catalog_apply_failover(struct catalog *catalog, const struct catalog_set_failover *set,
+                                struct err_text *text);
+
 /* ---- snapshot.c ---- */
 
 struct catalog_image *catalog_image_create(void);
@@ -175,17 +278,44 @@ struct catalog_image *catalog_image_create(void);
 enum err catalog_image_add(struct catalog_image *image, const struct codec_record *record);
 /* One that is left out, but counts. */
 void catalog_image_skip(struct catalog_image *image);
-/* After the record `end`: builds what is derived; at is the index of everything from then on, 0: as
- * the records have it. */
-enum err catalog_image_finish(struct catalog_image *image, uint64_t at);
+/* Whether the record `end` has come. */
+bool catalog_image_has_ended(const struct catalog_image *image);
+/* From then on everything has one index, but for the rows' own. */
+void catalog_image_set_index(struct catalog_image *image, uint64_t at);
+/* Where the image is built: its next view. */
+struct catalog *catalog_image_building(struct catalog_image *image);
+/* Into the catalog's place, which is not published; takes the image. */
+void catalog_put_image(struct catalog *catalog, struct catalog_image *image);
+/* What was built goes the way of the buried. */
+void catalog_bury_image(struct catalog *catalog, struct catalog_image *image);
 
 /* ---- restore.c ---- */
 
 enum err catalog_apply_restore(struct catalog *catalog, const struct catalog_restore *restore,
                                struct err_text *text);
+/* The last command's rest, until `touched` has come to end. */
+void catalog_end_restore(struct catalog *catalog, uint64_t end);
 /* One that nobody goes on with is dropped after so many entries. */
 void catalog_judge_restore(struct catalog *catalog);
 void catalog_drop_restore(struct catalog *catalog);
+
+/* ---- removal.c ---- */
+
+/* A copy of it becomes the row. */
+void catalog_set_removal(struct catalog *catalog, const struct catalog_removal *removal);
+enum err catalog_apply_removal(struct catalog *catalog, const struct catalog_removal *removal,
+                               struct err_text *text);
+void catalog_apply_removal_end(struct catalog *catalog, const struct catalog_removal_end *end);
+
+/* ---- bury.c ---- */
+
+/* Trees and rows of a view that is no longer the working state: freed by catalog_sweep, after the
+ * next publish. The view is copied. */
+void catalog_bury(struct catalog *catalog, const struct catalog_view *view);
+/* At a publish. */
+void catalog_close_graves(struct catalog *catalog);
+/* Frees some. */
+void catalog_sweep_graves(struct catalog *catalog);
 
 /* ---- txn.c ---- */
 
@@ -195,8 +325,8 @@ void catalog_apply_transaction(struct catalog *catalog, const struct catalog_tra
 /* ---- view.c ---- */
 
 /* All trees of a view, those first that own their values. */
-#define CATALOG_TREES 19
-#define CATALOG_OWNERS 9
+#define CATALOG_TREES 25
+#define CATALOG_OWNERS 13
 void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]);
 
 #endif

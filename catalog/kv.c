@@ -205,14 +205,18 @@ static void sweep_row(void *value, void *context) {
 }
 
 bool catalog_sweep(struct catalog *catalog) {
-    if (catalog->sweep.count == 0) {
+    bool half = catalog->rest.present || catalog->restoring.ending != ENDING_NOT;
+    if (half || (catalog->sweep.count == 0 && catalog->graves == NULL)) {
         return false;
     }
     catalog_begin_change(catalog); /* of what is held */
-    bool more =
+    if (catalog->sweep.count > 0) {
         tree_sweep_some(&catalog->sweep, catalog->epoch, LIMIT_SWEEP_NODES, sweep_row, catalog);
+    } else {
+        catalog_sweep_graves(catalog);
+    }
     catalog_publish(catalog);
-    return more;
+    return catalog->sweep.count > 0 || catalog->graves != NULL;
 }
 
 /* ---- locks ---- */

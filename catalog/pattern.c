@@ -191,8 +191,8 @@ enum err pattern_compile(struct pattern_set *set, const char *text,
 
 /* PCRE2 does not tell how many steps a match took, so it gets few first, and more if these do not
  * do: what is charged is then at most 32 times too much, and a cheap match costs nothing. */
-enum pattern_result pattern_find(struct pattern_set *set, const struct pattern *pattern,
-                                 const char *s) {
+static enum pattern_result find(struct pattern_set *set, const struct pattern *pattern,
+                                const char *s, pcre2_match_data *data) {
     static const uint32_t steps[] = {STEPS_FREE, 32 * STEPS_FREE, LIMIT_FILTER_MATCH_STEPS};
     int found = PCRE2_ERROR_MATCHLIMIT;
     for (unsigned i = 0; i < 3 && found == PCRE2_ERROR_MATCHLIMIT; i++) {
@@ -201,11 +201,35 @@ enum pattern_result pattern_find(struct pattern_set *set, const struct pattern *
             return PATTERN_LIMIT;
         }
         pcre2_set_match_limit(set->match, steps[i]);
-        found = pcre2_match((const pcre2_code *)pattern, (PCRE2_SPTR)s, strlen(s), 0, 0, set->data,
+        found = pcre2_match((const pcre2_code *)pattern, (PCRE2_SPTR)s, strlen(s), 0, 0, data,
                             set->match);
     }
     /* 0: more groups than the data has room for, and nobody reads them. */
     return found >= 0                     ? PATTERN_MATCH
            : found == PCRE2_ERROR_NOMATCH ? PATTERN_NO_MATCH
                                           : PATTERN_LIMIT;
+}
+
+enum pattern_result pattern_find(struct pattern_set *set, const struct pattern *pattern,
+                                 const char *s) {
+    return find(set, pattern, s, set->data);
+}
+
+enum pattern_result pattern_find_groups(struct pattern_set *set, const struct pattern *pattern,
+                                        const char *s, struct str_list *ret_groups) {
+    pcre2_match_data *data =
+        pcre2_match_data_create_from_pattern((const pcre2_code *)pattern, set->general);
+    enum pattern_result result = find(set, pattern, s, data);
+    if (result == PATTERN_MATCH) {
+        const PCRE2_SIZE *at = pcre2_get_ovector_pointer(data);
+        uint32_t count = pcre2_get_ovector_count(data);
+        const char **groups = arena_alloc(set->arena, count * sizeof *groups);
+        for (uint32_t i = 0; i < count; i++) {
+            bool has_part = at[2 * i] != PCRE2_UNSET && at[2 * i] < at[2 * i + 1];
+            groups[i] =
+                has_part ? arena_strndup(set->arena, s + at[2 * i], at[2 * i + 1] - at[2 * i]) : "";
+        }
+        *ret_groups = (struct str_list){groups, count};
+    }
+    return result;
 }

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/str.h"
 
 struct pattern_set; /* the patterns of one filter and the memory they match in: for one thread */
 struct pattern;
@@ -27,5 +28,9 @@ enum err pattern_compile(struct pattern_set *set, const char *text,
 /* Whether the pattern occurs anywhere in s. Bytes that are not UTF-8 match nothing. */
 enum pattern_result pattern_find(struct pattern_set *set, const struct pattern *pattern,
                                  const char *s);
+/* The same, and on PATTERN_MATCH what the groups hold: the whole match first, "" for a group
+ * without a part in it. In the arena of the set. */
+enum pattern_result pattern_find_groups(struct pattern_set *set, const struct pattern *pattern,
+                                        const char *s, struct str_list *ret_groups);
 
 #endif

@@ -77,6 +77,31 @@ static void pack_session(struct packer *p, struct catalog_session *session) {
     pack_unknown(p, &session->unknown);
 }
 
+static void pack_query(struct packer *p, struct catalog_query *query) {
+    pack_list(p, &query->datacenters);
+    pack_list(p, &query->target_datacenters);
+    pack_list(p, &query->ignored_checks);
+    pack_list(p, &query->tags);
+    pack_map(p, &query->node_meta);
+    pack_map(p, &query->service_meta);
+    pack_str(p, &query->id);
+    pack_str(p, &query->name);
+    pack_str(p, &query->session);
+    pack_str(p, &query->token);
+    pack_str(p, &query->template_type);
+    pack_str(p, &query->template_regexp);
+    pack_str(p, &query->service);
+    pack_str(p, &query->near_node);
+    pack_str(p, &query->dns_ttl);
+    pack_unknown(p, &query->unknown);
+}
+
+static void pack_failover(struct packer *p, struct catalog_failover *policy) {
+    pack_list(p, &policy->datacenters);
+    pack_str(p, &policy->service);
+    pack_unknown(p, &policy->unknown);
+}
+
 #define DEFINE_COPY(type)                                                                          \
     struct catalog_##type *row_copy_##type(const struct catalog_##type *from) {                    \
         struct catalog_##type row = *from;                                                         \
@@ -92,6 +117,20 @@ DEFINE_COPY(node)
 DEFINE_COPY(service)
 DEFINE_COPY(check)
 DEFINE_COPY(session)
+DEFINE_COPY(query)
+DEFINE_COPY(failover)
+
+#define DEFINE_BYTES(type)                                                                         \
+    size_t row_bytes_##type(const struct catalog_##type *from) {                                   \
+        struct catalog_##type row = *from;                                                         \
+        struct packer p = {.used = sizeof row};                                                    \
+        pack_##type(&p, &row);                                                                     \
+        return p.used;                                                                             \
+    }
+
+DEFINE_BYTES(node)
+DEFINE_BYTES(service)
+DEFINE_BYTES(check)
 
 size_t row_kv_bytes(size_t key_size, size_t session_size, size_t value_size) {
     return offsetof(struct catalog_kv, bytes) + key_size + session_size + value_size + 2;
@@ -237,6 +276,29 @@ uint64_t row_hash_session(const struct catalog_session *s) {
     return hash_bytes(h, s->unknown.data, s->unknown.size);
 }
 
+uint64_t row_hash_query(const struct catalog_query *q) {
+    uint64_t h = ADD_STRS(7, q->id, q->name, q->session, q->token, q->template_type,
+                          q->template_regexp, q->service, q->near_node, q->dns_ttl);
+    h = add_list(add_list(h, &q->datacenters), &q->target_datacenters);
+    h = add_list(add_list(h, &q->ignored_checks), &q->tags);
+    h = add_map(add_map(h, &q->node_meta), &q->service_meta);
+    h = add_u64(h, (uint64_t)q->remove_empty_tags | (uint64_t)q->datacenters_present << 1 |
+                       (uint64_t)q->targets_present << 2 |
+                       (uint64_t)q->ignored_checks_present << 3 | (uint64_t)q->tags_present << 4 |
+                       (uint64_t)q->only_passing << 5 | (uint64_t)q->connect << 6);
+    h = add_u64(h, (uint64_t)q->nearest);
+    h = add_u64(add_u64(h, q->create_index), q->modify_index);
+    return hash_bytes(h, q->unknown.data, q->unknown.size);
+}
+
+uint64_t row_hash_failover(const struct catalog_failover *f) {
+    uint64_t h = add_list(ADD_STRS(8, f->service), &f->datacenters);
+    h = add_u64(h, (uint64_t)f->enabled | (uint64_t)f->datacenters_present << 1);
+    h = add_u64(add_u64(h, (uint64_t)f->nearest), (uint64_t)f->hold_down_ns);
+    h = add_u64(add_u64(h, f->create_index), f->modify_index);
+    return hash_bytes(h, f->unknown.data, f->unknown.size);
+}
+
 uint64_t row_hash_kv(const struct catalog_kv *kv) {
     uint64_t h = add_u64(add_u64(5, kv->create_index), kv->modify_index);
     h = add_u64(add_u64(h, kv->lock_index), kv->flags);
@@ -245,6 +307,13 @@ uint64_t row_hash_kv(const struct catalog_kv *kv) {
 
 uint64_t row_hash_lock_delay(const struct catalog_lock_delay *delay) {
     return add_u64(add_u64(ADD_STRS(6, delay->key), delay->index), (uint64_t)delay->delay_ms);
+}
+
+uint64_t row_hash_removal(const struct catalog_removal *removal) {
+    uint64_t h = ADD_STRS(40, removal->id, removal->name);
+    h = add_u64(add_u64(h, (uint64_t)removal->boot_epoch << 32 | removal->counter), removal->prune);
+    h = add_u64(h, (uint64_t)removal->at_ms);
+    return add_u64(add_u64(h, removal->create_index), removal->modify_index);
 }
 
 uint64_t row_hash_autopilot(const struct catalog_autopilot *autopilot) {

@@ -9,7 +9,14 @@ struct catalog_node *row_copy_node(const struct catalog_node *node);
 struct catalog_service *row_copy_service(const struct catalog_service *service);
 struct catalog_check *row_copy_check(const struct catalog_check *check);
 struct catalog_session *row_copy_session(const struct catalog_session *session);
+struct catalog_query *row_copy_query(const struct catalog_query *query);
+struct catalog_failover *row_copy_failover(const struct catalog_failover *policy);
 struct catalog_kv *row_copy_kv(const struct catalog_kv *kv);
+
+/* Size of that block. */
+size_t row_bytes_node(const struct catalog_node *node);
+size_t row_bytes_service(const struct catalog_service *service);
+size_t row_bytes_check(const struct catalog_check *check);
 
 /* A key is made in place: room for one, filled with sizes and bytes, its numbers 0. */
 size_t row_kv_bytes(size_t key_size, size_t session_size, size_t value_size);
@@ -27,9 +34,12 @@ uint64_t row_hash_node(const struct catalog_node *node);
 uint64_t row_hash_service(const struct catalog_service *service);
 uint64_t row_hash_check(const struct catalog_check *check);
 uint64_t row_hash_session(const struct catalog_session *session);
+uint64_t row_hash_query(const struct catalog_query *query);
+uint64_t row_hash_failover(const struct catalog_failover *policy);
 uint64_t row_hash_kv(const struct catalog_kv *kv);
 /* 0 of one that was never set. */
 uint64_t row_hash_autopilot(const struct catalog_autopilot *autopilot);
+uint64_t row_hash_removal(const struct catalog_removal *removal);
 uint64_t row_hash_lock_delay(const struct catalog_lock_delay *delay);
 
 #endif

@@ -100,7 +100,9 @@ static void end_session(struct catalog *catalog, struct catalog_session *row) {
     catalog->next.indexes.row_hash -= row_hash_session(row);
     touch(catalog, row);
     catalog_release_keys(catalog, row);
+    catalog_end_session_queries(catalog, row->id);
     catalog_add_event(catalog, CATALOG_SESSION_ENDED, row->id, 0, 0);
+    catalog_note_session(catalog, row, false);
     catalog_retire(catalog, row);
 }
 
@@ -131,8 +133,11 @@ enum err catalog_apply_session(struct catalog *catalog, const struct catalog_ses
     if (node == NULL) {
         return err_set(text, ERR_REFUSED, "apply failed: Missing node registration");
     }
-    if (!uuid_parse(session->id, &uuid) || view_get_session(&catalog->next, session->id) != NULL) {
-        return err_set(text, ERR_REFUSED, "apply failed: the session's id is no UUID or taken");
+    if (!uuid_parse(session->id, &uuid)) {
+        return err_set(text, ERR_REFUSED, "apply failed: the session's id is no UUID");
+    }
+    if (view_get_session(&catalog->next, session->id) != NULL) {
+        return ERR_OK; /* the same command once more: nobody else makes this id */
     }
     enum err err = judge_checks(catalog, session, &session->checks, text);
     err = err == ERR_OK ? judge_checks(catalog, session, &session->node_checks, text) : err;
@@ -148,6 +153,7 @@ enum err catalog_apply_session(struct catalog *catalog, const struct catalog_ses
     catalog_set_session_row(catalog, row);
     touch(catalog, row);
     catalog_add_event(catalog, CATALOG_SESSION_MADE, row->id, 0, (row->ttl_ns + 999999) / 1000000);
+    catalog_note_session(catalog, row, true);
     return ERR_OK;
 }
 

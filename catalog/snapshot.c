@@ -11,6 +11,7 @@
 
 #define RECORD_BYTES_MAX LIMIT_ENTRY_BYTES
 #define PIECE_BYTES (64 * 1024)
+#define ADVANCE_RECORDS 64
 
 struct writer {
     const struct catalog_view *view;
@@ -95,8 +96,28 @@ static bool put_lock_delay(const struct catalog_lock_delay *delay, void *context
     return put_record(context, &record);
 }
 
+static bool put_removal(const struct catalog_removal *removal, void *context) {
+    struct codec_record record = {.kind = RECORD_REMOVAL, .removal = *removal};
+    return put_record(context, &record);
+}
+
 static bool put_session(const struct catalog_session *session, void *context) {
     struct codec_record record = {.kind = RECORD_SESSION, .session = *session};
+    return put_record(context, &record);
+}
+
+static bool put_coordinate(const struct catalog_coordinate *coordinate, void *context) {
+    struct codec_record record = {.kind = RECORD_COORDINATE, .coordinate = *coordinate};
+    return put_record(context, &record);
+}
+
+static bool put_query(const struct catalog_query *query, void *context) {
+    struct codec_record record = {.kind = RECORD_QUERY, .query = *query};
+    return put_record(context, &record);
+}
+
+static bool put_failover(const struct catalog_failover *policy, void *context) {
+    struct codec_record record = {.kind = RECORD_FAILOVER, .failover = *policy};
     return put_record(context, &record);
 }
 
@@ -115,6 +136,10 @@ enum err catalog_snapshot(const struct catalog_view *view,
     view_walk_kvs(view, "", put_kv, &w);
     tree_walk(&view->tombstone_order, NULL, 0, put_tombstone, &w);
     view_walk_lock_delays(view, put_lock_delay, &w);
+    view_walk_removals(view, put_removal, &w);
+    view_walk_coordinates(view, NULL, put_coordinate, &w);
+    view_walk_queries(view, put_query, &w);
+    view_walk_failovers(view, put_failover, &w);
     if (view->autopilot.modify_index > 0) {
         struct codec_record autopilot = {.kind = RECORD_AUTOPILOT, .autopilot = view->autopilot};
         put_record(&w, &autopilot);
@@ -202,6 +227,7 @@ static enum err add_check(struct catalog *c, const struct catalog_check *check) 
     struct catalog_check *row = row_copy_check(check);
     tree_set(&c->next.checks, &c->batch, key.bytes, key.size, row);
     tree_set(&c->next.bound_checks, &c->batch, bound.bytes, bound.size, row);
+    c->next.followers += catalog_follows_session(row);
     c->next.indexes.row_hash += row_hash_check(row);
     return ERR_OK;
 }
@@ -241,6 +267,43 @@ static enum err add_lock_delay(struct catalog *c, const struct catalog_lock_dela
     return ERR_OK;
 }
 
+static enum err add_removal(struct catalog *c, const struct catalog_removal *removal) {
+    struct uuid id;
+    if (!uuid_parse(removal->id, &id) || strlen(removal->name) > LIMIT_NAME_BYTES) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_removal(c, removal);
+    return ERR_OK;
+}
+
+static enum err add_coordinate(struct catalog *c, const struct catalog_coordinate *coordinate) {
+    const struct catalog_node *node = view_get_node(&c->next, coordinate->node);
+    if (node == NULL || strlen(coordinate->segment) > LIMIT_NAME_BYTES ||
+        !coordinate_is_sane(&coordinate->at)) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_coordinate_row(c, coordinate->node, coordinate);
+    return ERR_OK;
+}
+
+static enum err add_query(struct catalog *c, const struct catalog_query *query) {
+    if (view_get_query(&c->next, query->id) != NULL ||
+        catalog_judge_query(c, query, NULL) != ERR_OK) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_query_row(c, row_copy_query(query));
+    return ERR_OK;
+}
+
+static enum err add_failover(struct catalog *c, const struct catalog_failover *policy) {
+    if (strlen(policy->service) > LIMIT_NAME_BYTES ||
+        view_get_failover(&c->next, policy->service) != NULL) {
+        return ERR_CORRUPT;
+    }
+    catalog_set_failover_row(c, row_copy_failover(policy));
+    return ERR_OK;
+}
+
 static enum err add_record(struct catalog_image *image, const struct codec_record *record) {
     struct catalog *c = image->building;
     if ((image->records == 0) != (record->kind == RECORD_INDEXES) || image->ended) {
@@ -276,6 +339,14 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
     case RECORD_AUTOPILOT:
         c->next.autopilot = record->autopilot;
         return ERR_OK;
+    case RECORD_REMOVAL:
+        return add_removal(c, &record->removal);
+    case RECORD_COORDINATE:
+        return add_coordinate(c, &record->coordinate);
+    case RECORD_QUERY:
+        return add_query(c, &record->query);
+    case RECORD_FAILOVER:
+        return add_failover(c, &record->failover);
     case RECORD_END:
         image->ended = record->end == image->records;
         return image->ended ? ERR_OK : ERR_CORRUPT;
@@ -286,6 +357,9 @@ static enum err add_record(struct catalog_image *image, const struct codec_recor
 enum err catalog_image_add(struct catalog_image *image, const struct codec_record *record) {
     enum err err = add_record(image, record);
     image->records++;
+    if (image->records % ADVANCE_RECORDS == 0) {
+        epoch_advance(image->epoch); /* frees the nodes that were replaced: nobody reads them */
+    }
     return err;
 }
 
@@ -340,36 +414,6 @@ static bool build(void *value, void *context) {
     return catalog_get_index(&c->next.service_index, service->name) > 0;
 }
 
-static bool retire_value(void *value, void *context) {
-    epoch_retire(context, value);
-    return true;
-}
-
-static void retire_rows(struct catalog_view *view, struct epoch *epoch) {
-    struct tree *all[CATALOG_TREES];
-    catalog_list_trees(view, all);
-    for (size_t i = 0; i < CATALOG_OWNERS; i++) {
-        tree_walk(all[i], NULL, 0, retire_value, epoch);
-    }
-    for (size_t i = 0; i < CATALOG_TREES; i++) {
-        tree_retire(all[i], epoch);
-    }
-}
-
-static bool index_node(void *value, void *context) {
-    const struct catalog_node *node = value;
-    struct catalog *c = context;
-    catalog_set_index(c, &c->next.node_index, node->name, catalog_now(c));
-    return true;
-}
-
-static bool index_service(void *value, void *context) {
-    const struct catalog_service *service = value;
-    struct catalog *c = context;
-    catalog_set_index(c, &c->next.service_index, service->name, catalog_now(c));
-    return true;
-}
-
 static bool derive(struct catalog *building) {
     return tree_walk(&building->next.nodes, NULL, 0, node_has_index, building) &&
            tree_walk(&building->next.services, NULL, 0, build, building);
@@ -379,9 +423,7 @@ static bool derive(struct catalog *building) {
  * an image goes on above it. */
 #define IMAGE_STAMP (1ull << 62)
 
-/* Everything has the one index. */
-static void set_indexes(struct catalog_image *image, uint64_t at) {
-    struct catalog *building = image->building;
+void catalog_image_set_index(struct catalog_image *image, uint64_t at) {
     image->indexes = (struct codec_indexes){.applied = at,
                                             .nodes = at,
                                             .services = at,
@@ -391,20 +433,19 @@ static void set_indexes(struct catalog_image *image, uint64_t at) {
                                             .keys = at,
                                             .tombstones = at,
                                             .reaped = at,
-                                            .sessions = at};
-    building->next.indexes.applied = at;
-    tree_walk(&building->next.nodes, NULL, 0, index_node, building);
-    tree_walk(&building->next.services, NULL, 0, index_service, building);
+                                            .sessions = at,
+                                            .coordinates = at,
+                                            .queries = at,
+                                            .failovers = at};
+    image->building->next.indexes.applied = at;
 }
 
-enum err catalog_image_finish(struct catalog_image *image, uint64_t at) {
-    if (!image->ended) {
-        return ERR_CORRUPT;
-    }
-    if (at > 0) {
-        set_indexes(image, at);
-    }
-    return derive(image->building) ? ERR_OK : ERR_CORRUPT;
+bool catalog_image_has_ended(const struct catalog_image *image) {
+    return image->ended;
+}
+
+struct catalog *catalog_image_building(struct catalog_image *image) {
+    return image->building;
 }
 
 struct catalog_image *catalog_image_create(void) {
@@ -431,8 +472,8 @@ enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t si
     if (err == ERR_OK && view_row_hash(&image->building->next) != image->indexes.row_hash) {
         err = ERR_CORRUPT;
     }
-    if (err == ERR_OK) {
-        err = catalog_image_finish(image, 0);
+    if (err == ERR_OK && !derive(image->building)) {
+        err = ERR_CORRUPT;
     }
     if (err != ERR_OK) {
         err_set(text, err, "snapshot: record %llu: %s", (unsigned long long)image->records,
@@ -444,22 +485,36 @@ enum err catalog_read_image(int64_t (*read)(void *context, void *data, size_t si
     return ERR_OK;
 }
 
-void catalog_take_image(struct catalog *catalog, struct catalog_image *image) {
-    catalog_drop_restore(catalog);
-    catalog_publish(catalog); /* closes the batch, so that all retired below waits for the next */
-    struct catalog_view old = catalog->next;
+void catalog_bury_image(struct catalog *catalog, struct catalog_image *image) {
+    if (image != NULL) {
+        catalog_bury(catalog, &image->building->next);
+        image->building->next = (struct catalog_view){0};
+        catalog_drop_image(image);
+    }
+}
+
+void catalog_put_image(struct catalog *catalog, struct catalog_image *image) {
+    catalog_begin_change(catalog); /* what is retired below waits for the publish */
+    catalog_bury(catalog, &catalog->next);
+    uint64_t version = catalog->next.version;
     catalog->next = image->building->next;
     image->indexes.row_hash = catalog->next.indexes.row_hash; /* of what no tree sums up */
     catalog->next.indexes = image->indexes;
-    catalog->next.version = old.version;
+    catalog->next.removals_index = image->indexes.applied;
+    catalog->next.version = version;
     catalog->batch.stamp =
         (catalog->batch.stamp > IMAGE_STAMP ? catalog->batch.stamp : IMAGE_STAMP) + 1;
     image->building->next = (struct catalog_view){0};
     catalog_drop_image(image);
-    retire_rows(&old, catalog->epoch);
+    catalog_changes_reset(catalog);
     if (catalog->watches != NULL) {
         watches_mark_all(catalog->watches);
     }
+}
+
+void catalog_take_image(struct catalog *catalog, struct catalog_image *image) {
+    catalog_drop_restore(catalog);
+    catalog_put_image(catalog, image);
     catalog_publish(catalog);
 }
 

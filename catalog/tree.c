@@ -7,19 +7,33 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-/* One block: the struct, the children sorted by label, their labels, the prefix. */
+/* Of all values from a node on down. */
+struct sums {
+    uint64_t newest, hash;
+};
+
+/* One block: the struct, the children sorted by label, sums if the tree has them, the labels, the
+ * prefix. */
 struct tree_node {
-    uint64_t stamp;        /* of the batch that made it */
-    void *value;           /* NULL: an inner node only; then it has two children or more */
-    uint64_t newest, hash; /* of all values from here on down */
-    uint32_t count;
+    uint64_t stamp; /* of the batch that made it */
+    void *value;    /* NULL: an inner node only; then it has two children or more */
+    uint32_t count; /* of all values from here on down */
     uint16_t prefix_size;
-    uint16_t child_count;
+    uint16_t child_count : 15;
+    uint16_t has_sums : 1; /* the same in all nodes of a tree */
     struct tree_node *children[];
 };
 
+static size_t sums_bytes(const struct tree_node *node) {
+    return node->has_sums ? sizeof(struct sums) : 0;
+}
+
+static struct sums *sums(const struct tree_node *node) {
+    return (struct sums *)(uintptr_t)&node->children[node->child_count];
+}
+
 static uint8_t *labels(const struct tree_node *node) {
-    return (uint8_t *)&node->children[node->child_count];
+    return (uint8_t *)&node->children[node->child_count] + sums_bytes(node);
 }
 
 static uint8_t *prefix(const struct tree_node *node) {
@@ -28,21 +42,27 @@ static uint8_t *prefix(const struct tree_node *node) {
 
 static struct tree_node *alloc_node(const struct tree_batch *batch, size_t children,
                                     size_t prefix_size) {
-    struct tree_node *node =
-        mem_alloc(sizeof *node + children * (sizeof(struct tree_node *) + 1) + prefix_size);
+    bool has_sums = batch->index_of != NULL || batch->hash_of != NULL;
+    struct tree_node *node = mem_alloc(sizeof *node + children * (sizeof(struct tree_node *) + 1) +
+                                       prefix_size + (has_sums ? sizeof(struct sums) : 0));
     node->stamp = batch->stamp;
     node->value = NULL;
-    node->newest = node->hash = 0;
     node->count = 0;
-    node->child_count = (uint16_t)children;
+    node->child_count = (uint16_t)(children & 0x7fff);
+    node->has_sums = has_sums;
     node->prefix_size = (uint16_t)prefix_size;
+    if (has_sums) {
+        *sums(node) = (struct sums){0};
+    }
     return node;
 }
 
 static void copy_sums(struct tree_node *to, const struct tree_node *from) {
-    to->newest = from->newest;
-    to->hash = from->hash;
+    ASSERT(to->has_sums == from->has_sums);
     to->count = from->count;
+    if (to->has_sums) {
+        *sums(to) = *sums(from);
+    }
 }
 
 void tree_journal_add(struct tree_journal *journal, void *block) {
@@ -180,8 +200,9 @@ static struct tree_node *make_leaf(const struct tree_batch *batch, const uint8_t
     memcpy(prefix(leaf), key, size);
     leaf->value = change->value;
     leaf->count = 1;
-    leaf->newest = change->index;
-    leaf->hash = change->hash;
+    if (leaf->has_sums) {
+        *sums(leaf) = (struct sums){change->index, change->hash};
+    }
     return leaf;
 }
 
@@ -247,8 +268,11 @@ static struct tree_node *split(const struct tree_batch *batch, struct tree_node 
 
 static void add_sums(struct tree_node *node, const struct change *change) {
     node->count += change->old == NULL;
-    node->hash += change->hash;
-    node->newest = change->index > node->newest ? change->index : node->newest;
+    if (node->has_sums) {
+        struct sums *to = sums(node);
+        to->hash += change->hash;
+        to->newest = change->index > to->newest ? change->index : to->newest;
+    }
 }
 
 static struct tree_node *set_node(const struct tree_batch *batch, struct tree_node *node,
@@ -295,15 +319,21 @@ void *tree_set(struct tree *tree, const struct tree_batch *batch, const void *ke
     return change.old;
 }
 
-/* After values went away below a node of this batch. */
-static void count_anew(const struct tree_batch *batch, struct tree_node *node) {
-    node->count = node->value != NULL;
-    node->newest =
+/* After values of so much hash went away below a node of this batch. */
+static void count_anew(const struct tree_batch *batch, struct tree_node *node, uint64_t hash) {
+    uint64_t newest =
         node->value != NULL && batch->index_of != NULL ? batch->index_of(node->value) : 0;
+    node->count = node->value != NULL;
     for (size_t i = 0; i < node->child_count; i++) {
         const struct tree_node *child = node->children[i];
         node->count += child->count;
-        node->newest = child->newest > node->newest ? child->newest : node->newest;
+        if (node->has_sums && sums(child)->newest > newest) {
+            newest = sums(child)->newest;
+        }
+    }
+    if (node->has_sums) {
+        sums(node)->newest = newest;
+        sums(node)->hash -= hash;
     }
 }
 
@@ -343,8 +373,7 @@ static struct tree_node *remove_node(const struct tree_batch *batch, struct tree
             node->children[place] = child;
         }
     }
-    node->hash -= hash;
-    count_anew(batch, node);
+    count_anew(batch, node, hash);
     return settle(batch, node);
 }
 
@@ -383,8 +412,11 @@ static struct tree_node *find_prefix(const struct tree *tree, const uint8_t *at,
 
 struct tree_sum tree_sum(const struct tree *tree, const void *prefix, size_t size) {
     const struct tree_node *node = find_prefix(tree, prefix, size);
-    return node != NULL ? (struct tree_sum){node->count, node->newest, node->hash}
-                        : (struct tree_sum){0};
+    if (node == NULL) {
+        return (struct tree_sum){0};
+    }
+    struct sums all = node->has_sums ? *sums(node) : (struct sums){0};
+    return (struct tree_sum){node->count, all.newest, all.hash};
 }
 
 static struct tree_node *cut_node(const struct tree_batch *batch, struct tree_node *node,
@@ -402,8 +434,7 @@ static struct tree_node *cut_node(const struct tree_batch *batch, struct tree_no
         node = own(batch, node);
         node->children[place] = child;
     }
-    node->hash -= cut->hash;
-    count_anew(batch, node);
+    count_anew(batch, node, cut->has_sums ? sums(cut)->hash : 0);
     return settle(batch, node);
 }
 

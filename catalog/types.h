@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/coordinate.h"
 #include "base/str.h"
 
 struct catalog_bytes {
@@ -124,6 +125,58 @@ struct catalog_lock_delay {
     const char *key;
     uint64_t index;   /* at which the session ended */
     int64_t delay_ms; /* from then on, by the leader's clock */
+};
+
+/* A member that an operator has removed from the LAN pool. Gossip cannot bring back what it was up
+ * to this incarnation; the member itself comes back with a higher one. */
+struct catalog_removal {
+    const char *id; /* of the member: lower-case UUID */
+    const char *name;
+    uint32_t boot_epoch, counter; /* its incarnation */
+    bool prune;                   /* nobody lists it any more, not even as left */
+    int64_t at_ms;                /* Unix time, by the clock of who was asked */
+    uint64_t create_index, modify_index;
+};
+
+/* Where a node is, as its agent says, in one segment of the network ("" = the only one). */
+struct catalog_coordinate {
+    const char *node;
+    const char *segment;
+    struct coordinate at;
+};
+
+/* A prepared query: a lookup kept under an id and, mostly, a name (contract, kv 4). One with a
+ * template type stands for all names that begin with its own. */
+struct catalog_query {
+    const char *id; /* lower-case UUID */
+    const char *name;
+    const char *session; /* that it ends with, "" = none */
+    const char *token;
+    const char *template_type; /* "" = none, "name_prefix_match" */
+    const char *template_regexp;
+    bool remove_empty_tags;
+    const char *service;
+    const char *near_node; /* "" = nobody, a node, "_agent", "_ip" */
+    struct str_list datacenters, target_datacenters, ignored_checks, tags;
+    bool datacenters_present, targets_present, ignored_checks_present, tags_present; /* [], null */
+    struct str_map node_meta, service_meta;
+    int64_t nearest; /* so many datacenters by distance before those that are listed */
+    bool only_passing, connect;
+    const char *dns_ttl; /* as it was given, "" = that of the service */
+    uint64_t create_index, modify_index;
+    struct catalog_bytes unknown;
+};
+
+/* Where lookups of a service go on when this datacenter has no healthy instance of it. */
+struct catalog_failover {
+    const char *service; /* "*" = all that have none of their own */
+    bool enabled;
+    int64_t nearest;             /* so many datacenters by distance, then */
+    struct str_list datacenters; /* these; neither: all by distance */
+    bool datacenters_present;
+    int64_t hold_down_ns; /* home must be healthy for so long before lookups come back */
+    uint64_t create_index, modify_index;
+    struct catalog_bytes unknown;
 };
 
 /* What the leader's care for its group goes by (contract 17.2). */

@@ -1,5 +1,6 @@
 #include "catalog/view.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/ip.h"
@@ -45,6 +46,10 @@ uint64_t view_row_hash(const struct catalog_view *view) {
     return view->indexes.row_hash + row_hash_autopilot(&view->autopilot) +
            tree_sum(&view->kvs, NULL, 0).hash + tree_sum(&view->tombstones, NULL, 0).hash +
            tree_sum(&view->tree_tombstones, NULL, 0).hash;
+}
+
+uint64_t catalog_hash(const struct catalog *catalog) {
+    return view_row_hash(&catalog->next);
 }
 
 uint64_t view_version(const struct catalog_view *view) {
@@ -245,4 +250,38 @@ void view_walk_node_checks(const struct catalog_view *view, const char *node,
 void view_walk_all_checks(const struct catalog_view *view, view_visit_check visit, void *context) {
     struct visitor visitor = {.context = context, .check = visit};
     tree_walk(&view->checks, NULL, 0, visit_check, &visitor);
+}
+
+/* ---- all trees ---- */
+
+static bool free_value(void *value, void *context) {
+    (void)context;
+    free(value);
+    return true;
+}
+
+void catalog_list_trees(struct catalog_view *view, struct tree *ret_all[CATALOG_TREES]) {
+    struct tree *all[] = {/* the owners of their values */
+                          &view->nodes, &view->services, &view->instances, &view->checks,
+                          &view->kvs, &view->tombstones, &view->tree_tombstones, &view->delays,
+                          &view->sessions, &view->removals, &view->coordinates, &view->queries,
+                          &view->failovers,
+                          /* the others */
+                          &view->node_ids, &view->bound_checks, &view->service_index,
+                          &view->node_index, &view->tombstone_order, &view->held,
+                          &view->node_sessions, &view->session_checks, &view->node_addresses,
+                          &view->service_addresses, &view->query_names, &view->session_queries};
+    _Static_assert(sizeof all / sizeof all[0] == CATALOG_TREES, "all are listed");
+    memcpy(ret_all, all, sizeof all);
+}
+
+void catalog_free_trees(struct catalog_view *view, bool rows) {
+    struct tree *all[CATALOG_TREES];
+    catalog_list_trees(view, all);
+    for (size_t i = 0; rows && i < CATALOG_OWNERS; i++) {
+        tree_walk(all[i], NULL, 0, free_value, NULL);
+    }
+    for (size_t i = 0; i < CATALOG_TREES; i++) {
+        tree_clear(all[i]);
+    }
 }

@@ -95,6 +95,14 @@ typedef bool (*view_visit_lock_delay)(const struct catalog_lock_delay *delay, vo
 void view_walk_lock_delays(const struct catalog_view *view, view_visit_lock_delay visit,
                            void *context);
 
+/* ---- members that were removed: by id ---- */
+
+/* Moves with every change of them; 0: there never were any. */
+uint64_t view_index_removals(const struct catalog_view *view);
+const struct catalog_removal *view_get_removal(const struct catalog_view *view, const char *id);
+typedef bool (*view_visit_removal)(const struct catalog_removal *removal, void *context);
+void view_walk_removals(const struct catalog_view *view, view_visit_removal visit, void *context);
+
 /* ---- sessions: by id ---- */
 
 uint64_t view_index_sessions(const struct catalog_view *view);
@@ -104,6 +112,33 @@ typedef bool (*view_visit_session)(const struct catalog_session *session, void *
 void view_walk_sessions(const struct catalog_view *view, view_visit_session visit, void *context);
 void view_walk_node_sessions(const struct catalog_view *view, const char *node,
                              view_visit_session visit, void *context);
+
+/* ---- coordinates: by node, then segment ---- */
+
+uint64_t view_index_coordinates(const struct catalog_view *view);
+/* In the segment "". NULL: the node has told none. To sort by it: catalog/distance.h. */
+const struct coordinate *view_get_coordinate(const struct catalog_view *view, const char *node);
+typedef bool (*view_visit_coordinate)(const struct catalog_coordinate *coordinate, void *context);
+/* Those of one node; NULL = of all. */
+void view_walk_coordinates(const struct catalog_view *view, const char *node,
+                           view_visit_coordinate visit, void *context);
+/* ---- prepared queries: by id ---- */
+
+uint64_t view_index_queries(const struct catalog_view *view);
+const struct catalog_query *view_get_query(const struct catalog_view *view, const char *id);
+/* What a lookup by name means: the query of that name, else the template with the longest name that
+ * it begins with. NULL: there is none. */
+const struct catalog_query *view_find_query(const struct catalog_view *view, const char *name);
+typedef bool (*view_visit_query)(const struct catalog_query *query, void *context);
+void view_walk_queries(const struct catalog_view *view, view_visit_query visit, void *context);
+
+/* ---- failover policies: by service; what they come to: catalog/failover.h ---- */
+
+uint64_t view_index_failovers(const struct catalog_view *view);
+const struct catalog_failover *view_get_failover(const struct catalog_view *view,
+                                                 const char *service);
+typedef bool (*view_visit_failover)(const struct catalog_failover *policy, void *context);
+void view_walk_failovers(const struct catalog_view *view, view_visit_failover visit, void *context);
 
 /* ---- transactions ---- */
 

@@ -23,7 +23,14 @@ enum watch_kind {
     WATCH_SESSIONS,      /* any session */
     WATCH_SESSION,       /* one session; name = id */
     WATCH_NODE_SESSIONS, /* the sessions of one node; name = node */
+    WATCH_COORDINATES,   /* of any node */
+    WATCH_COORDINATE,    /* of one; name = node */
+    WATCH_QUERIES,       /* any prepared query */
+    WATCH_QUERY,         /* one prepared query; name = id */
+    WATCH_FAILOVERS,     /* any failover policy */
+    WATCH_FAILOVER,      /* that of one service; name = service */
     WATCH_LOCAL_SERVICE, /* a service registered with this agent; name = id */
+    WATCH_EVENTS,        /* user events that this agent keeps */
     WATCH_KIND_COUNT
 };
 

@@ -11,6 +11,7 @@
 #include "checks/internal.h"
 #include "checks/tls.h"
 #include "checks/transfer.h"
+#include "checks/watchers_internal.h"
 
 #define BUCKETS_MIN 16
 
@@ -178,6 +179,8 @@ static void run_stop(struct loop_task *task) {
             delete_check(checks, &checks->buckets[i]);
         }
     }
+    watchers_stop(checks->watchers);
+    checks->watchers = NULL;
     transfers_destroy(checks->transfers);
     checks->transfers = NULL;
     tls_destroy(checks->tls);

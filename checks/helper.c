@@ -154,30 +154,29 @@ static void send_out(struct helper *helper) {
     loop_poll_set(helper->poll, LOOP_READABLE | (helper->out.count > 0 ? LOOP_WRITABLE : 0));
 }
 
-static uint32_t count_strings(const struct check_spec *spec) {
-    uint32_t count = 0;
-    for (const char *s = spec_first(spec); s != NULL; s = spec_next(spec, s)) {
-        count++;
-    }
-    return count;
-}
-
-bool helper_begin(struct checks *checks, struct helper_run *run, const struct check_spec *spec,
+bool helper_begin(struct checks *checks, struct helper_run *run, const struct helper_job *job,
                   struct err_text *text) {
+    struct helper_order order = {.timeout_ms = job->timeout_ms,
+                                 .output_bytes_max = job->output_bytes_max,
+                                 .argument_count = job->argument_count,
+                                 .environment_count = job->environment_count,
+                                 .input_bytes = (uint32_t)job->input_bytes};
+    size_t bytes = sizeof order + job->string_bytes + job->input_bytes;
+    if (bytes > LIMIT_CHECK_FRAME_BYTES) {
+        err_set(text, ERR_TOO_LARGE, "its arguments and input are too large: %zu bytes", bytes);
+        return false;
+    }
     if (checks->helper == NULL && (checks->helper = create(checks, text)) == NULL) {
         return false;
     }
     struct helper *helper = checks->helper;
-    size_t text_bytes = spec->bytes - sizeof *spec, before = helper->out.count;
-    struct helper_order order = {.timeout_ms = spec->timeout_ms,
-                                 .output_bytes_max = spec->output_bytes_max,
-                                 .argument_count = count_strings(spec)};
-    struct helper_frame frame = {.kind = HELPER_RUN,
-                                 .bytes = (uint32_t)(sizeof order + text_bytes),
-                                 .run = ++helper->last_id};
+    size_t before = helper->out.count;
+    struct helper_frame frame = {
+        .kind = HELPER_RUN, .bytes = (uint32_t)bytes, .run = ++helper->last_id};
     buf_append(&helper->out, &frame, sizeof frame);
     buf_append(&helper->out, &order, sizeof order);
-    buf_append(&helper->out, spec->text, text_bytes);
+    buf_append(&helper->out, job->strings, job->string_bytes);
+    buf_append(&helper->out, job->input, job->input_bytes);
     if (helper->out.failed) {
         helper->out.failed = false;
         helper->out.count = before;

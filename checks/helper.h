@@ -1,4 +1,4 @@
-/* The helper process of script checks, from both sides.
+/* The helper process of script checks and of watches, from both sides.
  *
  * The engine starts it for the first script, by posix_spawn, as `/proc/self/exe check-helper`: a
  * small process forks cheaply and has no descriptors to leak. It runs each script in a process
@@ -21,7 +21,8 @@
 #define HELPER_FD 3 /* the process's end */
 
 enum helper_frame_kind {
-    HELPER_RUN,     /* struct helper_order, then its arguments, each with its NUL */
+    HELPER_RUN,     /* struct helper_order, then its arguments and environment, each with its NUL,
+                     * then its input */
     HELPER_KILL,    /* nothing; no HELPER_DONE follows */
     HELPER_STARTED, /* pid_t, the leader of the group */
     HELPER_DONE,    /* struct helper_report, then the output's tail */
@@ -37,6 +38,8 @@ struct helper_order {
     int64_t timeout_ms;
     uint32_t output_bytes_max;
     uint32_t argument_count; /* > 0 */
+    uint32_t environment_count;
+    uint32_t input_bytes;
 };
 
 enum helper_end {
@@ -67,9 +70,21 @@ struct helper_run {
                  size_t tail_bytes);
 };
 
-/* Starts the helper when there is none. arguments: the packed strings of spec. False: it does not
- * start, and done will not be called. */
-bool helper_begin(struct checks *checks, struct helper_run *run, const struct check_spec *spec,
+/* What is to run; borrowed for the call. */
+struct helper_job {
+    int64_t timeout_ms;
+    uint32_t output_bytes_max;
+    const char *strings; /* each with its NUL: the program and its arguments, */
+    size_t string_bytes;
+    uint32_t argument_count;
+    uint32_t environment_count; /* and behind them NAME=value */
+    const void *input;          /* what the program reads from its standard input */
+    size_t input_bytes;
+};
+
+/* Starts the helper when there is none. False: the job does not start, and done will not be called.
+ */
+bool helper_begin(struct checks *checks, struct helper_run *run, const struct helper_job *job,
                   struct err_text *text);
 /* Kills the run's group; done will not be called. */
 void helper_kill(struct helper *helper, struct helper_run *run);

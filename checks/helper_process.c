@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -75,14 +76,54 @@ static void send_frame(enum helper_frame_kind kind, uint64_t run, const void *he
 
 /* ---- scripts ---- */
 
+/* What an order says. */
+struct job {
+    char **arguments, **environment; /* NULL-terminated */
+    const char *input;
+    size_t input_bytes;
+};
+
+/* Strings of the order, in place. */
+static const char *take_strings(char **to, uint32_t count, const char *at, const char *end) {
+    for (uint32_t i = 0; i < count && at < end; i++, at += strlen(at) + 1) {
+        to[i] = (char *)(uintptr_t)at;
+    }
+    return at;
+}
+
+static bool same_name(const char *a, const char *b) {
+    size_t size = strcspn(a, "=");
+    return strncmp(a, b, size) == 0 && b[size] == '=';
+}
+
+/* This process's own, but for names that the order sets. The caller frees the array. */
+static char **merge_environment(char **set, uint32_t count) {
+    uint32_t own = 0, used = 0;
+    while (environ[own] != NULL) {
+        own++;
+    }
+    char **merged = mem_calloc((size_t)own + count + 1, sizeof *merged);
+    for (uint32_t i = 0; i < own; i++) {
+        bool replaced = false;
+        for (uint32_t j = 0; j < count; j++) {
+            replaced = replaced || same_name(set[j], environ[i]);
+        }
+        if (!replaced) {
+            merged[used++] = environ[i];
+        }
+    }
+    memcpy(merged + used, set, count * sizeof *set);
+    return merged;
+}
+
 /* Never returns. The memory may be the parent's, so it may do no more than this. */
-static _Noreturn void become(char **arguments, int null, int out, int report, pid_t parent) {
+static _Noreturn void become(const struct job *job, int in, int out, int report, pid_t parent) {
     sigset_t none;
     sigemptyset(&none);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && setpgid(0, 0) == 0 &&
-        dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+        dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
         dup2(out, STDERR_FILENO) >= 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
-        execvp(arguments[0], arguments);
+        execvpe(job->arguments[0], job->arguments, job->environment);
     }
     int failure = errno;
     (void)!write(report, &failure, sizeof failure);
@@ -91,7 +132,7 @@ static _Noreturn void become(char **arguments, int null, int out, int report, pi
 
 /* By vfork and not posix_spawn, which cannot ask for PR_SET_PDEATHSIG: should this process be
  * killed, its scripts die with it, though nobody has been told of them yet. */
-static int spawn(char **arguments, int null, int out, pid_t *ret_pid) {
+static int spawn(const struct job *job, int in, int out, pid_t *ret_pid) {
     int report[2], failure = 0;
     if (pipe2(report, O_CLOEXEC) != 0) {
         return errno;
@@ -99,7 +140,7 @@ static int spawn(char **arguments, int null, int out, pid_t *ret_pid) {
     const pid_t self = getpid();
     pid_t pid = vfork();
     if (pid == 0) {
-        become(arguments, null, out, report[1], self);
+        become(job, in, out, report[1], self);
     }
     int number = pid < 0 ? errno : 0;
     close(report[1]);
@@ -112,14 +153,43 @@ static int spawn(char **arguments, int null, int out, pid_t *ret_pid) {
     return number;
 }
 
-static int launch(struct script *script, char **arguments, int null) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) {
+/* -1: errno says why. */
+static int open_input(const struct job *job) {
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    for (size_t at = 0; fd >= 0 && at < job->input_bytes;) {
+        ssize_t n = write(fd, job->input + at, job->input_bytes - at);
+        if (n <= 0) {
+            int number = n < 0 ? errno : EIO;
+            close(fd);
+            errno = number;
+            return -1;
+        }
+        at += (size_t)n;
+    }
+    if (fd >= 0) {
+        lseek(fd, 0, SEEK_SET);
+    }
+    return fd;
+}
+
+static int launch(struct script *script, const struct job *job, int null) {
+    int ends[2], in = job->input_bytes > 0 ? open_input(job) : null;
+    if (in < 0) {
         return errno;
     }
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        int failure = errno;
+        if (in != null) {
+            close(in);
+        }
+        return failure;
+    }
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    int number = spawn(arguments, null, ends[1], &script->pid);
+    int number = spawn(job, in, ends[1], &script->pid);
     close(ends[1]);
+    if (in != null) {
+        close(in);
+    }
     script->pipe = ends[0];
     return number;
 }
@@ -138,19 +208,22 @@ static void start(struct process *process, uint64_t run, const char *data, size_
         return;
     }
     memcpy(&order, data, sizeof order);
-    char **arguments = mem_calloc(order.argument_count + 1, sizeof *arguments);
+    struct job job = {.arguments = mem_calloc(order.argument_count + 1, sizeof *job.arguments)};
+    char **set = mem_calloc(order.environment_count + 1, sizeof *set);
     const char *at = data + sizeof order, *end = data + size;
-    for (uint32_t i = 0; i < order.argument_count && at < end; i++, at += strlen(at) + 1) {
-        arguments[i] = (char *)(uintptr_t)at;
-    }
+    at = take_strings(job.arguments, order.argument_count, at, end);
+    job.input = take_strings(set, order.environment_count, at, end);
+    job.input_bytes = order.input_bytes;
+    job.environment = merge_environment(set, order.environment_count);
     struct script *script = mem_calloc(1, sizeof *script);
     script->run = run;
     script->pipe = -1;
     script->deadline_ms = clock_monotonic_ms() + order.timeout_ms;
     tail_init(&script->tail, order.output_bytes_max);
-    int number =
-        process->script_count < SCRIPTS_MAX ? launch(script, arguments, process->null) : EAGAIN;
-    free(arguments);
+    int number = process->script_count < SCRIPTS_MAX ? launch(script, &job, process->null) : EAGAIN;
+    free(job.arguments);
+    free(job.environment);
+    free(set);
     if (number != 0) {
         struct helper_report report = {.end = HELPER_NOT_LAUNCHED, .code = number};
         send_frame(HELPER_DONE, run, &report, sizeof report, NULL, 0);
@@ -249,18 +322,7 @@ static void kill_run(struct process *process, uint64_t run) {
 
 /* ---- the loop ---- */
 
-static bool read_frames(struct process *process) {
-    for (;;) {
-        char *to = buf_reserve(&process->in, READ_BYTES);
-        ssize_t n = to != NULL ? recv(HELPER_FD, to, READ_BYTES, MSG_DONTWAIT) : 0;
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-            break;
-        }
-        if (n <= 0) {
-            return false;
-        }
-        process->in.count += (size_t)n;
-    }
+static void take_frames(struct process *process) {
     size_t used = 0;
     struct helper_frame frame;
     while (process->in.count - used >= sizeof frame) {
@@ -280,7 +342,21 @@ static bool read_frames(struct process *process) {
         memmove(process->in.data, process->in.data + used, process->in.count - used);
         process->in.count -= used;
     }
-    return true;
+}
+
+static bool read_frames(struct process *process) {
+    for (;;) {
+        char *to = buf_reserve(&process->in, READ_BYTES);
+        ssize_t n = to != NULL ? recv(HELPER_FD, to, READ_BYTES, MSG_DONTWAIT) : 0;
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return true;
+        }
+        if (n <= 0) {
+            return false;
+        }
+        process->in.count += (size_t)n;
+        take_frames(process); /* so that one frame alone is ever gathered */
+    }
 }
 
 /* False: the engine is gone. */

@@ -16,6 +16,7 @@
 struct check;
 struct helper;
 struct transfers;
+struct watchers;
 
 /* Kinds whose runs must not take each other's places: scripts are heavy, and a UDP check whose
  * service never answers lasts its whole timeout. */
@@ -98,6 +99,7 @@ struct checks {
     struct transfers *transfers; /* NULL before the first check that needs it */
     void *tls;                   /* the same, see tls.h */
     struct helper *helper;       /* NULL before the first script runs, and after it has died */
+    struct watchers *watchers;   /* NULL before there are any */
     _Atomic uint64_t generation;
     _Atomic uint64_t stat_checks, stat_running, stat_waiting, stat_done;
 };
@@ -116,7 +118,7 @@ void check_finish_as_is(struct check *check, enum catalog_health health, const c
 /* Tells a status and output as they are, if they are news. */
 void check_tell(struct check *check, enum catalog_health health, const char *output);
 
-extern const struct check_runner runner_grpc, runner_h2ping, runner_http, runner_script, runner_tcp,
-    runner_ttl, runner_udp;
+extern const struct check_runner runner_docker, runner_grpc, runner_h2ping, runner_http,
+    runner_script, runner_tcp, runner_ttl, runner_udp;
 
 #endif

@@ -4,8 +4,8 @@
 #include "checks/internal.h"
 
 static const struct check_runner *const runners[] = {
-    &runner_grpc, &runner_h2ping, &runner_http, &runner_script,
-    &runner_tcp,  &runner_ttl,    &runner_udp,
+    &runner_docker, &runner_grpc, &runner_h2ping, &runner_http,
+    &runner_script, &runner_tcp,  &runner_ttl,    &runner_udp,
 };
 
 const struct check_runner *kinds_find(enum check_kind kind) {

@@ -99,7 +99,14 @@ static void start(struct checks *checks, struct check *check) {
     struct err_text text;
     run->check = check;
     run->run.done = on_done;
-    if (helper_begin(checks, &run->run, check->spec, &text)) {
+    struct helper_job job = {.timeout_ms = check->spec->timeout_ms,
+                             .output_bytes_max = check->spec->output_bytes_max,
+                             .strings = check->spec->text,
+                             .string_bytes = check->spec->bytes - sizeof *check->spec};
+    for (const char *s = spec_first(check->spec); s != NULL; s = spec_next(check->spec, s)) {
+        job.argument_count++;
+    }
+    if (helper_begin(checks, &run->run, &job, &text)) {
         check->run = run;
         return;
     }

@@ -64,7 +64,9 @@ static void put_opt(struct dns_writer *writer, const struct answer *answer) {
         at = dns_store_u16(at, 8);
         at = dns_store_u16(at, request->ecs_bytes);
         memcpy(at, request->ecs, request->ecs_bytes);
-        at[3] = 0; /* scope: no answer depends on where the client is */
+        /* Scope: where the client is decides the order of what a query finds, and nothing else. */
+        bool by_client = answer->name.kind == DNS_NAME_QUERY && answer->rcode == DNS_NOERROR;
+        at[3] = by_client ? at[2] : 0;
     }
 }
 
@@ -249,6 +251,8 @@ static enum found look_up(struct answer *answer) {
         return lookup_node(answer, &asked, &answer->name, &answer->answers);
     case DNS_NAME_SERVICE:
         return lookup_service(answer, &asked, &answer->name, &answer->answers);
+    case DNS_NAME_QUERY:
+        return lookup_query(answer, &asked, &answer->name, &answer->answers);
     case DNS_NAME_ADDR: {
         /* The contract wants this owner in lower case, unlike all others. */
         dns_name_lower(answer->scratch->lower_name, answer->request.name,
@@ -270,7 +274,9 @@ static enum found look_up(struct answer *answer) {
 
 /* RFC 2308: SOA goes along with NXDOMAIN and NODATA. */
 static void settle(struct answer *answer, enum found found) {
-    answer->rcode = found == FOUND_NO_NAME ? DNS_NXDOMAIN : DNS_NOERROR;
+    answer->rcode = found == FOUND_NO_NAME  ? DNS_NXDOMAIN
+                    : found == FOUND_FAILED ? DNS_SERVFAIL
+                                            : DNS_NOERROR;
     answer->soa_authority =
         found == FOUND_NO_NAME || found == FOUND_NO_TYPE ||
         (answer->name.kind == DNS_NAME_REVERSE && answer->request.type == DNS_TYPE_SOA);
@@ -301,10 +307,16 @@ static size_t leave_to_servers(struct answer *answer, const char *datacenter, ui
     return write_plain(answer, DNS_SERVFAIL, out);
 }
 
-/* The name is of another datacenter, which its servers may be asked about. */
+/* The name is of another datacenter, */
+static bool names_far(const struct answer *answer) {
+    bool named = answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE ||
+                 answer->name.kind == DNS_NAME_QUERY;
+    return named && answer->config->asks_far && !dc_is_ours(answer, answer->name.dc);
+}
+
+/* which its servers may be asked about. */
 static bool is_far(const struct answer *answer) {
-    bool named = answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE;
-    return named && answer->config->asks_far && !dc_is_ours(answer, answer->name.dc) &&
+    return names_far(answer) &&
            (answer->question->resolved == NULL || answer->question->far_failed);
 }
 
@@ -312,18 +324,24 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
     uint16_t type = answer->request.type;
     bool reverse = answer->name.kind == DNS_NAME_REVERSE;
     bool about_zone = !reverse && (type == DNS_TYPE_SOA || type == DNS_TYPE_NS);
-    bool needs_view = about_zone || answer->name.kind == DNS_NAME_NODE ||
-                      answer->name.kind == DNS_NAME_SERVICE ||
-                      (reverse && answer->name.address_bytes > 0);
+    bool needs_view =
+        about_zone || answer->name.kind == DNS_NAME_NODE || answer->name.kind == DNS_NAME_SERVICE ||
+        answer->name.kind == DNS_NAME_QUERY || (reverse && answer->name.address_bytes > 0);
     answer->authoritative = true;
     if (type == DNS_TYPE_AXFR) {
         return write_plain(answer, DNS_NOTIMP, out);
+    }
+    if (answer->config->asks_servers && !about_zone) {
+        (void)mirror_turn_subscribed(answer);
     }
     if (answer->question->view == NULL && needs_view) {
         return answer->config->asks_servers ? leave_to_servers(answer, "", out)
                                             : write_plain(answer, DNS_SERVFAIL, out);
     }
-    if (!answer->config->asks_servers && is_far(answer)) {
+    bool turned = names_far(answer) &&
+                  answer->name.kind != DNS_NAME_QUERY && /* mirrors have no queries */
+                  mirror_turn_far(answer);
+    if (!turned && !answer->config->asks_servers && is_far(answer)) {
         return leave_to_servers(answer, answer->name.dc, out);
     }
     struct trim trim = trim_of(answer);
@@ -336,13 +354,17 @@ static size_t answer_inside(struct answer *answer, uint8_t *out) {
         lookup_name_servers(answer, answer->soa_answer ? &answer->authority : &answer->answers);
     } else {
         enum found found = look_up(answer);
-        if (answer->question->partial && found == FOUND_NO_NAME) {
+        /* What is not here may be elsewhere: servers know where a lookup goes on. */
+        bool lacking = answer->question->partial ||
+                       (answer->config->asks_servers && answer->question->resolved == NULL);
+        if (lacking && found == FOUND_NO_NAME) {
             return leave_to_servers(answer, "", out);
         }
         if (reverse && found == FOUND_NO_NAME && is_for_recursors(answer)) {
             return leave_to_recursors(answer, out);
         }
         settle(answer, found);
+        mirror_tell_age(answer);
     }
     return write_trimmed(answer, &trim, out);
 }
@@ -370,6 +392,7 @@ size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapsh
         .authority = {.records = scratch->name_servers, .seen = &scratch->answers_seen},
         .additional = {.records = scratch->additionals, .seen = &scratch->additionals_seen},
     };
+    memcpy(answer.dc, snapshot->dc, sizeof answer.dc);
     scratch->answers_seen.used = false;
     scratch->additionals_seen.used = false;
     scratch->asked = (struct dns_asked){.parsed = false};

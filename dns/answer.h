@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/rand.h"
+#include "catalog/backend.h"
 #include "catalog/view.h"
 #include "dns/config.h"
 #include "dns/upstream.h"
@@ -76,14 +77,16 @@ struct dns_question {
     bool tcp;
     /* Inside an epoch section; NULL: there never was a leader, so lookups fail. */
     const struct catalog_view *view;
-    bool wan;       /* another datacenter asks, for WAN addresses */
-    bool partial;   /* the view holds this agent's own rows alone: what it lacks may exist */
-    int64_t wall_s; /* Unix time, for the serial of SOA records */
+    bool wan;     /* another datacenter asks, for WAN addresses */
+    bool partial; /* the view holds this agent's own rows alone: what it lacks may exist */
+    const struct backend *backend; /* knows mirrors; NULL: there are none */
+    int64_t wall_s;                /* Unix time, for the serial of SOA records */
     /* What recursors said, or that they or servers failed to; then nothing more is needed of them.
      * NULL: they were not asked yet. */
     const struct dns_resolved *resolved;
     bool far_failed; /* a datacenter's servers did not answer: nobody knows whether the name exists
                       */
+    const struct addr *client; /* who asks; NULL: not known */
 };
 
 /* Writes the answer into out, which has DNS_MESSAGE_BYTES of room. Returns its bytes; 0: the

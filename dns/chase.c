@@ -114,6 +114,8 @@ void chase_name(struct answer *answer, const char *target, const struct chase *c
         lookup_node(answer, &asked, &name, to);
     } else if (name.kind == DNS_NAME_SERVICE) {
         lookup_service(answer, &asked, &name, to);
+    } else if (name.kind == DNS_NAME_QUERY) {
+        lookup_query(answer, &asked, &name, to);
     } else if (name.kind == DNS_NAME_ADDR) {
         lookup_addr(answer, &asked, &name, to, to);
     }

@@ -32,7 +32,7 @@ struct dns_config {
     bool enable_truncate; /* sets TC on what was trimmed */
     bool disable_compression;
     bool enable_additional_node_meta_txt;
-    bool translate_wan; /* other datacenters are asked for WAN addresses */
+    bool translate_wan; /* of instances of other datacenters the wide-area addresses are told */
     bool asks_servers;  /* this agent has only its own rows: servers answer for all others, */
     bool asks_far;      /* and of other datacenters for theirs */
     bool allow_stale;   /* else lookups need a leader */

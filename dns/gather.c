@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "catalog/query.h"
 #include "dns/internal.h"
 
 struct record *section_add(struct section *section) {
@@ -106,7 +107,12 @@ bool section_drop_double(struct section *section, unsigned base) {
 }
 
 bool dc_is_ours(const struct answer *answer, const char *dc) {
-    return dc[0] == '\0' || str_equal_fold(dc, answer->config->datacenter);
+    if (answer->mirrored && answer->dc[0] == strlen(dc)) {
+        char own[DNS_LABEL_BYTES + 1] = "";
+        memcpy(own, answer->dc + 1, answer->dc[0]);
+        return str_equal_fold(dc, own);
+    }
+    return dc[0] == '\0' || (!answer->mirrored && str_equal_fold(dc, answer->config->datacenter));
 }
 
 static bool keep_instance(const struct catalog_instance *instance, void *context) {
@@ -124,6 +130,42 @@ static bool keep_instance(const struct catalog_instance *instance, void *context
 void gather_instances(struct answer *answer, const char *service) {
     answer->scratch->instance_count = 0;
     view_walk_instances(answer->question->view, service, keep_instance, answer->scratch);
+}
+
+/* The node with the address of who asks: what a resolver tells of its client, else the address that
+ * the question came from. */
+static const char *client_node(const struct answer *answer) {
+    const struct dns_request *request = &answer->request;
+    const struct addr *client = answer->question->client;
+    const struct catalog_view *view = answer->question->view;
+    uint8_t ip[16] = {0};
+    if (request->ecs != NULL && request->ecs_bytes > 4) {
+        memcpy(ip, request->ecs + 4, request->ecs_bytes - 4u);
+        return query_node_at(view, ip, dns_load_u16(request->ecs) == 1 ? 4 : 16);
+    }
+    if (client == NULL) {
+        return "";
+    }
+    return client->any.sa_family == AF_INET6
+               ? query_node_at(view, client->v6.sin6_addr.s6_addr, 16)
+               : query_node_at(view, (const uint8_t *)&client->v4.sin_addr, 4);
+}
+
+struct failover_place gather_query(struct answer *answer, const struct failover_source *source,
+                                   const struct catalog_query *query, struct arena *arena) {
+    struct query_instances found;
+    uint32_t tried;
+    const char *near = query->near_node;
+    near = strcmp(near, "_agent") == 0 ? answer->config->node_name
+           : strcmp(near, "_ip") == 0  ? client_node(answer)
+                                       : near;
+    struct failover_place place = query_run(source, answer->question->view, query, near,
+                                            &answer->scratch->rand, arena, &found, &tried);
+    answer->scratch->instance_count = 0;
+    for (size_t i = 0; i < found.count; i++) {
+        keep_instance(found.v[i], answer->scratch);
+    }
+    return place;
 }
 
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i) {
@@ -163,18 +205,30 @@ static const char *choose_address(uint16_t qtype, const char *v4, const char *v6
     return qtype != DNS_TYPE_AAAA && v4 != NULL && v4[0] != '\0' ? v4 : plain;
 }
 
-/* Of the tags for IPv4 and IPv6; those for the WAN first, if that is how the client sees it. */
+bool is_translated(const struct answer *answer) {
+    const uint8_t *own = answer->snapshot->dc;
+    return answer->question->wan || (answer->config->translate_wan && answer->mirrored &&
+                                     memcmp(answer->dc, own, 1u + own[0]) != 0);
+}
+
+static const char *either(const char *a, const char *b) {
+    return a != NULL && a[0] != '\0' ? a : b;
+}
+
 const char *node_address(const struct answer *answer, const struct catalog_node *node,
                          uint16_t qtype) {
     const struct str_map *tagged = &node->tagged_addresses;
-    bool wan = answer->question->wan;
     if (tagged->count == 0) {
         return node->address;
     }
-    const char *main_address = wan ? str_map_get(tagged, "wan") : NULL;
-    return choose_address(qtype, str_map_get(tagged, wan ? "wan_ipv4" : "lan_ipv4"),
-                          str_map_get(tagged, wan ? "wan_ipv6" : "lan_ipv6"),
-                          main_address != NULL ? main_address : node->address);
+    const char *v4 = str_map_get(tagged, "lan_ipv4"), *v6 = str_map_get(tagged, "lan_ipv6");
+    const char *plain = node->address;
+    if (is_translated(answer)) {
+        v4 = either(str_map_get(tagged, "wan_ipv4"), v4);
+        v6 = either(str_map_get(tagged, "wan_ipv6"), v6);
+        plain = either(str_map_get(tagged, "wan"), plain);
+    }
+    return choose_address(qtype, v4, v6, plain);
 }
 
 static const struct catalog_tagged_address *find_tagged(const struct catalog_service *service,
@@ -187,27 +241,30 @@ static const struct catalog_tagged_address *find_tagged(const struct catalog_ser
     return NULL;
 }
 
-static const char *service_tagged_address(const struct catalog_service *service, const char *name) {
+static const char *tagged_address(const struct catalog_service *service, const char *name) {
     const struct catalog_tagged_address *tagged = find_tagged(service, name);
     return tagged != NULL ? tagged->address : NULL;
 }
 
 const char *service_address(const struct answer *answer, const struct catalog_service *service,
                             uint16_t qtype) {
-    bool wan = answer->question->wan;
     if (service->tagged_address_count == 0) {
         return service->address;
     }
-    const char *main_address = wan ? service_tagged_address(service, "wan") : NULL;
-    return choose_address(qtype, service_tagged_address(service, wan ? "wan_ipv4" : "lan_ipv4"),
-                          service_tagged_address(service, wan ? "wan_ipv6" : "lan_ipv6"),
-                          main_address != NULL ? main_address : service->address);
+    const char *v4 = tagged_address(service, "lan_ipv4");
+    const char *v6 = tagged_address(service, "lan_ipv6"), *plain = service->address;
+    if (is_translated(answer)) {
+        v4 = either(tagged_address(service, "wan_ipv4"), v4);
+        v6 = either(tagged_address(service, "wan_ipv6"), v6);
+        plain = either(tagged_address(service, "wan"), plain);
+    }
+    return choose_address(qtype, v4, v6, plain);
 }
 
-uint32_t service_port(const struct answer *answer, const struct catalog_service *service) {
-    const struct catalog_tagged_address *tagged =
-        answer->question->wan ? find_tagged(service, "wan") : NULL;
-    return tagged != NULL && tagged->port != 0 ? tagged->port : service->port;
+uint16_t service_port(const struct answer *answer, const struct catalog_service *service) {
+    const struct catalog_tagged_address *wan =
+        is_translated(answer) ? find_tagged(service, "wan") : NULL;
+    return (uint16_t)(wan != NULL && wan->port != 0 ? wan->port : service->port);
 }
 
 static int order_ttl(const void *name, const void *ttl) {

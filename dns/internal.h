@@ -6,6 +6,7 @@
 #ifndef DNS_INTERNAL_H
 #define DNS_INTERNAL_H
 
+#include "base/arena.h"
 #include "base/limits.h"
 #include "dns/answer.h"
 #include "dns/name.h"
@@ -82,9 +83,13 @@ struct section {
 
 struct dns_scratch {
     struct rand rand;
-    struct dns_asked asked;   /* last */
-    struct dns_wanted wanted; /* last */
-    const char *skipped_node; /* last */
+    struct dns_asked asked;          /* last */
+    struct dns_wanted wanted;        /* last */
+    const char *skipped_node;        /* last */
+    struct str_pair age_pair;        /* of mirrored rows, */
+    char age[24];                    /* its value */
+    struct str_pair place_pair;      /* of another datacenter's rows, */
+    char place[DNS_LABEL_BYTES + 1]; /* its name */
     struct record answers[LIMIT_DNS_RECORDS];
     struct record additionals[LIMIT_DNS_RECORDS];
     struct record name_servers[LIMIT_DNS_NAME_SERVERS];
@@ -110,6 +115,10 @@ struct answer {
     bool soa_answer;      /* in the answer section */
     bool soa_authority;   /* in the authority section */
     unsigned answers_max; /* more are not gathered */
+    bool mirrored;        /* the rows are kept elsewhere, and so old */
+    int64_t age_ms;
+    struct dns_question mirrored_question; /* with their view */
+    uint8_t dc[DNS_LABEL_BYTES + 2];       /* of names in records, as a label */
     struct section answers, authority, additional;
 };
 
@@ -122,18 +131,34 @@ struct asked {
     unsigned depth; /* names that may still be followed */
 };
 
-enum found { FOUND, FOUND_NO_NAME, FOUND_NO_TYPE, FOUND_EMPTY };
+enum found { FOUND, FOUND_NO_NAME, FOUND_NO_TYPE, FOUND_EMPTY, FOUND_FAILED };
 
-/* lookup.c. FOUND_NO_TYPE is an answer of NODATA, FOUND_EMPTY one without SOA. */
+/* lookup.c. FOUND_NO_TYPE is an answer of NODATA, FOUND_EMPTY one without SOA, FOUND_FAILED a
+ * SERVFAIL. */
 enum found lookup_node(struct answer *answer, const struct asked *asked,
                        const struct dns_name *name, struct section *to);
 enum found lookup_service(struct answer *answer, const struct asked *asked,
                           const struct dns_name *name, struct section *to);
+enum found lookup_query(struct answer *answer, const struct asked *asked,
+                        const struct dns_name *name, struct section *to);
 /* Asked for another family or type, the address goes to the other section. */
 enum found lookup_addr(struct answer *answer, const struct asked *asked,
                        const struct dns_name *name, struct section *to, struct section *otherwise);
 enum found lookup_reverse(struct answer *answer, const struct asked *asked);
 void lookup_name_servers(struct answer *answer, struct section *to);
+
+/* mirror.c. True: question and datacenter are those of the mirror now. Before a far datacenter was
+ * asked that is so only when nothing has been heard of it for long. */
+bool mirror_turn_far(struct answer *answer);
+bool mirror_turn_subscribed(struct answer *answer);
+/* A lookup goes on there: a TXT record says so. */
+void mirror_turn_to(struct answer *answer, const struct failover_place *place);
+/* Where the lookup of a name may go on; NULL: nowhere. */
+const struct failover_source *mirror_failover(const struct answer *answer,
+                                              const struct asked *asked,
+                                              const struct dns_name *name);
+/* A TXT record that says how old mirrored rows are, once they are older than anybody would mind. */
+void mirror_tell_age(struct answer *answer);
 
 /* gather.c */
 
@@ -144,6 +169,9 @@ bool section_drop_double(struct section *section, unsigned base);
 bool dc_is_ours(const struct answer *answer, const char *dc);
 /* What view_walk_instances finds, in scratch->instances. */
 void gather_instances(struct answer *answer, const char *service);
+/* What the query finds for who asks, in scratch->instances, and where. */
+struct failover_place gather_query(struct answer *answer, const struct failover_source *source,
+                                   const struct catalog_query *query, struct arena *arena);
 /* Moves a random one of the instances [i, count) to place i: Fisher and Yates, one step. */
 const struct catalog_instance *draw_instance(struct answer *answer, size_t i);
 bool instance_is_healthy(const struct answer *answer, const struct catalog_instance *instance);
@@ -153,7 +181,9 @@ const char *node_address(const struct answer *answer, const struct catalog_node 
                          uint16_t qtype);
 const char *service_address(const struct answer *answer, const struct catalog_service *service,
                             uint16_t qtype);
-uint32_t service_port(const struct answer *answer, const struct catalog_service *service);
+uint16_t service_port(const struct answer *answer, const struct catalog_service *service);
+/* The answer is of another datacenter, whose wide-area addresses are wanted. */
+bool is_translated(const struct answer *answer);
 uint32_t service_ttl(const struct dns_snapshot *snapshot, const char *service);
 struct name_ref name_of_text(enum name_form form, const char *text);
 /* Whether <text>.<form's label>.<dc>.<domain> is a DNS name. */

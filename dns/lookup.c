@@ -1,5 +1,7 @@
+#include "base/duration.h"
 #include "base/ip.h"
 #include "base/str.h"
+#include "catalog/query.h"
 #include "dns/internal.h"
 
 /* Where a lookup puts its records: owner and TTL of all of them. */
@@ -199,7 +201,7 @@ static void add_srv(struct answer *answer, const struct asked *asked,
         return;
     }
     record->target = target;
-    record->port = (uint16_t)service_port(answer, instance->service);
+    record->port = service_port(answer, instance->service);
     record->weight = weight_of(instance);
     record->node = node->name;
     record->address = place.given;
@@ -253,29 +255,32 @@ static void add_address(struct answer *answer, const struct asked *asked,
     }
 }
 
-enum found lookup_service(struct answer *answer, const struct asked *asked,
-                          const struct dns_name *name, struct section *to) {
-    if (!dc_is_ours(answer, name->dc)) {
-        return FOUND_NO_NAME;
-    }
-    gather_instances(answer, name->subject);
+/* How the instances in scratch are put into the answer. */
+struct choice {
+    uint32_t ttl_s;
+    bool drawn;      /* in random order, and only the healthy ones */
+    const char *tag; /* "" = no filter */
+};
+
+static enum found put_instances(struct answer *answer, const struct asked *asked,
+                                const struct choice *choice, struct section *to) {
     bool srv = asked->qtype == DNS_TYPE_SRV;
-    uint32_t ttl_s = service_ttl(answer->snapshot, name->subject);
     uint32_t limit = srv ? 0 : answer->config->a_record_limit;
     struct addresses addresses = {0};
     unsigned base = to->count;
     bool exists = false;
     for (size_t i = 0; i < answer->scratch->instance_count; i++) {
-        const struct catalog_instance *instance = draw_instance(answer, i);
-        if (!instance_is_healthy(answer, instance) ||
-            (name->tag[0] != '\0' && !has_tag(instance->service, name->tag))) {
+        const struct catalog_instance *instance =
+            choice->drawn ? draw_instance(answer, i) : answer->scratch->instances[i];
+        if ((choice->drawn && !instance_is_healthy(answer, instance)) ||
+            (choice->tag[0] != '\0' && !has_tag(instance->service, choice->tag))) {
             continue;
         }
         exists = true;
         if (srv) {
-            add_srv(answer, asked, instance, ttl_s, to);
+            add_srv(answer, asked, instance, choice->ttl_s, to);
         } else {
-            add_address(answer, asked, instance, ttl_s, base, to, &addresses);
+            add_address(answer, asked, instance, choice->ttl_s, base, to, &addresses);
         }
         if (to->count >= answer->answers_max || (limit > 0 && addresses.contributed >= limit)) {
             break;
@@ -287,9 +292,86 @@ enum found lookup_service(struct answer *answer, const struct asked *asked,
     if (srv) {
         chase_targets(answer, asked, to);
     } else if (to->count == base && addresses.host != NULL) {
-        add_alias(answer, asked, addresses.host, ttl_s, true, to);
+        add_alias(answer, asked, addresses.host, choice->ttl_s, true, to);
     }
     return to->count > base ? FOUND : FOUND_NO_TYPE;
+}
+
+struct wanted {
+    const struct answer *answer;
+    const struct dns_name *name;
+    bool found;
+};
+
+static bool is_wanted(const struct catalog_instance *instance, void *context) {
+    struct wanted *wanted = context;
+    wanted->found = instance_is_healthy(wanted->answer, instance) &&
+                    (wanted->name->tag[0] == '\0' || has_tag(instance->service, wanted->name->tag));
+    return !wanted->found;
+}
+
+static bool has_wanted(const struct catalog_view *view, void *context) {
+    struct wanted *wanted = context;
+    wanted->found = false;
+    view_walk_instances(view, wanted->name->subject, is_wanted, wanted);
+    return wanted->found;
+}
+
+enum found lookup_service(struct answer *answer, const struct asked *asked,
+                          const struct dns_name *name, struct section *to) {
+    struct arena arena;
+    struct wanted wanted = {answer, name, false};
+    struct choice choice = {service_ttl(answer->snapshot, name->subject), true, name->tag};
+    if (!dc_is_ours(answer, name->dc)) {
+        return FOUND_NO_NAME;
+    }
+    arena_init(&arena);
+    struct failover_place place =
+        failover_find(mirror_failover(answer, asked, name), answer->question->view, name->subject,
+                      has_wanted, &wanted, &arena);
+    if (place.datacenter != NULL) {
+        mirror_turn_to(answer, &place);
+    }
+    gather_instances(answer, name->subject);
+    enum found found = put_instances(answer, asked, &choice, to);
+    arena_clear(&arena);
+    return found;
+}
+
+/* That of the query, else that of its service. */
+static uint32_t query_ttl(const struct answer *answer, const struct catalog_query *query,
+                          struct arena *arena) {
+    int64_t ns = 0;
+    if (*query->dns_ttl != '\0' && duration_parse(query->dns_ttl, &ns, NULL) == ERR_OK) {
+        int64_t s = ns / DURATION_S;
+        return s < INT32_MAX ? (uint32_t)s : INT32_MAX; /* RFC 2181 section 8 */
+    }
+    char *service = arena_strdup(arena, query->service);
+    str_lower(service, strlen(service) + 1, query->service);
+    return service_ttl(answer->snapshot, service);
+}
+
+enum found lookup_query(struct answer *answer, const struct asked *asked,
+                        const struct dns_name *name, struct section *to) {
+    struct catalog_query query;
+    struct arena arena;
+    if (!dc_is_ours(answer, name->dc)) {
+        return FOUND_NO_NAME;
+    }
+    arena_init(&arena);
+    enum err err = query_find(answer->question->view, name->subject, &arena, &query, NULL);
+    enum found found = err == ERR_NOT_FOUND ? FOUND_NO_NAME : FOUND_FAILED;
+    if (err == ERR_OK) {
+        struct failover_place place =
+            gather_query(answer, mirror_failover(answer, asked, name), &query, &arena);
+        struct choice choice = {query_ttl(answer, &query, &arena), false, ""};
+        if (place.datacenter != NULL) {
+            mirror_turn_to(answer, &place);
+        }
+        found = put_instances(answer, asked, &choice, to);
+    }
+    arena_clear(&arena);
+    return found;
 }
 
 enum found lookup_addr(struct answer *answer, const struct asked *asked,

@@ -97,6 +97,13 @@ static bool read_service(const struct labels *labels, unsigned end, struct dns_n
            join(labels, end - 1, end, 0, out->subject);
 }
 
+/* Subject [0, end). Names of queries may have dots; in the form of RFC 2782 the protocol says
+ * nothing. */
+static bool read_query(const struct labels *labels, unsigned end, struct dns_name *out) {
+    bool marked = end >= 2 && label_is_marked(labels, 0) && label_is_marked(labels, end - 1);
+    return end > 0 && join(labels, 0, end - marked, marked, out->subject);
+}
+
 static int hex_digit(uint8_t c) {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
@@ -179,7 +186,7 @@ static const struct dns_domain *find_domain(const struct labels *labels,
     return found;
 }
 
-enum kind_label { KIND_NONE, KIND_SERVICE, KIND_NODE, KIND_ADDR, KIND_NOT_OFFERED };
+enum kind_label { KIND_NONE, KIND_SERVICE, KIND_NODE, KIND_ADDR, KIND_QUERY, KIND_NOT_OFFERED };
 
 static enum kind_label kind_of(const struct labels *labels, unsigned i) {
     static const struct {
@@ -188,7 +195,7 @@ static enum kind_label kind_of(const struct labels *labels, unsigned i) {
     } kinds[] = {
         {"service", KIND_SERVICE},     {"node", KIND_NODE},           {"addr", KIND_ADDR},
         {"connect", KIND_NOT_OFFERED}, {"virtual", KIND_NOT_OFFERED}, {"ingress", KIND_NOT_OFFERED},
-        {"query", KIND_NOT_OFFERED},
+        {"query", KIND_QUERY},
     };
     for (unsigned k = 0; k < COUNT(kinds); k++) {
         if (label_is(labels, i, kinds[k].label)) {
@@ -240,6 +247,12 @@ void dns_name_parse(const uint8_t *name, size_t bytes, uint16_t qtype,
         case KIND_ADDR:
             if (read_addr(&labels, subject_end, out)) {
                 out->kind = DNS_NAME_ADDR;
+            }
+            return;
+        case KIND_QUERY:
+            if (end - i <= 2 && read_locality(&labels, i + 1, end, out->dc) &&
+                read_query(&labels, subject_end, out)) {
+                out->kind = DNS_NAME_QUERY;
             }
             return;
         case KIND_NOT_OFFERED:

@@ -2,9 +2,10 @@
  *
  *   <node>.node[.<dc>]              [<tag>.]<service>.service[.<dc>]
  *   <hex>.addr                      _<service>._<tag>[.service][.<dc>]  (RFC 2782)
+ *   <query>.query[.<dc>]            _<query>._<protocol>.query[.<dc>]
  *   <reverse address>.in-addr.arpa / .ip6.arpa
  *
- * under each served domain; <dc> may be followed by the label "dc". */
+ * under each served domain; <dc> may be followed by the label "dc", but not behind a query. */
 #ifndef DNS_NAME_H
 #define DNS_NAME_H
 
@@ -29,13 +30,14 @@ enum dns_name_kind {
     DNS_NAME_NODE,
     DNS_NAME_SERVICE,
     DNS_NAME_ADDR,
+    DNS_NAME_QUERY,
     DNS_NAME_REVERSE
 };
 
 struct dns_name {
     enum dns_name_kind kind;
     uint16_t domain_at;           /* where the served domain starts in the wire name */
-    char subject[DNS_NAME_BYTES]; /* node or service, lower case; never "" for these kinds */
+    char subject[DNS_NAME_BYTES]; /* node, service or query, lower case; never "" for these kinds */
     char tag[DNS_NAME_BYTES];     /* "" = no filter */
     char dc[DNS_LABEL_BYTES + 1]; /* "" = the agent's */
     uint8_t address[16];          /* ADDR; REVERSE when address_bytes > 0 */

@@ -44,7 +44,7 @@ size_t name_build(const struct answer *answer, const struct name_ref *ref,
     size_t used = ref->form == NAME_ADDR ? put_hex(ref, out) : put_labels(ref->text, out);
     const char *kind = kinds[ref->form];
     size_t kind_bytes = 1u + (uint8_t)kind[0];
-    const uint8_t *dc = answer->snapshot->dc;
+    const uint8_t *dc = answer->dc;
     size_t dc_bytes = dc[0] == 0 ? 0 : 1u + dc[0];
     if (used == 0 || used + kind_bytes + dc_bytes + answer->domain_bytes > DNS_NAME_BYTES) {
         return 0;

@@ -64,9 +64,11 @@ static void answer_here(struct relay_query *query, const struct dns_resolved *re
                                     .tcp = query->tcp,
                                     .view = source.view,
                                     .partial = source.partial,
+                                    .backend = relay->server->config.backend,
                                     .wall_s = source.wall_s,
                                     .resolved = resolved,
-                                    .far_failed = far_failed};
+                                    .far_failed = far_failed,
+                                    .client = &query->peer};
     size_t bytes = dns_answer(relay->scratch, source.snapshot, &question, relay->out);
     dns_source_exit(relay->server);
     give_back(query, relay->out, bytes);

@@ -23,8 +23,8 @@ struct relay_query {
      * answer is valid until it returns. It takes the query and destroys it, there or later. */
     void (*answered)(struct relay_query *query, const uint8_t *answer, size_t bytes);
     void *context;
-    int fd; /* UDP: what the answer leaves by, to where */
     struct addr peer;
+    int fd; /* UDP: what the answer leaves by */
     _Alignas(size_t) uint8_t control[64];
     size_t control_bytes;
     struct loop *tcp_loop;               /* TCP: where the connection is */

@@ -284,6 +284,7 @@ void dns_server_ask(struct dns_server *server, struct dns_carried *carried) {
                                     .tcp = carried->tcp,
                                     .view = source.view,
                                     .partial = source.partial,
+                                    .backend = server->config.backend,
                                     .wan = is_far(&source, carried->wan_for),
                                     .wall_s = source.wall_s};
     size_t bytes = dns_answer(server->ask_scratch, source.snapshot, &question, server->ask_out);

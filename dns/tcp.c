@@ -28,6 +28,7 @@ struct connection {
     struct tcp *tcp;
     struct connection *older, *younger; /* by when they were last of use */
     int fd;
+    struct addr peer;
     struct loop_poll *poll;
     struct loop_timer timer;
     unsigned queries;
@@ -156,6 +157,7 @@ static bool hand_over(struct connection *c, const struct dns_source *source, con
     query->answered = post_relayed;
     query->context = c;
     query->tcp_loop = c->tcp->loop;
+    query->peer = c->peer;
     query->behind = c->waiting;
     if (c->waiting != NULL) {
         c->waiting->before = query;
@@ -186,7 +188,9 @@ static size_t answer_message(struct connection *c, const struct dns_source *sour
                                     .tcp = true,
                                     .view = source->view,
                                     .partial = source->partial,
-                                    .wall_s = source->wall_s};
+                                    .backend = tcp->server->config.backend,
+                                    .wall_s = source->wall_s,
+                                    .client = &c->peer};
     uint8_t *out = tcp->answers + used;
     uint64_t begun_at_ns = metrics_clock_ns();
     size_t answer = dns_answer(tcp->scratch, source->snapshot, &question, out + LENGTH_BYTES);
@@ -364,7 +368,7 @@ static void take_relayed(struct loop_task *task) {
     relay_query_destroy(query);
 }
 
-static void add_connection(struct tcp *tcp, int fd) {
+static void add_connection(struct tcp *tcp, int fd, const struct addr *peer) {
     if (tcp->connection_count >= LIMIT_DNS_TCP_CONNECTIONS) {
         close_connection(tcp->oldest);
     }
@@ -375,6 +379,7 @@ static void add_connection(struct tcp *tcp, int fd) {
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes_max, sizeof send_bytes_max);
     c->tcp = tcp;
     c->fd = fd;
+    c->peer = *peer;
     c->in = mem_alloc(IN_BYTES);
     c->in_capacity = IN_BYTES;
     c->timer.run = timed_out;
@@ -401,9 +406,11 @@ static void listener_ready(void *context, int events) {
     struct tcp *tcp = listener->tcp;
     (void)events;
     for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct addr peer = {.v6 = {0}};
+        socklen_t size = sizeof peer;
+        int fd = accept4(listener->fd, &peer.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            add_connection(tcp, fd);
+            add_connection(tcp, fd, &peer);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             /* The poll would report the waiting connection over and over. */
             log_write(tcp->server->log, LOG_WARN, "agent.dns",

@@ -153,7 +153,9 @@ static void answer_batch(struct udp_thread *thread, int fd, unsigned count) {
                                         .request_bytes = thread->in[i].msg_len,
                                         .view = source.view,
                                         .partial = source.partial,
-                                        .wall_s = source.wall_s};
+                                        .backend = server->config.backend,
+                                        .wall_s = source.wall_s,
+                                        .client = &datagram->peer};
         size_t bytes =
             dns_answer(thread->scratch, source.snapshot, &question, thread->answers + used);
         thread->asked[i] = dns_scratch_asked(thread->scratch);

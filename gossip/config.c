@@ -4,8 +4,8 @@
 #include "base/assert.h"
 #include "gossip/internal.h"
 
-/* A member that is cut off is known dead to all of 30 within 3.5 s; see docs/TESTING.md for what these
- * timers do. */
+/* A member that is cut off is known dead to all of 30 within 3.5 s; see docs/TESTING.md for what
+ * these timers do. */
 struct gossip_config gossip_config_lan(void) {
     return (struct gossip_config){
         .pool = "lan",
@@ -121,10 +121,10 @@ const char *gossip_state_name(enum gossip_state state) {
 }
 
 const char *gossip_change_name(enum gossip_change_kind kind) {
-    static const char *const names[] = {"joined",     "updated",   "suspect",     "alive",
-                                        "failed",     "left",      "reaped",      "frozen",
-                                        "name-clash", "id-clash",  "guard-on",    "guard-off",
-                                        "refuted",    "join-done", "join-failed", "leave-done"};
+    static const char *const names[] = {
+        "joined",  "updated",   "suspect",     "alive",      "failed",   "left",
+        "reaped",  "frozen",    "name-clash",  "id-clash",   "guard-on", "guard-off",
+        "refuted", "join-done", "join-failed", "leave-done", "event"};
     ASSERT((size_t)kind < sizeof names / sizeof names[0]);
     return names[kind];
 }
@@ -155,6 +155,9 @@ const char *gossip_counter_name(enum gossip_counter counter) {
         [GOSSIP_SYNCS_FAILED] = "syncs_failed",
         [GOSSIP_EVICTED] = "evicted",
         [GOSSIP_FROZEN] = "frozen",
+        [GOSSIP_USER_EVENTS] = "user_events",
+        [GOSSIP_USER_EVENTS_KNOWN] = "user_events_known",
+        [GOSSIP_USER_EVENTS_OLD] = "user_events_old",
         [GOSSIP_DROPPED_TRUNCATED] = "dropped_truncated",
         [GOSSIP_DROPPED_MALFORMED] = "dropped_malformed",
         [GOSSIP_DROPPED_VERSION] = "dropped_version",
@@ -166,6 +169,7 @@ const char *gossip_counter_name(enum gossip_counter counter) {
         [GOSSIP_DROPPED_INCOMPATIBLE] = "dropped_incompatible",
         [GOSSIP_DROPPED_FULL] = "dropped_full",
         [GOSSIP_DROPPED_FUTURE] = "dropped_future",
+        [GOSSIP_DROPPED_COORDINATE] = "dropped_coordinate",
         [GOSSIP_SECTIONS_UNKNOWN] = "sections_unknown",
     };
     ASSERT(counter < GOSSIP_COUNTERS && names[counter] != NULL);

@@ -71,6 +71,10 @@ void refute(struct gossip *gossip, struct gossip_incarnation said) {
         tell(gossip, GOSSIP_CHANGE_REFUTED, gossip->records[SELF].descriptor, own);
     }
     queue_rumour(gossip, SELF);
+    /* The accused are not talked to: what was told meanwhile is asked for. */
+    if (gossip->events != NULL) {
+        sync_soon(gossip);
+    }
 }
 
 bool is_isolated(const struct gossip *gossip, uint64_t since_ms) {
@@ -155,6 +159,7 @@ void gossip_destroy(struct gossip *gossip) {
         free(gossip->relays[i]);
     }
     timers_clear(&gossip->timers);
+    events_clear(gossip);
     free(gossip->records);
     free(gossip->index);
     free(gossip->order);
@@ -243,7 +248,7 @@ static enum err force_leave(struct gossip *gossip, const struct uuid *id, bool p
 }
 
 static enum err tombstone(struct gossip *gossip, const struct uuid *id,
-                          struct gossip_incarnation incarnation) {
+                          struct gossip_incarnation incarnation, bool prune) {
     uint32_t record = find_record(gossip, id);
     if (record == SELF) {
         return ERR_REFUSED;
@@ -260,7 +265,7 @@ static enum err tombstone(struct gossip *gossip, const struct uuid *id,
         return ERR_OK;
     }
     struct hearsay hearsay = {0};
-    merge_removed(gossip, &hearsay, id, incarnation);
+    merge_left(gossip, &hearsay, id, incarnation, prune);
     return ERR_OK;
 }
 
@@ -367,8 +372,11 @@ static enum err dispatch(struct gossip *gossip, const struct gossip_event *event
         return ERR_OK;
     case GOSSIP_EVENT_FORCE_LEAVE:
         return force_leave(gossip, &event->force_leave.id, event->force_leave.prune);
+    case GOSSIP_EVENT_FIRE:
+        return fire_event(gossip, &event->fire.id, event->fire.data, event->fire.size);
     case GOSSIP_EVENT_TOMBSTONE:
-        return tombstone(gossip, &event->tombstone.id, event->tombstone.incarnation);
+        return tombstone(gossip, &event->tombstone.id, event->tombstone.incarnation,
+                         event->tombstone.prune);
     }
     ASSERT(!"an event that exists");
     return ERR_INVALID;
@@ -435,12 +443,12 @@ bool gossip_find_name(const struct gossip *gossip, const char *name,
     return best != NO_RECORD && gossip_member_at(gossip, best, ret_member);
 }
 
-void gossip_get_coordinate(const struct gossip *gossip, struct gossip_coordinate *ret_coordinate) {
+void gossip_get_coordinate(const struct gossip *gossip, struct coordinate *ret_coordinate) {
     *ret_coordinate = gossip->vivaldi.own;
 }
 
 bool gossip_find_coordinate(const struct gossip *gossip, const struct uuid *id,
-                            struct gossip_coordinate *ret_coordinate) {
+                            struct coordinate *ret_coordinate) {
     uint32_t record = find_record(gossip, id);
     if (record == SELF) {
         *ret_coordinate = gossip->vivaldi.own;
@@ -467,6 +475,7 @@ void gossip_get_status(const struct gossip *gossip, struct gossip_status *ret_st
         .guard_since_ms = gossip->guard_since_ms,
         .awareness = gossip->awareness,
         .rumours = gossip->rumour_count,
+        .user_events = events_queued(gossip),
         .leaving = gossip->leaving,
     };
     memcpy(ret_status->counters, gossip->counters, sizeof gossip->counters);

@@ -7,7 +7,10 @@
  *   [Lifeguard] Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for More Accurate
  *               Failure Detection", DSN workshops 2018.
  *   [Vivaldi]   Dabek, Cox, Kaashoek, Morris: "Vivaldi: A Decentralized Network Coordinate System",
- *               SIGCOMM 2004; with height (5.4). The adjustment term: Lee et al., 2010.
+ *               SIGCOMM 2004; with height (5.4).
+ *   [Ledlie]    Ledlie, Gardner, Seltzer: "Network Coordinates in the Wild", NSDI 2007.
+ *   [Lee]       Lee, Zhang, Sahu, Saha: "On Suitability of Euclidean Embedding for Host-Based
+ *               Network Coordinate Systems", IEEE/ACM Transactions on Networking, 2010.
  *   [Rapid]     Suresh et al.: "Stable and Consistent Membership at Scale with Rapid", ATC 2018:
  *               many failures at once are more likely ours than theirs.
  *
@@ -31,6 +34,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/coordinate.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/rand.h"
@@ -158,18 +162,6 @@ struct gossip_config gossip_config_local(void); /* one machine and tests: ten ti
 /* ERR_INVALID and a sentence: a value out of its range. */
 enum err gossip_config_check(const struct gossip_config *config, struct err_text *text);
 
-/* [Vivaldi]: seconds. The estimate between two members is gossip_coordinate_rtt_s. */
-#define GOSSIP_DIMENSIONS 8
-struct gossip_coordinate {
-    double vector[GOSSIP_DIMENSIONS];
-    double error;
-    double adjustment;
-    double height;
-};
-
-double gossip_coordinate_rtt_s(const struct gossip_coordinate *a,
-                               const struct gossip_coordinate *b);
-
 /* ---- events ---- */
 
 enum gossip_event_kind {
@@ -194,8 +186,11 @@ enum gossip_event_kind {
      * member and on those that are alive. */
     GOSSIP_EVENT_FORCE_LEAVE,
     /* Removal was decided elsewhere (a committed command). Gossip cannot bring the member back
-     * until it returns with an incarnation above the given one. */
+     * until it returns with an incarnation above the given one. With prune its record goes too,
+     * else it is listed as one that has left. Told again it changes nothing. */
     GOSSIP_EVENT_TOMBSTONE,
+    /* A user event, to be told to all members that are alive (gossip/event.c). */
+    GOSSIP_EVENT_FIRE,
 };
 
 /* Handles of streams: the pool numbers those it opens, with this bit set; the driver numbers
@@ -241,7 +236,13 @@ struct gossip_event {
         struct {
             struct uuid id;
             struct gossip_incarnation incarnation;
+            bool prune;
         } tombstone;
+        struct {
+            struct uuid id;      /* random */
+            const uint8_t *data; /* borrowed for the call */
+            size_t size;         /* 1 .. LIMIT_GOSSIP_EVENT_BYTES */
+        } fire;
     };
 };
 
@@ -285,6 +286,7 @@ enum gossip_change_kind {
     GOSSIP_CHANGE_JOIN_DONE,   /* address, members: how many it told */
     GOSSIP_CHANGE_JOIN_FAILED, /* address, err */
     GOSSIP_CHANGE_LEAVE_DONE,
+    GOSSIP_CHANGE_USER_EVENT, /* heard for the first time, or this member's own */
 };
 
 /* "joined", "updated", ... for logs. */
@@ -299,6 +301,9 @@ struct gossip_change {
     struct gossip_address address; /* JOIN_*: the target; ID_CLASH: the second machine's */
     uint32_t members;              /* JOIN_DONE */
     enum err err;                  /* JOIN_FAILED */
+    struct uuid event_id;          /* USER_EVENT, as are the following */
+    uint64_t ltime;
+    uint32_t offset, size; /* in output->bytes */
 };
 
 /* Filled by a step, valid until the next step with it. One may serve many pools in turn. */
@@ -349,7 +354,9 @@ void gossip_destroy(struct gossip *gossip);
  *   HINT, FORCE_LEAVE,
  *   TOMBSTONE                ERR_NOT_FOUND  no such member (TOMBSTONE: none needed; never)
  *   FORCE_LEAVE, TOMBSTONE   ERR_REFUSED    it is this member; FORCE_LEAVE: it is alive
- *   LEAVE, JOIN              ERR_CLOSED     this member is leaving
+ *   LEAVE, JOIN, FIRE        ERR_CLOSED     this member is leaving
+ *   FIRE                     ERR_TOO_LARGE  or empty
+ *                            ERR_OVERLOADED LIMIT_GOSSIP_EVENTS_QUEUED are on their way
  * ret_output is valid (and to be carried out) in any case. */
 /* clang-format on */
 enum err gossip_step(struct gossip *gossip, uint64_t now_ms, const struct gossip_event *event,
@@ -381,10 +388,10 @@ bool gossip_find_id(const struct gossip *gossip, const struct uuid *id,
 /* In any letter case; of several the live one, then the one with the lowest id. Linear. */
 bool gossip_find_name(const struct gossip *gossip, const char *name,
                       struct gossip_member *ret_member);
-void gossip_get_coordinate(const struct gossip *gossip, struct gossip_coordinate *ret_coordinate);
+void gossip_get_coordinate(const struct gossip *gossip, struct coordinate *ret_coordinate);
 /* The last one that this member told us; only with keep_coordinates. False: none. */
 bool gossip_find_coordinate(const struct gossip *gossip, const struct uuid *id,
-                            struct gossip_coordinate *ret_coordinate);
+                            struct coordinate *ret_coordinate);
 
 /* Only grow. Names for metrics: gossip_counter_name. */
 enum gossip_counter {
@@ -412,6 +419,9 @@ enum gossip_counter {
     GOSSIP_SYNCS_FAILED,
     GOSSIP_EVICTED,              /* suspects that this member declared dead */
     GOSSIP_FROZEN,               /* ... that the guard held instead */
+    GOSSIP_USER_EVENTS,          /* told: own ones and those heard */
+    GOSSIP_USER_EVENTS_KNOWN,    /* heard again */
+    GOSSIP_USER_EVENTS_OLD,      /* heard, from before what this member remembers */
     GOSSIP_DROPPED_TRUNCATED,    /* input: ends too early, or a length lies */
     GOSSIP_DROPPED_MALFORMED,    /* input: a value out of its range */
     GOSSIP_DROPPED_VERSION,      /* input: of a newer protocol */
@@ -423,6 +433,7 @@ enum gossip_counter {
     GOSSIP_DROPPED_INCOMPATIBLE, /* a member that speaks none of our protocol versions */
     GOSSIP_DROPPED_FULL,         /* a member above LIMIT_GOSSIP_MEMBERS, a relay above its bound */
     GOSSIP_DROPPED_FUTURE,       /* an incarnation more than a year ahead */
+    GOSSIP_DROPPED_COORDINATE,   /* input: one that nobody can be at */
     GOSSIP_SECTIONS_UNKNOWN,     /* skipped: of a newer program */
     GOSSIP_COUNTERS
 };
@@ -442,6 +453,7 @@ struct gossip_status {
     uint64_t guard_since_ms; /* if guard_on */
     uint32_t awareness;      /* 0: healthy, up to awareness_max */
     uint32_t rumours;        /* queued */
+    uint32_t user_events;    /* queued */
     bool leaving;
     uint64_t counters[GOSSIP_COUNTERS];
 };

@@ -93,9 +93,19 @@ struct exchange {
     struct gossip_address address;
 };
 
+/* The last round trips to one member. */
+#define VIVALDI_FILTER 3
+struct vivaldi_peer {
+    uint64_t peer; /* its id_hash */
+    float rtt_s[VIVALDI_FILTER];
+    uint32_t count;
+};
+
 struct vivaldi {
-    struct gossip_coordinate own;
+    struct coordinate own;
+    struct vivaldi_peer peers[64];
     double samples[20]; /* of the adjustment: a ring */
+    double usual_s;     /* by how much estimates are wrong, on average lately */
     uint32_t sample_at;
 };
 
@@ -133,6 +143,7 @@ struct gossip {
     uint64_t gossip_round_at_ms; /* the last one's */
     uint32_t packet_subject;     /* whose rumour the packet being made has already; or NO_RECORD */
     uint64_t death_at_ms;        /* the last one's; 0: none */
+    struct user_events *events;  /* NULL: there were none */
 
     struct timers timers;
     struct task probe_round;
@@ -174,7 +185,7 @@ struct gossip {
 
     struct vivaldi vivaldi;
     /* With keep_coordinates, by record; error < 0: none. */
-    struct gossip_coordinate *coordinates;
+    struct coordinate *coordinates;
     uint32_t coordinate_capacity;
 
     uint64_t counters[GOSSIP_COUNTERS];
@@ -256,6 +267,23 @@ void write_subject(struct gossip *gossip, size_t start, uint32_t record);
 void write_rumours(struct gossip *gossip, struct buf *out, size_t start);
 void run_gossip_round(struct gossip *gossip);
 void run_reconnect_round(struct gossip *gossip);
+
+/* There is something to talk about: the next round comes soon. */
+void start_talk(struct gossip *gossip);
+/* So often something is told. */
+uint32_t retransmit_limit(const struct gossip *gossip);
+
+/* event.c */
+enum err fire_event(struct gossip *gossip, const struct uuid *id, const uint8_t *data, size_t size);
+void receive_event(struct gossip *gossip, struct reader *body);
+void receive_event_clock(struct gossip *gossip, struct reader *body);
+uint32_t events_queued(const struct gossip *gossip);
+/* Behind the rumours of the packet that began at `start`. */
+void write_events(struct gossip *gossip, struct buf *out, size_t start);
+/* Recent ones, into a message over a stream. */
+void write_recent_events(struct gossip *gossip);
+void events_forget(struct gossip *gossip);
+void events_clear(struct gossip *gossip);
 
 /* output.c */
 size_t packet_begin(struct gossip *gossip);
@@ -353,9 +381,9 @@ void run_reap_round(struct gossip *gossip);
 
 /* coordinate.c */
 void vivaldi_init(struct vivaldi *vivaldi);
-void vivaldi_update(struct vivaldi *vivaldi, struct rand *rand,
-                    const struct gossip_coordinate *other, double rtt_s);
-void keep_coordinate(struct gossip *gossip, uint32_t record,
-                     const struct gossip_coordinate *coordinate);
+/* A round trip to the member whose id_hash is peer, who says to be at other. */
+void vivaldi_update(struct vivaldi *vivaldi, struct rand *rand, uint64_t peer,
+                    const struct coordinate *other, double rtt_s);
+void keep_coordinate(struct gossip *gossip, uint32_t record, const struct coordinate *coordinate);
 
 #endif

@@ -151,7 +151,7 @@ uint32_t add_record(struct gossip *gossip, const struct gossip_descriptor *descr
         schedule_add(gossip, record);
     }
     if (record < gossip->coordinate_capacity) {
-        gossip->coordinates[record] = (struct gossip_coordinate){.error = -1};
+        gossip->coordinates[record] = (struct coordinate){.error = -1};
     }
     return record;
 }

@@ -92,9 +92,9 @@ static double reader_single(struct reader *reader) {
     return (double)value;
 }
 
-struct gossip_coordinate reader_coordinate(struct reader *reader) {
-    struct gossip_coordinate coordinate;
-    for (int i = 0; i < GOSSIP_DIMENSIONS; i++) {
+struct coordinate reader_coordinate(struct reader *reader) {
+    struct coordinate coordinate;
+    for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {
         coordinate.vector[i] = reader_single(reader);
     }
     coordinate.error = reader_single(reader);
@@ -182,8 +182,8 @@ static void write_single(struct buf *out, double value) {
     write_u32(out, bits);
 }
 
-void write_coordinate(struct buf *out, const struct gossip_coordinate *coordinate) {
-    for (int i = 0; i < GOSSIP_DIMENSIONS; i++) {
+void write_coordinate(struct buf *out, const struct coordinate *coordinate) {
+    for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {
         write_single(out, coordinate->vector[i]);
     }
     write_single(out, coordinate->error);

@@ -17,19 +17,23 @@
  *   ALIVE     incarnation, descriptor
  *   SUSPECT   id, incarnation, count u8, count * accuser u32
  *   DEAD      id, incarnation
- *   LEFT      id, incarnation, flags u8. LEFT_PRUNE: forget it, too
- *   REMOVED   id, incarnation: a tombstone
+ *   LEFT      id, incarnation, flags u8 (0)
+ *   REMOVED   id, incarnation: a tombstone. To prune a member is to say this
  *
- * and over streams:
+ *   EVENT     id, ltime u64, age varint (tenths of a second), size varint, bytes: what users send to
+ *             all members (gossip/event.c)
+ *
+ * and over streams, where EVENT and EVENT_CLOCK may come behind any of the SYNC sections:
  *
  *   STREAM_PING   target id                    answered with STREAM_ACK
  *   STREAM_ACK    id of the one who answers
- *   SYNC_FULL     flags u8, sender id, then to the message's end only MEMBER sections follow: all
- *                 the sender's. SYNC_REPLY: this is the answer, the exchange is over
+ *   SYNC_FULL     flags u8, sender id, then to the message's end MEMBER sections follow: all the
+ *                 sender's. SYNC_REPLY: this is the answer, the exchange is over
  *   SYNC_DIGEST   flags u8, sender id, count u8 (64), 64 * u64: for each bucket of ids the sum of
  *                 hashes of its live members
  *   SYNC_BUCKETS  flags u8, sender id, mask u64: MEMBER sections of these buckets follow.
  *                 SYNC_REPLY: as above, else the peer answers with its own
+ *   EVENT_CLOCK   ltime u64: of the newest event that the sender knows of
  *   MEMBER        state u8, incarnation, age varint (seconds in this state), descriptor
  *
  *   id           16 bytes
@@ -62,6 +66,8 @@ enum message_kind {
     MESSAGE_DEAD = 7,
     MESSAGE_LEFT = 8,
     MESSAGE_REMOVED = 9,
+    MESSAGE_EVENT = 10,
+    MESSAGE_EVENT_CLOCK = 11,
     MESSAGE_STREAM_PING = 16,
     MESSAGE_STREAM_ACK = 17,
     MESSAGE_SYNC_FULL = 18,
@@ -74,7 +80,6 @@ enum message_kind {
 #define ACK_COORDINATE 1u
 #define RELAY_COORDINATE 1u
 #define ACCUSER_CLOSED 1u
-#define LEFT_PRUNE 1u
 #define SYNC_REPLY 1u
 #define SYNC_JOIN 2u
 #define DESCRIPTOR_SERVER 1u
@@ -97,7 +102,7 @@ struct uuid reader_id(struct reader *reader);
 struct gossip_incarnation reader_incarnation(struct reader *reader);
 struct gossip_address reader_address(struct reader *reader);
 /* Values that are no finite numbers within reason fail too. */
-struct gossip_coordinate reader_coordinate(struct reader *reader);
+struct coordinate reader_coordinate(struct reader *reader);
 /* The next section; false at the end or when the rest is no section (then failed). */
 bool reader_section(struct reader *reader, uint8_t *ret_kind, struct reader *ret_body);
 
@@ -109,7 +114,7 @@ size_t varint_bytes(uint32_t value);
 void write_id(struct buf *out, const struct uuid *id);
 void write_incarnation(struct buf *out, struct gossip_incarnation incarnation);
 void write_address(struct buf *out, const struct gossip_address *address);
-void write_coordinate(struct buf *out, const struct gossip_coordinate *coordinate);
+void write_coordinate(struct buf *out, const struct coordinate *coordinate);
 void write_head(struct buf *out, uint32_t pool);
 /* Kind and size; exactly size bytes of body must follow. */
 void write_section(struct buf *out, enum message_kind kind, size_t size);

@@ -67,6 +67,7 @@ size_t packet_room(const struct gossip *gossip, size_t start) {
 void packet_end(struct gossip *gossip, size_t start, const struct gossip_address *to) {
     struct gossip_output *output = gossip->output;
     write_rumours(gossip, &output->bytes, start);
+    write_events(gossip, &output->bytes, start);
     size_t size = output->bytes.count - start;
     if (output->bytes.failed || size > gossip->config.packet_bytes_max) {
         ASSERT(output->bytes.failed); /* only an absurd number of packets in one step */

@@ -47,9 +47,11 @@ static void write_ping(struct gossip *gossip, uint32_t sequence, const struct uu
 
 static void send_ping(struct gossip *gossip, const struct probe *probe, uint32_t record) {
     size_t start = packet_begin(gossip);
-    /* A sample in eight is enough for a coordinate that moves slowly. */
+    /* A sample in eight is enough for a coordinate that moves slowly; where those of others are
+     * wanted too, each answer tells one. */
     write_ping(gossip, probe->sequence, &probe->target,
-               gossip->config.coordinates && one_in(gossip, 8));
+               gossip->config.coordinates &&
+                   (gossip->config.keep_coordinates || one_in(gossip, 8)));
     /* [Lifeguard] 4.3, buddy: whoever is suspect hears it from the first who pings him. */
     if (gossip->config.lifeguard && gossip->records[record].state == GOSSIP_SUSPECT &&
         !MUTANT(buddy_missing)) {
@@ -233,14 +235,18 @@ void receive_ping(struct gossip *gossip, const struct gossip_address *from, stru
 }
 
 static void measure(struct gossip *gossip, const struct probe *probe,
-                    const struct gossip_coordinate *other) {
+                    const struct coordinate *other) {
+    if (!coordinate_is_sane(other)) {
+        gossip->counters[GOSSIP_DROPPED_COORDINATE]++;
+        return;
+    }
     uint32_t record = find_record(gossip, &probe->target);
     if (record != NO_RECORD) {
         keep_coordinate(gossip, record, other);
     }
     /* Only what was not delayed by ourselves. */
     if (gossip->config.coordinates && !probe->slept && !probe->indirect) {
-        vivaldi_update(&gossip->vivaldi, &gossip->rand, other,
+        vivaldi_update(&gossip->vivaldi, &gossip->rand, descriptor_hash_id(&probe->target), other,
                        (double)(gossip->now_us - probe->sent_at_us) / 1e6);
     }
 }
@@ -280,7 +286,7 @@ void receive_ack(struct gossip *gossip, const struct gossip_address *from, struc
     (void)from; /* a relay's, or another one of its addresses */
     uint32_t sequence = reader_u32(body);
     uint8_t flags = reader_u8(body);
-    struct gossip_coordinate coordinate = {0};
+    struct coordinate coordinate = {0};
     bool located = (flags & ACK_COORDINATE) != 0;
     if (located) {
         coordinate = reader_coordinate(body);

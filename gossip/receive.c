@@ -64,7 +64,9 @@ static void receive_rumour(struct gossip *gossip, struct hearsay *hearsay, uint8
                            struct reader *body) {
     struct uuid id = reader_id(body);
     struct gossip_incarnation incarnation = reader_incarnation(body);
-    uint8_t flags = kind == MESSAGE_LEFT ? reader_u8(body) : 0;
+    if (kind == MESSAGE_LEFT) {
+        (void)reader_u8(body);
+    }
     if (body->failed) {
         gossip->counters[GOSSIP_DROPPED_TRUNCATED]++;
     } else if (kind == MESSAGE_SUSPECT) {
@@ -72,7 +74,7 @@ static void receive_rumour(struct gossip *gossip, struct hearsay *hearsay, uint8
     } else if (kind == MESSAGE_DEAD) {
         merge_dead(gossip, hearsay, &id, incarnation);
     } else if (kind == MESSAGE_LEFT) {
-        merge_left(gossip, hearsay, &id, incarnation, (flags & LEFT_PRUNE) != 0);
+        merge_left(gossip, hearsay, &id, incarnation, false);
     } else {
         merge_removed(gossip, hearsay, &id, incarnation);
     }
@@ -95,6 +97,9 @@ static void receive_section(struct gossip *gossip, struct hearsay *hearsay, uint
         break;
     case MESSAGE_ALIVE:
         receive_alive(gossip, hearsay, body);
+        break;
+    case MESSAGE_EVENT:
+        receive_event(gossip, body);
         break;
     case MESSAGE_SUSPECT:
     case MESSAGE_DEAD:

@@ -39,12 +39,7 @@ void unqueue_rumour(struct gossip *gossip, uint32_t record) {
     }
 }
 
-void queue_rumour(struct gossip *gossip, uint32_t record) {
-    struct activity *activity = activity_of(gossip, record);
-    if (activity->queued) {
-        unlink_from(gossip, activity);
-    }
-    link_at(gossip, activity, 0);
+void start_talk(struct gossip *gossip) {
     if (gossip->gossip_round.timer.slot == 0) {
         /* The first after a quiet time goes out at once, but not all members' in one moment. */
         uint64_t interval = gossip->config.gossip_interval_ms;
@@ -52,6 +47,15 @@ void queue_rumour(struct gossip *gossip, uint32_t record) {
         uint64_t soon = gossip->now_ms + random_below(gossip, interval / 4 + 1);
         task_start(gossip, &gossip->gossip_round, due > soon ? due : soon);
     }
+}
+
+void queue_rumour(struct gossip *gossip, uint32_t record) {
+    struct activity *activity = activity_of(gossip, record);
+    if (activity->queued) {
+        unlink_from(gossip, activity);
+    }
+    link_at(gossip, activity, 0);
+    start_talk(gossip);
 }
 
 static bool write_alive(struct buf *out, const struct record *record, size_t room) {
@@ -134,13 +138,17 @@ static void requeue(struct gossip *gossip, uint32_t picked, uint32_t limit) {
     }
 }
 
+uint32_t retransmit_limit(const struct gossip *gossip) {
+    uint32_t digits = digits10(live_count(gossip));
+    uint32_t limit = gossip->config.retransmit_multiplier * (digits < 2 ? 2 : digits);
+    return limit > RUMOUR_LEVELS ? RUMOUR_LEVELS : limit;
+}
+
 void write_rumours(struct gossip *gossip, struct buf *out, size_t start) {
     if (gossip->rumour_count == 0) {
         return;
     }
-    uint32_t digits = digits10(live_count(gossip));
-    uint32_t limit = gossip->config.retransmit_multiplier * (digits < 2 ? 2 : digits);
-    limit = limit > RUMOUR_LEVELS ? RUMOUR_LEVELS : limit;
+    uint32_t limit = retransmit_limit(gossip);
     uint32_t picked = 0;
     uint32_t misses = 0; /* too long for the room that is left */
     for (uint32_t level = 0; level < RUMOUR_LEVELS && misses < 4; level++) {
@@ -170,6 +178,10 @@ static bool wanted_doubtful(const struct gossip *gossip, const struct record *re
 
 #define FANOUT_MAX 16
 
+static bool has_talk(const struct gossip *gossip) {
+    return gossip->rumour_count > 0 || events_queued(gossip) > 0;
+}
+
 void run_gossip_round(struct gossip *gossip) {
     gossip->gossip_round_at_ms = gossip->now_ms;
     uint32_t targets[FANOUT_MAX + 1];
@@ -182,12 +194,12 @@ void run_gossip_round(struct gossip *gossip) {
          gossip->now_ms < gossip->death_at_ms + gossip->config.gossip_to_dead_ms)) {
         count += random_members(gossip, 1, NO_RECORD, wanted_doubtful, targets + count);
     }
-    for (uint32_t i = 0; i < count && gossip->rumour_count > 0; i++) {
+    for (uint32_t i = 0; i < count && has_talk(gossip); i++) {
         size_t start = packet_begin(gossip);
         struct gossip_address to = gossip->records[targets[i]].descriptor->info.address;
         packet_end(gossip, start, &to);
     }
-    if (gossip->rumour_count > 0 && count > 0) {
+    if (has_talk(gossip) && count > 0) {
         task_start(gossip, &gossip->gossip_round,
                    gossip->now_ms + gossip->config.gossip_interval_ms);
     }

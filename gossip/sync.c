@@ -82,6 +82,7 @@ static void write_sync_head(struct gossip *gossip, enum message_kind kind, uint8
 static size_t write_full(struct gossip *gossip, uint8_t flags) {
     size_t start = message_begin(gossip);
     write_sync_head(gossip, MESSAGE_SYNC_FULL, flags, 0);
+    write_recent_events(gossip);
     write_members(gossip, start, UINT64_MAX);
     return start;
 }
@@ -90,6 +91,7 @@ static size_t write_buckets(struct gossip *gossip, uint8_t flags, uint64_t mask)
     size_t start = message_begin(gossip);
     write_sync_head(gossip, MESSAGE_SYNC_BUCKETS, flags, 8);
     write_u64(&gossip->output->bytes, mask);
+    write_recent_events(gossip);
     write_members(gossip, start, mask);
     return start;
 }
@@ -120,6 +122,7 @@ static void begin_sync(struct gossip *gossip, uint32_t record) {
     for (uint32_t i = 0; i < MESSAGE_BUCKETS; i++) {
         write_u64(&gossip->output->bytes, gossip->digest[i]);
     }
+    write_recent_events(gossip);
     struct gossip_address to = gossip->records[record].descriptor->info.address;
     uint64_t stream = message_open(gossip, start, &to);
     add_exchange(gossip, stream, EXCHANGE_SYNC, &to);
@@ -178,7 +181,11 @@ static uint32_t read_members(struct gossip *gossip, struct hearsay *hearsay,
     uint8_t kind;
     struct reader body;
     while (reader_section(reader, &kind, &body)) {
-        if (kind != MESSAGE_MEMBER) {
+        if (kind == MESSAGE_EVENT) {
+            receive_event(gossip, &body);
+        } else if (kind == MESSAGE_EVENT_CLOCK) {
+            receive_event_clock(gossip, &body);
+        } else if (kind != MESSAGE_MEMBER) {
             gossip->counters[GOSSIP_SECTIONS_UNKNOWN]++;
         } else if (read_member(gossip, hearsay, &body)) {
             members++;
@@ -218,7 +225,8 @@ static void receive_full(struct gossip *gossip, uint64_t stream, uint8_t flags,
     }
 }
 
-static void receive_digest(struct gossip *gossip, uint64_t stream, struct reader *body) {
+static void receive_digest(struct gossip *gossip, uint64_t stream, struct reader *body,
+                           struct reader *reader) {
     uint64_t mask = 0;
     uint32_t buckets = reader_u8(body);
     for (uint32_t i = 0; i < MESSAGE_BUCKETS; i++) {
@@ -236,6 +244,8 @@ static void receive_digest(struct gossip *gossip, uint64_t stream, struct reader
     if (mask == 0) {
         stream_close(gossip, stream);
     }
+    struct hearsay hearsay = {0};
+    read_members(gossip, &hearsay, reader); /* there are none, but events */
 }
 
 static void receive_buckets(struct gossip *gossip, uint64_t stream, uint8_t flags,
@@ -277,7 +287,7 @@ static void receive_sync(struct gossip *gossip, const struct gossip_event *event
     } else if (kind == MESSAGE_SYNC_BUCKETS) {
         receive_buckets(gossip, stream, flags, own ? &exchange : NULL, body, reader);
     } else if (!own) {
-        receive_digest(gossip, stream, body);
+        receive_digest(gossip, stream, body, reader);
     } else {
         gossip->counters[GOSSIP_DROPPED_UNEXPECTED]++;
         stream_close(gossip, stream);
@@ -367,6 +377,7 @@ void stream_failed(struct gossip *gossip, uint64_t stream, bool refused) {
 /* ---- reaping ---- */
 
 void run_reap_round(struct gossip *gossip) {
+    events_forget(gossip);
     uint64_t keep[] = {[GOSSIP_DEAD] = gossip->config.reap_dead_ms,
                        [GOSSIP_LEFT] = gossip->config.reap_left_ms,
                        [GOSSIP_REMOVED] = gossip->config.reap_left_ms};

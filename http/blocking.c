@@ -212,8 +212,9 @@ static void wait_over(struct loop_timer *timer) {
 }
 
 /* The wait with its jitter (contract 4.2). */
-static int64_t deadline(struct http_server *server, int64_t wait_ms) {
-    int64_t jitter = wait_ms / LIMIT_QUERY_JITTER_FRACTION;
+static int64_t deadline(struct http_server *server, const struct http_wait *wait) {
+    int64_t wait_ms = wait->wait_ms;
+    int64_t jitter = wait->exact ? 0 : wait_ms / LIMIT_QUERY_JITTER_FRACTION;
     return loop_now_ms(server->core) + wait_ms +
            (jitter > 0 ? (int64_t)rand_below(&server->rand, (uint64_t)jitter) : 0);
 }
@@ -222,8 +223,8 @@ static int64_t deadline(struct http_server *server, int64_t wait_ms) {
 static uint64_t present_index(struct http_server *server, const struct http_wait *wait) {
     const struct backend *backend = server->backend;
     epoch_enter(backend->epoch);
-    uint64_t index = wait->kind == WATCH_LOCAL_SERVICE
-                         ? local_view_version(local_view(backend->local))
+    uint64_t index = wait->kind == WATCH_LOCAL_SERVICE || wait->kind == WATCH_EVENTS
+                         ? http_local_version(backend, wait->kind)
                          : http_watch_index(catalog_view(backend->catalog), wait->kind, wait->name);
     epoch_exit(backend->epoch);
     return index;
@@ -239,7 +240,7 @@ static void wait_arrived(struct loop_task *task) {
     struct watch_group *group =
         watches_join(server->watches, wait->kind, wait->name, wait->question, &wait->waiter);
     wait->timer.run = wait_over;
-    loop_timer_start(server->core, &wait->timer, deadline(server, wait->wait_ms));
+    loop_timer_start(server->core, &wait->timer, deadline(server, wait));
     struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = exchange};
     if (exchange->fd >= 0) {
         epoll_ctl(server->hang_up_epoll, EPOLL_CTL_ADD, exchange->fd, &event);

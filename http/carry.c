@@ -50,6 +50,29 @@ static struct str_map gather_headers(struct http_exchange *exchange) {
     return (struct str_map){.v = v, .count = count, .present = true};
 }
 
+/* `near=_agent` means the agent that the client asked, which this is; a server that waits for an
+ * answer knows the question alone. */
+static const char *name_agent(const char *target, const char *node, struct arena *arena) {
+    static const char unnamed[] = "near=_agent";
+    const char *at = strchr(target, '?');
+    while (at != NULL && (at = strstr(at + 1, unnamed)) != NULL) {
+        const char *rest = at + sizeof unnamed - 1;
+        if ((at[-1] == '?' || at[-1] == '&') && (*rest == '\0' || *rest == '&')) {
+            struct buf name;
+            buf_init(&name, 4 * LIMIT_NAME_BYTES);
+            for (const char *c = node; *c != '\0'; c++) {
+                buf_append_format(&name, "%%%02X", (unsigned char)*c);
+            }
+            const char *named =
+                arena_format(arena, "%.*snear=%.*s%s", (int)(at - target), target, (int)name.count,
+                             name.count > 0 ? name.data : "", rest);
+            buf_clear(&name);
+            return named;
+        }
+    }
+    return target;
+}
+
 /* How long the server may wait before it answers, with its jitter. */
 static int64_t waiting_ms(const struct http_exchange *exchange, const struct http_request *req) {
     const struct http_config *config = &exchange->server->config;
@@ -63,12 +86,13 @@ static int64_t waiting_ms(const struct http_exchange *exchange, const struct htt
     return wait_ms + wait_ms / LIMIT_QUERY_JITTER_FRACTION;
 }
 
-static const char *target_of(struct http_exchange *exchange, const struct http_request *req) {
+const char *http_carry_target(struct http_exchange *exchange, const struct http_request *req) {
     bool far = far_datacenter(req, named_datacenter(req)) != NULL;
+    const char *target = name_agent(exchange->uri, req->agent_node, &exchange->arena);
     if (!far || !exchange->server->config.translate_wan || exchange->carried != NULL) {
-        return exchange->uri; /* it says so already, if it has to */
+        return target; /* it says so already, if it has to */
     }
-    return arena_format(&exchange->arena, "%s&%s", exchange->uri, HTTP_TRANSLATE);
+    return arena_format(&exchange->arena, "%s&%s", target, HTTP_TRANSLATE);
 }
 
 bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,
@@ -88,7 +112,7 @@ bool http_carry_prepare(struct http_exchange *exchange, const struct http_reques
     call->kind = BACKEND_FORWARD;
     call->forward.datacenter = datacenter;
     call->forward.method = arena_strdup(&exchange->arena, req->method);
-    call->forward.target = target_of(exchange, req);
+    call->forward.target = http_carry_target(exchange, req);
     call->forward.node = req->agent_node;
     call->forward.headers = gather_headers(exchange);
     call->forward.body = req->body;

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ip.h"
 #include "base/limits.h"
 #include "http/server.h"
 
@@ -17,9 +18,12 @@ static void request_init(struct http_server *server, struct arena *arena,
                          struct http_request *req) {
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
+                                 .datacenter = server->backend->facts->datacenter,
                                  .agent_node = server->backend->facts->node_name,
                                  .pretty = server->config.pretty_always,
+                                 .client_ip = "",
                                  .use_cache = server->config.use_cache,
+                                 .discovery_stale_ms = server->config.discovery_stale_ms,
                                  .authz = {.token = ""}};
 }
 
@@ -99,12 +103,16 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
                                        struct http_request *req, const struct http_query *query,
                                        const struct catalog_view *view) {
     struct http_response res;
-    struct http_read read = {.view = view, .index = 1};
     struct http_meta meta = {.known_leader = has_leader(server),
                              .contact_ms = query->stale ? contact_ms(server) : 0,
                              .consistency = query->stale        ? "stale"
                                             : query->consistent ? "consistent"
                                                                 : "leader"};
+    struct http_read read = {.view = view,
+                             .index = 1,
+                             .known_leader = meta.known_leader,
+                             .contact_ms = meta.contact_ms,
+                             .consistency = meta.consistency};
     response_init(&res);
     if (may_read(server, query)) {
         read_filtered(route, req, &read, &res);
@@ -115,6 +123,7 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
         }
         meta.present = res.status == 200 || res.absent;
         meta.index = read.index;
+        meta.contact_ms = read.contact_ms; /* rows of elsewhere may be older */
     } else {
         http_response_text(&res, 500, "No cluster leader");
     }
@@ -148,7 +157,7 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
         epoch_enter(server->backend->epoch);
         answer = read_answer(server, route, &req, &query, catalog_view(server->backend->catalog));
         epoch_exit(server->backend->epoch);
-    } else if (route != NULL && route->by_hash) {
+    } else if (route != NULL && (route->by_hash || route->by_index)) {
         epoch_enter(server->backend->epoch);
         route->local(&req, &res);
         epoch_exit(server->backend->epoch);
@@ -158,6 +167,116 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
     buf_clear(&res.body);
     arena_clear(&arena);
     return answer;
+}
+
+/* ---- rows that are kept elsewhere ---- */
+
+static bool find_mirror(const struct http_route *route, const struct http_request *req,
+                        const char *datacenter, struct backend_mirror *ret_mirror) {
+    const struct backend *backend = req->backend;
+    if (*datacenter != '\0') {
+        return backend->get_mirror != NULL &&
+               backend->get_mirror(backend->context, datacenter, ret_mirror);
+    }
+    return route->watch == WATCH_SERVICE && backend->get_subscribed != NULL &&
+           backend->get_subscribed(backend->context, req->rest, ret_mirror);
+}
+
+static struct http_answer *read_mirror(struct http_server *server, const struct http_route *route,
+                                       struct http_request *req, const struct http_query *query,
+                                       const struct backend_mirror *mirror, bool known_leader) {
+    struct http_response res;
+    struct http_read read = {
+        .view = mirror->view, .index = 1, .mirrored = true, .consistency = "stale"};
+    struct http_meta meta = {
+        .known_leader = known_leader, .contact_ms = mirror->age_ms, .consistency = "stale"};
+    response_init(&res);
+    read_filtered(route, req, &read, &res);
+    http_response_header(&res, HTTP_MIRROR_AGE,
+                         arena_format(req->arena, "%lld", (long long)mirror->age_ms));
+    if (route->cached && http_request_has(req, "cached") && req->use_cache && res.status == 200) {
+        http_response_header(&res, "X-Cache", "HIT");
+        http_response_header(&res, "Age",
+                             arena_format(req->arena, "%lld", (long long)mirror->age_ms / 1000));
+    }
+    meta.present = res.status == 200 || res.absent;
+    meta.index = read.index;
+    struct http_answer *answer = http_answer_create(server, &res, &meta);
+    if (query->index > 0 && answer->may_wait && answer->index <= query->index) {
+        http_answer_drop(answer); /* nothing new: who waits is told that it can't */
+        return NULL;
+    }
+    return answer;
+}
+
+struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
+                                       const char *datacenter, int64_t age_min_ms,
+                                       int64_t age_max_ms) {
+    struct arena arena;
+    struct http_request req;
+    struct http_response unused;
+    struct http_query query;
+    struct err_text text;
+    struct backend_mirror mirror;
+    bool redirect;
+    arena_init(&arena);
+    request_init(server, &arena, &req);
+    response_init(&unused);
+    req.datacenter = *datacenter != '\0' ? datacenter : req.datacenter;
+    struct http_answer *answer = NULL;
+    const struct http_route *route = NULL;
+    if (request_parse(uri, &req, &unused)) {
+        route = http_route_find(req.path, "GET", &req.rest, &redirect);
+    }
+    /* Keys and sessions are not mirrored. */
+    if (route != NULL && route->read != NULL && route->watch <= WATCH_NODE &&
+        http_query_parse(&req, server->config.query_wait_default_ms,
+                         server->config.query_wait_max_ms, &query, &text) == ERR_OK &&
+        !query.consistent) {
+        epoch_enter(server->backend->epoch);
+        if (find_mirror(route, &req, datacenter, &mirror) && mirror.age_ms >= age_min_ms &&
+            mirror.age_ms <= age_max_ms && mirror.age_ms <= query.stale_max_ms) {
+            answer = read_mirror(server, route, &req, &query, &mirror, age_max_ms != INT64_MAX);
+        }
+        epoch_exit(server->backend->epoch);
+    }
+    buf_clear(&unused.body);
+    arena_clear(&arena);
+    return answer;
+}
+
+/* A service that this agent, which is no server, is asked for: subscribes it, and answers from the
+ * rows that are kept if the request bears their age. */
+static bool answer_subscribed(struct http_exchange *exchange, const struct http_request *req,
+                              const char *where) {
+    const struct backend *backend = req->backend;
+    struct backend_mirror mirror;
+    if (*where != '\0' || exchange->route->watch != WATCH_SERVICE ||
+        exchange->route->read == NULL || *req->rest == '\0' || backend->get_subscribed == NULL ||
+        http_request_has(req, "failover")) {
+        return false;
+    }
+    epoch_enter(backend->epoch);
+    bool found = backend->get_subscribed(backend->context, req->rest, &mirror);
+    epoch_exit(backend->epoch);
+    bool bears = http_request_has(req, "stale") || http_request_has(req, "max_stale") ||
+                 (http_request_has(req, "cached") && req->use_cache);
+    /* Distances are the servers'. */
+    if (found && bears && !http_request_has(req, "index") && !http_request_has(req, "near")) {
+        exchange->answer =
+            http_mirror_answer(exchange->server, exchange->uri, "", 0, LIMIT_MIRROR_FRESH_MS);
+    }
+    return exchange->answer != NULL;
+}
+
+/* A datacenter of which nothing has been heard for long is not asked again for each lookup. */
+static bool answer_lost(struct http_exchange *exchange, const struct http_request *req,
+                        const char *where) {
+    if (*where != '\0' && exchange->route->read != NULL) {
+        exchange->answer = http_mirror_answer(exchange->server, http_carry_target(exchange, req),
+                                              where, LIMIT_MIRROR_LOST_MS, INT64_MAX);
+    }
+    return exchange->answer != NULL;
 }
 
 /* What moves when the answer does. */
@@ -183,7 +302,8 @@ static struct watched find_watched(const struct http_route *route, const struct 
 
 /* The answer shows what the watched index does not cover, so only that index would be right. */
 static bool may_cache(const struct http_route *route, const struct http_request *req) {
-    return route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta");
+    return !http_request_has(req, "near") && !http_request_has(req, "failover") &&
+           (route->watch != WATCH_CHECKS || !http_request_has(req, "node-meta"));
 }
 
 /* Sets the answer, and says whether the query must wait for a newer one. */
@@ -197,20 +317,20 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     const struct catalog_view *view = catalog_view(server->backend->catalog);
     uint64_t led = leadership(server);
     struct watched watched = find_watched(route, req, view);
-    struct http_answer *answer = http_cache_find(cache, question, view, led);
+    struct http_answer *answer = route->once ? NULL : http_cache_find(cache, question, view, led);
     if (answer != NULL) {
         answer = http_answer_share(answer);
     } else {
         answer = read_answer(server, route, req, query, view);
         answer->route = route;
-        if (answer->status == 200 && may_cache(route, req)) {
+        if (answer->status == 200 && !route->once && may_cache(route, req)) {
             http_cache_put(cache, question, watched.kind, watched.name, view, led, answer);
         }
     }
     uint64_t watch_index = http_watch_index(view, watched.kind, watched.name);
     epoch_exit(server->backend->epoch);
     exchange->answer = answer;
-    if (!answer->may_wait || query->index == 0 || answer->index > query->index ||
+    if (!answer->may_wait || route->once || query->index == 0 || answer->index > query->index ||
         exchange->state == EXCHANGE_TIMED_OUT) {
         return false;
     }
@@ -219,6 +339,7 @@ static bool read_or_wait(struct http_exchange *exchange, struct http_request *re
     exchange->wait.seen_index = watch_index;
     exchange->wait.seen_hash = http_answer_hash(answer);
     exchange->wait.wait_ms = query->wait_ms;
+    exchange->wait.exact = false;
     exchange->wait.name = watched.name;
     exchange->wait.question = question;
     return true;
@@ -322,7 +443,9 @@ static bool judge_route(const struct http_route *route, const char *method,
         bool options = strcmp(method, "OPTIONS") == 0;
         http_response_text(res, options ? 200 : 405, "%s%s%s", options ? "" : "method ",
                            options ? "" : method, options ? "" : " not allowed");
-        http_response_header(res, "Allow", http_route_methods(route, req->arena));
+        const char *methods = http_route_methods(route, req->arena);
+        bool untold = !options && route->options_untold;
+        http_response_header(res, "Allow", methods + (untold ? strlen("OPTIONS,") : 0));
         return false;
     }
     if (route->missing != NULL && *req->rest == '\0') {
@@ -341,15 +464,38 @@ static const char *find_header(const struct http_response *res, const char *name
     return "";
 }
 
+/* What the client has seen of a local answer, as the answer's own header tells it; "" = nothing, so
+ * it does not wait. ERR_INVALID. */
+static enum err find_seen(struct http_exchange *exchange, const struct http_request *req,
+                          const char **ret_seen, struct err_text *text) {
+    const struct http_route *route = exchange->route;
+    struct http_wait *wait = &exchange->wait;
+    const char *index = route->by_index ? str_or_empty(http_request_param(req, "index")) : "";
+    uint64_t number = 0;
+    *ret_seen = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
+    if (*index != '\0' && !str_parse_u64(index, &number)) {
+        return err_set(text, ERR_INVALID, "Invalid index");
+    }
+    if (number > 0) {
+        *ret_seen = arena_format(req->arena, "%llu", (unsigned long long)number);
+    }
+    if (**ret_seen == '\0') {
+        return ERR_OK;
+    }
+    wait->kind = route->by_index ? route->watch : WATCH_LOCAL_SERVICE;
+    wait->exact = route->by_index;
+    return http_query_parse_wait(
+        req, route->by_index ? LIMIT_QUERY_WAIT_MAX_MS : LIMIT_QUERY_WAIT_DEFAULT_MS,
+        LIMIT_QUERY_WAIT_MAX_MS, &wait->wait_ms, text);
+}
+
 static enum http_verdict dispatch_local(struct http_exchange *exchange, struct http_request *req,
                                         struct http_response *res) {
     struct http_server *server = exchange->server;
     const struct http_route *route = exchange->route;
-    const char *hash = route->by_hash ? str_or_empty(http_request_param(req, "hash")) : "";
+    const char *seen_by_client = "";
     struct err_text text = {""};
-    if (*hash != '\0' &&
-        http_query_parse_wait(req, LIMIT_QUERY_WAIT_DEFAULT_MS, LIMIT_QUERY_WAIT_MAX_MS,
-                              &exchange->wait.wait_ms, &text) != ERR_OK) {
+    if (find_seen(exchange, req, &seen_by_client, &text) != ERR_OK) {
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
@@ -358,7 +504,7 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
     uint64_t version = 0;
     if (err == ERR_OK) {
         epoch_enter(server->backend->epoch);
-        version = local_view_version(local_view(server->backend->local));
+        version = http_local_version(server->backend, exchange->wait.kind);
         route->local(req, res);
         epoch_exit(server->backend->epoch);
         err = filter_judge(req->filter, &text);
@@ -367,12 +513,12 @@ static enum http_verdict dispatch_local(struct http_exchange *exchange, struct h
         http_response_error(res, err, &text);
         return HTTP_ANSWERED;
     }
-    if (*hash == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
-        strcmp(hash, find_header(res, HTTP_CONTENT_HASH)) != 0) {
+    if (*seen_by_client == '\0' || res->status != 200 || exchange->state == EXCHANGE_TIMED_OUT ||
+        strcmp(seen_by_client,
+               find_header(res, route->by_index ? HTTP_INDEX : HTTP_CONTENT_HASH)) != 0) {
         return HTTP_ANSWERED;
     }
     struct http_answer *seen = http_answer_create(server, res, NULL);
-    exchange->wait.kind = WATCH_LOCAL_SERVICE;
     exchange->wait.index = 0;
     exchange->wait.seen_index = version;
     exchange->wait.seen_hash = http_answer_hash(seen);
@@ -412,6 +558,64 @@ static enum http_verdict dispatch_stream(struct http_exchange *exchange,
     return HTTP_STREAM;
 }
 
+/* The first address that proxies tell, else that of the connection. */
+static const char *find_client(struct http_exchange *exchange) {
+    const char *told = str_or_empty(http_exchange_header(exchange, "X-Forwarded-For"));
+    char *first = arena_strndup(&exchange->arena, told, strcspn(told, ", "));
+    uint8_t ip[16];
+    uint8_t bytes;
+    return ip_parse(first, ip, &bytes) ? first : http_exchange_client_ip(exchange);
+}
+
+#define RATE_LOG_NS 1000000000ULL
+
+/* What goes through the log, but for operators' own doings. */
+static bool is_command(const struct http_route *route) {
+    static const char *const families[] = {"/v1/catalog/", "/v1/coordinate/", "/v1/kv/",
+                                           "/v1/query",    "/v1/session/",    "/v1/txn"};
+    for (size_t i = 0; route->call != NULL && i < sizeof families / sizeof families[0]; i++) {
+        if (str_starts_with(route->pattern, families[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True: over the limit, and the answer is written. */
+static bool refuse_rate(struct http_server *server, const struct http_route *route,
+                        struct http_response *res) {
+    bool write = is_command(route);
+    uint64_t now_ns = metrics_clock_ns();
+    if (server->config.rate_mode == HTTP_RATE_OFF || (!write && route->read == NULL) ||
+        http_rate_take(write ? &server->writes : &server->reads, now_ns)) {
+        return false;
+    }
+    bool enforced = server->config.rate_mode == HTTP_RATE_ENFORCING;
+    const struct str_pair labels[] = {{"limit_type", write ? "global/write" : "global/read"},
+                                      {"op", route->pattern},
+                                      {"mode", enforced ? "enforcing" : "permissive"}};
+    metric_count(metrics_add(server->config.metrics, METRIC_COUNTER, "rpc.rate_limit.exceeded",
+                             "Requests over limits.request_limits.", labels, 3),
+                 1);
+    uint64_t logged_ns = atomic_load(&server->rate_logged_ns);
+    if (now_ns - logged_ns >= RATE_LOG_NS &&
+        atomic_compare_exchange_strong(&server->rate_logged_ns, &logged_ns, now_ns)) {
+        log_write(server->log, LOG_WARN, "agent.http",
+                  "RPC exceeded allowed rate limit: path=%s limit_type=%s limit_enforced=%s",
+                  route->pattern, labels[0].value, enforced ? "true" : "false");
+    }
+    if (enforced && write) {
+        http_response_text(res, 503,
+                           "rate limit exceeded for operation that can only be performed "
+                           "by the leader, try again later");
+    } else if (enforced) {
+        http_response_text(res, 429,
+                           "rate limit exceeded, try again later or against a different "
+                           "server");
+    }
+    return enforced;
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -425,6 +629,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     exchange->route = route;
+    req->rest = http_route_rest(route, req->rest, req->arena);
     if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
         http_response_text(res, 403, "Endpoint is blocked by agent configuration");
         return HTTP_ANSWERED;
@@ -451,11 +656,19 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         http_response_error(res, ERR_INVALID, &text);
         return HTTP_ANSWERED;
     }
+    req->client_ip = route->once ? find_client(exchange) : "";
     const char *where = http_carry_where(exchange, req);
+    if (where != NULL &&
+        (answer_subscribed(exchange, req, where) || answer_lost(exchange, req, where))) {
+        return HTTP_ANSWERED;
+    }
     if (where != NULL) {
         return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
     req->cache_control = http_exchange_header(exchange, "Cache-Control");
+    if (refuse_rate(exchange->server, route, res)) {
+        return HTTP_ANSWERED;
+    }
     if (route->call == NULL && !http_answer_fits(exchange->server, 0)) {
         refuse_answer(res);
         return HTTP_ANSWERED;
@@ -499,9 +712,10 @@ static bool may_repeat(const struct http_exchange *exchange) {
 /* A repeated lookup is answered before anything is parsed: its text alone is the key. */
 static struct http_answer *find_repeated(struct http_exchange *exchange, const char *method) {
     struct http_server *server = exchange->server;
-    if (strcmp(method, "GET") != 0 || strstr(exchange->uri, "index=") != NULL ||
-        strstr(exchange->uri, "wait=") != NULL || find_tenancy(exchange) != NULL ||
-        http_exchange_header(exchange, "Cache-Control") != NULL || !may_repeat(exchange)) {
+    if (strcmp(method, "GET") != 0 || server->config.rate_mode != HTTP_RATE_OFF ||
+        strstr(exchange->uri, "index=") != NULL || strstr(exchange->uri, "wait=") != NULL ||
+        find_tenancy(exchange) != NULL || http_exchange_header(exchange, "Cache-Control") != NULL ||
+        !may_repeat(exchange)) {
         return NULL;
     }
     epoch_enter(server->backend->epoch);
@@ -595,6 +809,15 @@ struct http_answer *http_call_answer(struct http_exchange *exchange) {
         exchange->call->answer = NULL;
         return http_answer_carried(exchange->server, exchange->call->forward.reply, body,
                                    exchange->call->answer_size);
+    }
+    if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err != ERR_CLOSED &&
+        exchange->route->read != NULL) {
+        struct http_answer *answer =
+            http_mirror_answer(exchange->server, exchange->call->forward.target,
+                               exchange->call->forward.datacenter, 0, INT64_MAX);
+        if (answer != NULL) {
+            return answer;
+        }
     }
     response_init(&res);
     if (exchange->call->kind == BACKEND_FORWARD) {

@@ -2,10 +2,15 @@
 
 #include "http/request.h"
 
-const struct catalog_node *http_seen_node(const struct http_request *req,
+static bool shows_wan(const struct http_request *req, const char *dc) {
+    const struct backend_facts *facts = req->backend->facts;
+    return http_request_has(req, HTTP_TRANSLATE) ||
+           (facts->translate_wan && strcmp(dc, facts->datacenter) != 0);
+}
+
+const struct catalog_node *http_seen_node(const struct http_request *req, const char *dc,
                                           const struct catalog_node *node) {
-    const char *wan =
-        http_request_has(req, HTTP_TRANSLATE) ? str_map_get(&node->tagged_addresses, "wan") : NULL;
+    const char *wan = shows_wan(req, dc) ? str_map_get(&node->tagged_addresses, "wan") : NULL;
     if (wan == NULL || *wan == '\0') {
         return node;
     }
@@ -15,10 +20,9 @@ const struct catalog_node *http_seen_node(const struct http_request *req,
     return copy;
 }
 
-const struct catalog_service *http_seen_service(const struct http_request *req,
+const struct catalog_service *http_seen_service(const struct http_request *req, const char *dc,
                                                 const struct catalog_service *service) {
-    for (uint32_t i = 0; i < service->tagged_address_count && http_request_has(req, HTTP_TRANSLATE);
-         i++) {
+    for (uint32_t i = 0; i < service->tagged_address_count && shows_wan(req, dc); i++) {
         const struct catalog_tagged_address *tagged = &service->tagged_addresses[i];
         if (strcmp(tagged->name, "wan") == 0 && *tagged->address != '\0') {
             struct catalog_service *copy = arena_alloc(req->arena, sizeof *copy);
@@ -148,6 +152,22 @@ void encode_check(struct json *json, const struct catalog_check *check) {
     json_member_u64(json, "ExposedPort", 0);
     opaque(json, "Definition", check->definition, "{}");
     indexes(json, check->create_index, check->modify_index);
+    json_object_end(json);
+}
+
+void encode_instance(struct json *json, const struct http_request *req,
+                     const struct catalog_instance *instance, const char *dc) {
+    json_object_begin(json);
+    json_key(json, "Node");
+    encode_node(json, http_seen_node(req, dc, instance->node), dc);
+    json_key(json, "Service");
+    encode_node_service(json, http_seen_service(req, dc, instance->service));
+    json_key(json, "Checks");
+    json_array_begin(json);
+    for (uint32_t i = 0; i < instance->check_count; i++) {
+        encode_check(json, instance->checks[i]);
+    }
+    json_array_end(json);
     json_object_end(json);
 }
 

@@ -1,5 +1,5 @@
-/* Compression of answers (contract 1.6; RFC 1952, RFC 9110 section 12.5.3). Archives (agent/archive.c)
- * use zlib beside it.
+/* Compression of answers (contract 1.6; RFC 1952, RFC 9110 section 12.5.3). Archives
+ * (agent/archive.c) use zlib beside it.
  */
 #ifndef HTTP_GZIP_H
 #define HTTP_GZIP_H

@@ -5,6 +5,7 @@
 
 #include "base/decode.h"
 
+#include "http/datacenters.h"
 #include "http/handlers.h"
 
 /* ---- what this agent is ---- */
@@ -93,7 +94,7 @@ static void put_raft_stats(struct json *json, const struct http_request *req) {
     json_object_begin(json);
     json_member_str(json, "acl", "disabled");
     stat_bool(json, "bootstrap", backend->facts->bootstrap);
-    stat_u64(json, "known_datacenters", handle_list_datacenters(req).count);
+    stat_u64(json, "known_datacenters", http_datacenters_list(req->backend, req->arena).count);
     stat_bool(json, "leader", stats.leader);
     json_member_str(json, "leader_addr", handle_leader_address(req));
     stat_bool(json, "server", backend->facts->server);
@@ -192,20 +193,11 @@ static void put_pool_stats(struct json *json, const struct backend *backend, boo
 static void put_coordinate(struct json *json, const struct backend *backend) {
     struct backend_pool_stats stats;
     backend->get_pool_stats(backend->context, false, &stats);
-    json_object_begin(json);
-    json_key(json, "Vec");
-    json_array_begin(json);
-    for (int i = 0; i < 8; i++) {
-        json_f64(json, stats.vector[i]);
+    if (backend->facts->coordinates_off) {
+        json_null(json);
+    } else {
+        definition_write_coordinate(json, &stats.at);
     }
-    json_array_end(json);
-    json_key(json, "Error");
-    json_f64(json, stats.error);
-    json_key(json, "Adjustment");
-    json_f64(json, stats.adjustment);
-    json_key(json, "Height");
-    json_f64(json, stats.height);
-    json_object_end(json);
 }
 
 void handle_agent_self(const struct http_request *req, struct http_response *res) {

@@ -1,7 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/datacenters.h"
 #include "http/handlers.h"
+#include "http/near.h"
 
 /* ---- writes ---- */
 
@@ -37,32 +39,6 @@ bool handle_catalog_deregister(const struct http_request *req, struct backend_ca
 
 /* ---- reads ---- */
 
-static int compare_names(const void *left, const void *right) {
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
-}
-
-/* Whose servers have not left; those of a datacenter that is cut off count. */
-struct str_list handle_list_datacenters(const struct http_request *req) {
-    const struct backend_pool *wan = req->backend->wan;
-    uint32_t members = wan != NULL ? wan->count : 0, count = 0, kept = 0;
-    const char **names = arena_alloc(req->arena, (members + 1) * sizeof *names);
-    for (uint32_t i = 0; i < members; i++) {
-        const char *name = str_or_empty(str_map_get(&wan->members[i].tags, "dc"));
-        if (wan->members[i].status != 3 && *name != '\0' &&
-            strcmp(name, req->backend->facts->datacenter) != 0) {
-            names[1 + count++] = name;
-        }
-    }
-    names[kept++] = req->backend->facts->datacenter;
-    qsort(names + 1, count, sizeof *names, compare_names);
-    for (uint32_t i = 1; i <= count; i++) {
-        if (kept == 1 || strcmp(names[kept - 1], names[i]) != 0) {
-            names[kept++] = names[i];
-        }
-    }
-    return (struct str_list){.v = names, .count = kept};
-}
-
 void handle_catalog_datacenters(const struct http_request *req, struct http_response *res) {
     struct json json;
     struct http_query query = {0};
@@ -74,9 +50,9 @@ void handle_catalog_datacenters(const struct http_request *req, struct http_resp
     }
     http_response_json(res, req, &json);
     json_array_begin(&json);
-    struct str_list names = handle_list_datacenters(req);
-    for (uint32_t i = 0; i < names.count; i++) {
-        json_str(&json, names.v[i]);
+    struct http_datacenters all = http_datacenters_list(req->backend, req->arena);
+    for (uint32_t i = 0; i < all.count; i++) {
+        json_str(&json, all.v[i].name);
     }
     json_array_end(&json);
     http_response_json_end(res, req);
@@ -86,19 +62,26 @@ void handle_catalog_datacenters(const struct http_request *req, struct http_resp
 struct listing {
     const struct http_request *req;
     struct json json;
+    struct http_near near;
     const char *dc;
 };
 
 static void begin(struct listing *list, const struct http_request *req, struct http_response *res) {
     list->req = req;
-    list->dc = req->backend->facts->datacenter;
+    list->dc = req->datacenter;
     http_response_json(res, req, &list->json);
+}
+
+static void write_node(const void *row, void *context) {
+    struct listing *list = context;
+    encode_node(&list->json, http_seen_node(list->req, list->dc, row), list->dc);
 }
 
 static bool put_node(const struct catalog_node *node, void *context) {
     struct listing *list = context;
-    if (http_match_node_meta(list->req, node) && filter_keeps(list->req->filter, node)) {
-        encode_node(&list->json, http_seen_node(list->req, node), list->dc);
+    if (http_match_node_meta(list->req, node) && filter_keeps(list->req->filter, node) &&
+        !http_near_take(&list->near, node->name, node)) {
+        write_node(node, list);
     }
     return true;
 }
@@ -109,7 +92,9 @@ void handle_catalog_nodes(const struct http_request *req, struct http_read *read
     read->index = view_index_nodes(read->view);
     begin(&list, req, res);
     json_array_begin(&list.json);
+    http_near_begin(&list.near, req, read->view);
     view_walk_nodes(read->view, put_node, &list);
+    http_near_end(&list.near, write_node, &list);
     json_array_end(&list.json);
     http_response_json_end(res, req);
 }
@@ -191,14 +176,22 @@ void handle_catalog_services(const struct http_request *req, struct http_read *r
     http_response_json_end(res, req);
 }
 
+static void write_service_node(const void *row, void *context) {
+    struct listing *list = context;
+    const struct catalog_instance *instance = row;
+    struct catalog_instance seen = {.node = http_seen_node(list->req, list->dc, instance->node),
+                                    .service =
+                                        http_seen_service(list->req, list->dc, instance->service)};
+    encode_service_node(&list->json, &seen, list->dc);
+}
+
 static bool put_service_node(const struct catalog_instance *instance, void *context) {
     struct listing *list = context;
     if (http_match_tags(list->req, &instance->service->tags) &&
         http_match_node_meta(list->req, instance->node) &&
-        filter_keeps(list->req->filter, instance)) {
-        struct catalog_instance seen = {.node = http_seen_node(list->req, instance->node),
-                                        .service = http_seen_service(list->req, instance->service)};
-        encode_service_node(&list->json, &seen, list->dc);
+        filter_keeps(list->req->filter, instance) &&
+        !http_near_take(&list->near, instance->node->name, instance)) {
+        write_service_node(instance, list);
     }
     return true;
 }
@@ -209,7 +202,9 @@ void handle_catalog_service(const struct http_request *req, struct http_read *re
     read->index = view_index_service(read->view, req->rest);
     begin(&list, req, res);
     json_array_begin(&list.json);
+    http_near_begin(&list.near, req, read->view);
     view_walk_instances(read->view, req->rest, put_service_node, &list);
+    http_near_end(&list.near, write_service_node, &list);
     json_array_end(&list.json);
     http_response_json_end(res, req);
 }
@@ -228,7 +223,7 @@ static bool put_service_member(const struct catalog_service *service, void *cont
     struct listing *list = context;
     if (filter_keeps(list->req->filter, service)) {
         json_key(&list->json, service->id);
-        encode_node_service(&list->json, http_seen_service(list->req, service));
+        encode_node_service(&list->json, http_seen_service(list->req, list->dc, service));
     }
     return true;
 }
@@ -236,7 +231,7 @@ static bool put_service_member(const struct catalog_service *service, void *cont
 static bool put_service(const struct catalog_service *service, void *context) {
     struct listing *list = context;
     if (filter_keeps(list->req->filter, service)) {
-        encode_node_service(&list->json, http_seen_service(list->req, service));
+        encode_node_service(&list->json, http_seen_service(list->req, list->dc, service));
     }
     return true;
 }
@@ -251,7 +246,7 @@ void handle_catalog_node(const struct http_request *req, struct http_read *read,
     } else {
         json_object_begin(&list.json);
         json_key(&list.json, "Node");
-        encode_node(&list.json, http_seen_node(req, node), list.dc);
+        encode_node(&list.json, http_seen_node(req, list.dc, node), list.dc);
         json_key(&list.json, "Services");
         json_object_begin(&list.json);
         view_walk_node_services(read->view, node->name, put_service_member, &list);
@@ -273,7 +268,7 @@ void handle_catalog_node_services(const struct http_request *req, struct http_re
         json_key(&list.json, "Services");
         json_null(&list.json);
     } else {
-        encode_node(&list.json, http_seen_node(req, node), list.dc);
+        encode_node(&list.json, http_seen_node(req, list.dc, node), list.dc);
         json_key(&list.json, "Services");
         json_array_begin(&list.json);
         view_walk_node_services(read->view, node->name, put_service, &list);

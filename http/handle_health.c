@@ -2,11 +2,13 @@
 #include <string.h>
 
 #include "http/handlers.h"
+#include "http/near.h"
 
 struct listing {
     const struct http_request *req;
     const struct catalog_view *view;
     struct json json;
+    struct http_near near;
     const char *dc;
     const char *state; /* "any" or a status */
     bool passing;
@@ -14,20 +16,28 @@ struct listing {
 
 static void begin(struct listing *list, const struct http_request *req, struct http_read *read,
                   struct http_response *res) {
-    *list = (struct listing){.req = req, .view = read->view, .dc = req->backend->facts->datacenter};
+    *list = (struct listing){.req = req, .view = read->view, .dc = req->datacenter};
     http_response_json(res, req, &list->json);
     json_array_begin(&list->json);
+    http_near_begin(&list->near, req, read->view);
 }
 
-static void end(struct listing *list, struct http_response *res) {
+/* put writes the rows that wait for their order. */
+static void end(struct listing *list, void (*put)(const void *row, void *context),
+                struct http_response *res) {
+    http_near_end(&list->near, put, list);
     json_array_end(&list->json);
     http_response_json_end(res, list->req);
+}
+
+static void write_check(const void *row, void *context) {
+    encode_check(&((struct listing *)context)->json, row);
 }
 
 static bool put_check(const struct catalog_check *check, void *context) {
     struct listing *list = context;
     if (filter_keeps(list->req->filter, check)) {
-        encode_check(&list->json, check);
+        write_check(check, list);
     }
     return true;
 }
@@ -38,7 +48,7 @@ void handle_health_node(const struct http_request *req, struct http_read *read,
     read->index = view_index_node(read->view, req->rest);
     begin(&list, req, read, res);
     view_walk_node_checks(read->view, req->rest, put_check, &list);
-    end(&list, res);
+    end(&list, write_check, res);
 }
 
 static bool put_state(const struct catalog_check *check, void *context) {
@@ -46,8 +56,9 @@ static bool put_state(const struct catalog_check *check, void *context) {
     if (strcmp(list->state, "any") == 0 || strcmp(list->state, check->status) == 0) {
         const struct catalog_node *node = view_get_node(list->view, check->node);
         if (node != NULL && http_match_node_meta(list->req, node) &&
-            filter_keeps(list->req->filter, check)) {
-            encode_check(&list->json, check);
+            filter_keeps(list->req->filter, check) &&
+            !http_near_take(&list->near, check->node, check)) {
+            write_check(check, list);
         }
     }
     return true;
@@ -60,7 +71,7 @@ void handle_health_state(const struct http_request *req, struct http_read *read,
     begin(&list, req, read, res);
     list.state = req->rest;
     view_walk_all_checks(read->view, put_state, &list);
-    end(&list, res);
+    end(&list, write_check, res);
 }
 
 /* Checks of one service, gathered because they come by instance and go out by check id. */
@@ -118,9 +129,17 @@ void handle_health_checks(const struct http_request *req, struct http_read *read
     }
     begin(&list, req, read, res);
     for (size_t i = 0; i < gather.count; i++) {
-        encode_check(&list.json, gather.v[i]);
+        if (!http_near_take(&list.near, gather.v[i]->node, gather.v[i])) {
+            write_check(gather.v[i], &list);
+        }
     }
-    end(&list, res);
+    end(&list, write_check, res);
+}
+
+static void write_instance(const void *row, void *context) {
+    const struct catalog_instance *instance = row;
+    struct listing *list = context;
+    encode_instance(&list->json, list->req, instance, list->dc);
 }
 
 static bool put_instance(const struct catalog_instance *instance, void *context) {
@@ -131,19 +150,29 @@ static bool put_instance(const struct catalog_instance *instance, void *context)
         !filter_keeps(list->req->filter, instance)) {
         return true;
     }
-    json_object_begin(&list->json);
-    json_key(&list->json, "Node");
-    encode_node(&list->json, http_seen_node(list->req, instance->node), list->dc);
-    json_key(&list->json, "Service");
-    encode_node_service(&list->json, http_seen_service(list->req, instance->service));
-    json_key(&list->json, "Checks");
-    json_array_begin(&list->json);
-    for (uint32_t i = 0; i < instance->check_count; i++) {
-        encode_check(&list->json, instance->checks[i]);
+    if (!http_near_take(&list->near, instance->node->name, instance)) {
+        write_instance(instance, list);
     }
-    json_array_end(&list->json);
-    json_object_end(&list->json);
     return true;
+}
+
+/* ---- failover: on request alone ---- */
+
+static bool is_usable(const struct catalog_view *view, void *context) {
+    const struct listing *list = context;
+    return failover_is_healthy(view, list->req->rest, list->passing);
+}
+
+static void choose_place(struct listing *list, struct http_read *read, struct http_response *res) {
+    const struct http_request *req = list->req;
+    struct failover_place place =
+        failover_find(req->backend->failover, read->view, req->rest, is_usable, list, req->arena);
+    if (place.datacenter != NULL) {
+        list->dc = place.datacenter;
+        list->view = place.view;
+        http_response_mirrored(res, req, read, place.age_ms);
+    }
+    http_response_header(res, HTTP_DATACENTER, arena_strdup(req->arena, list->dc));
 }
 
 void handle_health_service(const struct http_request *req, struct http_read *read,
@@ -158,6 +187,9 @@ void handle_health_service(const struct http_request *req, struct http_read *rea
     }
     begin(&list, req, read, res);
     list.passing = wanted;
-    view_walk_instances(read->view, req->rest, put_instance, &list);
-    end(&list, res);
+    if (http_request_has(req, "failover") && !read->mirrored) {
+        choose_place(&list, read, res);
+    }
+    view_walk_instances(list.view, req->rest, put_instance, &list);
+    end(&list, write_instance, res);
 }

@@ -29,14 +29,6 @@ static bool put_key(const char *key, size_t size, void *context) {
     return true;
 }
 
-/* 404 without a body, but with the index that a blocking query goes on from. */
-static void absent(struct http_response *res) {
-    buf_reset(&res->body);
-    res->status = 404;
-    res->content_type = NULL;
-    res->absent = true;
-}
-
 static void list_kvs(const struct http_request *req, struct http_read *read,
                      struct http_response *res, bool keys) {
     struct listing list = {.count = 0};
@@ -55,7 +47,7 @@ static void list_kvs(const struct http_request *req, struct http_read *read,
     json_array_end(&list.json);
     http_response_json_end(res, req);
     if (list.count == 0 && !(keys && *req->rest == '\0')) {
-        absent(res);
+        http_response_absent(res);
     }
 }
 
@@ -82,7 +74,7 @@ void handle_kv_get(const struct http_request *req, struct http_read *read,
     const struct catalog_kv *kv = view_get_kv(read->view, req->rest);
     read->index = view_index_kv(read->view, req->rest);
     if (kv == NULL) {
-        absent(res);
+        http_response_absent(res);
     } else if (http_request_has(req, "raw")) {
         send_raw(kv, res);
     } else {

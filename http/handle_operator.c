@@ -93,16 +93,27 @@ struct autopilot_body {
         .min = 0, .max = (max_)                                                                    \
     }
 
+#define TIME(member_, name_)                                                                       \
+    {                                                                                              \
+        .name = (name_), .kind = DECODE_DURATION, .null_is_zero = true,                            \
+        .offset = offsetof(struct autopilot_body, member_)                                         \
+    }
+
 static const struct decode_field autopilot_fields[] = {
     FIELD(cleanup_dead_servers, "CleanupDeadServers", DECODE_BOOL),
-    FIELD(last_contact_ns, "LastContactThreshold", DECODE_DURATION),
-    FIELD(stabilization_ns, "ServerStabilizationTime", DECODE_DURATION),
+    TIME(last_contact_ns, "LastContactThreshold"),
+    TIME(stabilization_ns, "ServerStabilizationTime"),
     NUMBER(max_trailing_logs, "MaxTrailingLogs", INT64_MAX),
     NUMBER(min_quorum, "MinQuorum", LIMIT_RAFT_SERVERS),
+    {.name = "RedundancyZoneTag", .kind = DECODE_IGNORE},
+    {.name = "DisableUpgradeMigration", .kind = DECODE_IGNORE},
+    {.name = "UpgradeVersionTag", .kind = DECODE_IGNORE},
+    {.name = "CreateIndex", .kind = DECODE_IGNORE},
+    {.name = "ModifyIndex", .kind = DECODE_IGNORE},
 };
 static const struct decode_spec autopilot_spec = {
     "AutopilotConfiguration", sizeof(struct autopilot_body), autopilot_fields,
-    sizeof autopilot_fields / sizeof autopilot_fields[0], true};
+    sizeof autopilot_fields / sizeof autopilot_fields[0], false};
 
 bool handle_autopilot_set(const struct http_request *req, struct backend_call *call,
                           struct http_response *res) {
@@ -148,5 +159,66 @@ void finish_autopilot_set(const struct http_request *req, struct backend_call *c
     struct json json;
     http_response_json(res, req, &json);
     json_bool(&json, !call->result.unchanged);
+    http_response_json_end(res, req);
+}
+
+/* ---- usage ---- */
+
+struct usage {
+    const char *last_service; /* instances come by service */
+    uint64_t services, instances, billable, nodes;
+};
+
+static bool count_instance(const struct catalog_instance *instance, void *context) {
+    struct usage *usage = context;
+    const struct catalog_service *service = instance->service;
+    if (usage->last_service == NULL || !str_equal_fold(usage->last_service, service->name)) {
+        usage->services++;
+        usage->last_service = service->name;
+    }
+    usage->instances++;
+    usage->billable += *service->kind == '\0' && !str_equal_fold(service->name, "consul");
+    return true;
+}
+
+static bool count_node(const struct catalog_node *node, void *context) {
+    (void)node;
+    ((struct usage *)context)->nodes++;
+    return true;
+}
+
+static void put_mesh_counts(struct json *json) {
+    static const char *const kinds[] = {"api-gateway",     "connect-native", "connect-proxy",
+                                        "ingress-gateway", "mesh-gateway",   "terminating-gateway"};
+    json_key(json, "ConnectServiceInstances");
+    json_object_begin(json);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        json_member_u64(json, kinds[i], 0);
+    }
+    json_object_end(json);
+}
+
+void handle_operator_usage(const struct http_request *req, struct http_read *read,
+                           struct http_response *res) {
+    struct usage usage = {0};
+    struct json json;
+    read->index = view_index_nodes(read->view); /* any service moves it, too */
+    view_walk_all_instances(read->view, count_instance, &usage);
+    view_walk_nodes(read->view, count_node, &usage);
+    http_response_json(res, req, &json);
+    json_object_begin(&json);
+    json_key(&json, "Usage");
+    json_object_begin(&json);
+    json_key(&json, req->backend->facts->datacenter);
+    json_object_begin(&json);
+    json_member_u64(&json, "Services", usage.services);
+    json_member_u64(&json, "ServiceInstances", usage.instances);
+    put_mesh_counts(&json);
+    json_member_u64(&json, "BillableServiceInstances", usage.billable);
+    json_member_u64(&json, "Nodes", usage.nodes);
+    json_object_end(&json);
+    json_object_end(&json);
+    http_response_put_meta(&json, req, read->index);
+    json_object_end(&json);
     http_response_json_end(res, req);
 }

@@ -55,13 +55,7 @@ static void put_result(const struct http_request *req, const struct catalog_resu
         json_array_end(&json);
     }
     if (reads) {
-        json_member_u64(&json, "Index", 1);
-        json_member_u64(&json, "LastContact", 0);
-        json_member_bool(&json, "KnownLeader", req->backend->has_leader(req->backend->context));
-        json_member_str(&json, "ConsistencyLevel", "");
-        json_member_bool(&json, "NotModified", false);
-        json_member_u64(&json, "Backend", 0);
-        json_member_bool(&json, "ResultsFilteredByACLs", false);
+        http_response_put_meta(&json, req, 1);
     }
     json_object_end(&json);
     http_response_json_end(res, req);

@@ -11,9 +11,6 @@ void encode_member(struct json *json, const struct filter_member *member);
 /* Where the leader's RPC is; "" when none is known. In the arena. */
 const char *handle_leader_address(const struct http_request *req);
 
-/* This one's first; in the arena. */
-struct str_list handle_list_datacenters(const struct http_request *req);
-
 http_local_fn handle_status_leader, handle_status_peers;
 
 http_local_fn handle_catalog_datacenters;
@@ -39,6 +36,16 @@ http_call_fn handle_kv_put, handle_kv_delete, handle_session_create, handle_sess
     handle_session_renew, handle_txn;
 http_finish_fn finish_kv, finish_session_create, finish_session_renew, finish_txn;
 
+http_read_fn handle_coordinate_nodes, handle_coordinate_node;
+http_local_fn handle_coordinate_datacenters;
+http_call_fn handle_coordinate_update;
+http_read_fn handle_query_list, handle_query_get, handle_query_execute, handle_query_explain;
+http_call_fn handle_query_create, handle_query_update, handle_query_delete;
+http_finish_fn finish_query_create;
+
+http_read_fn handle_failover_list, handle_failover_get;
+http_call_fn handle_failover_set, handle_failover_remove;
+
 http_read_fn handle_mesh_list;
 http_stream_fn handle_agent_monitor, handle_agent_metrics_stream;
 http_local_fn handle_mesh_off, handle_acl_off;
@@ -46,6 +53,10 @@ http_local_fn handle_agent_metrics, handle_agent_members, handle_agent_host;
 http_call_fn handle_operator_raft_configuration, handle_operator_remove_peer,
     handle_operator_transfer_leader, handle_autopilot_get, handle_autopilot_set,
     handle_autopilot_health, handle_autopilot_state;
+http_read_fn handle_operator_usage;
+http_call_fn handle_event_fire;
+http_finish_fn finish_event_fire;
+http_local_fn handle_event_list;
 http_call_fn handle_snapshot_save, handle_snapshot_restore;
 http_finish_fn finish_snapshot_save;
 http_finish_fn finish_autopilot_set, finish_autopilot_health;

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "catalog/backend.h"
 #include "catalog/watch.h"
+#include "http/rate.h"
 #include "net/addr.h"
 #include "net/cidr.h"
 #include "net/loop.h"
@@ -33,13 +34,16 @@ struct http_config {
     struct str_map response_headers; /* of every answer; pointers of all these are kept */
     unsigned threads;                /* a listen address; >= 1 */
     int64_t connections_per_client;  /* 0 = no limit; above: 429 */
+    enum http_rate_mode rate_mode;
+    double read_rate, write_rate; /* a second; below 0: no limit */
     int64_t query_wait_default_ms, query_wait_max_ms;
-    bool pretty_always;      /* -dev */
-    bool translate_wan;      /* answers of other datacenters show WAN addresses */
-    bool use_cache;          /* ?cached is heeded */
-    bool judge_paths;        /* 400 for characters in paths that have no picture */
-    uint64_t seed;           /* of the jitter of waits */
-    struct metrics *metrics; /* NULL: nothing is recorded */
+    int64_t discovery_stale_ms; /* reads of catalog and health may be so old by default; 0 = not */
+    bool pretty_always;         /* -dev */
+    bool translate_wan;         /* answers of other datacenters show WAN addresses */
+    bool use_cache;             /* ?cached is heeded */
+    bool judge_paths;           /* 400 for characters in paths that have no picture */
+    uint64_t seed;              /* of the jitter of waits */
+    struct metrics *metrics;    /* NULL: nothing is recorded */
 };
 
 /* All pointers but config are borrowed until the stop, those within config too; config is copied.

@@ -25,10 +25,18 @@ enum err http_query_judge_dc(const struct http_request *req, struct err_text *te
     if (*dc == '\0') {
         dc = str_or_empty(http_request_param(req, "dc"));
     }
-    if (*dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter)) {
+    if (*dc != '\0' && !str_equal_fold(dc, req->datacenter)) {
         return err_set(text, ERR_REFUSED, "No path to datacenter");
     }
     return ERR_OK;
+}
+
+/* A read of catalog or health that does not say how old its answer may be. */
+static bool may_be_old(const struct http_request *req, const struct http_query *query) {
+    return req->discovery_stale_ms > 0 && !query->stale && !query->consistent &&
+           !http_request_has(req, "leader") &&
+           (str_starts_with(req->path, "/v1/catalog/") ||
+            str_starts_with(req->path, "/v1/health/"));
 }
 
 static enum err parse_consistency(const struct http_request *req, struct http_query *query,
@@ -44,6 +52,10 @@ static enum err parse_consistency(const struct http_request *req, struct http_qu
         }
         query->stale = true;
         query->stale_max_ms = ns / DURATION_MS;
+    }
+    if (may_be_old(req, query)) {
+        query->stale = true;
+        query->stale_max_ms = req->discovery_stale_ms;
     }
     if (query->stale && query->consistent) {
         return err_set(text, ERR_INVALID,
@@ -156,8 +168,7 @@ enum err http_filter_parse(struct http_request *req, enum filter_rows rows, stru
     if (rows == FILTER_NOTHING || *expression == '\0') {
         return ERR_OK;
     }
-    return filter_compile(rows, expression, req->backend->facts->datacenter, req->arena,
-                          &req->filter, text);
+    return filter_compile(rows, expression, req->datacenter, req->arena, &req->filter, text);
 }
 
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name) {
@@ -180,11 +191,29 @@ uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind,
     case WATCH_SESSION:
     case WATCH_NODE_SESSIONS:
         return view_index_sessions(view);
+    case WATCH_COORDINATES:
+    case WATCH_COORDINATE:
+        return view_index_coordinates(view);
+    case WATCH_QUERIES:
+    case WATCH_QUERY:
+        return view_index_queries(view);
+    case WATCH_FAILOVERS:
+    case WATCH_FAILOVER:
+        return view_index_failovers(view);
     case WATCH_LOCAL_SERVICE: /* not of the catalog */
+    case WATCH_EVENTS:
     case WATCH_KIND_COUNT:
         break;
     }
     return 1;
+}
+
+uint64_t http_local_version(const struct backend *backend, enum watch_kind kind) {
+    const struct backend_events *events = backend->events;
+    if (kind != WATCH_EVENTS) {
+        return local_view_version(local_view(backend->local));
+    }
+    return events != NULL ? events->version : 0;
 }
 
 bool http_match_node_meta(const struct http_request *req, const struct catalog_node *node) {

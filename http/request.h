@@ -29,22 +29,30 @@ struct http_request {
     unsigned param_count;
     const char *body;
     size_t body_size;
-    const char *agent_node;    /* the agent that the client asked */
-    const char *accept;        /* the header; NULL = absent */
-    const char *cache_control; /* the same */
-    bool use_cache;            /* ?cached is heeded */
+    const char *agent_node;     /* the agent that the client asked */
+    const char *accept;         /* the header; NULL = absent */
+    const char *cache_control;  /* the same */
+    const char *client_ip;      /* of who asks, for routes that are `once` */
+    bool use_cache;             /* ?cached is heeded */
+    int64_t discovery_stale_ms; /* of struct http_config */
     struct http_authz authz;
     struct arena *arena;
     const struct backend *backend;
-    struct filter *filter; /* over the route's rows; NULL = all */
-    bool pretty;           /* indent */
-    bool new_line;         /* ?pretty was given: ends with a newline too */
+    const char *datacenter; /* whose rows are read */
+    struct filter *filter;  /* over the route's rows; NULL = all */
+    bool pretty;            /* indent */
+    bool new_line;          /* ?pretty was given: ends with a newline too */
 };
 
 #define HTTP_HEADERS_MAX 8
 
 /* Beside the `true` of an acquired lock: the key's ModifyIndex (docs/LOCKS.md). */
 #define HTTP_FENCING_INDEX "X-Cairn-Fencing-Index"
+
+/* With ?failover: whose instances these are. */
+#define HTTP_DATACENTER "X-Cairn-Datacenter"
+/* Milliseconds since the rows of this answer were surely so, if they are mirrored. */
+#define HTTP_MIRROR_AGE "X-Cairn-Mirror-Age"
 
 /* A format: bytes, most bytes, configuration key. */
 #define HTTP_BODY_TOO_LARGE                                                                        \
@@ -71,18 +79,31 @@ void http_response_header(struct http_response *res, const char *name, const cha
 /* A plain-text answer. */
 void http_response_text(struct http_response *res, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* 404 without a body, but with the index that a blocking query goes on from. */
+void http_response_absent(struct http_response *res);
 /* The answer to a failure, by the one table of codes (contract 2.1). */
 void http_response_error(struct http_response *res, enum err err, const struct err_text *text);
 /* Starts a JSON body as the request wants it; http_response_json_end closes it. */
 void http_response_json(struct http_response *res, const struct http_request *req,
                         struct json *json);
 void http_response_json_end(struct http_response *res, const struct http_request *req);
+/* The members of an object by which some answers tell what others tell in headers. */
+void http_response_put_meta(struct json *json, const struct http_request *req, uint64_t index);
 
 /* What a read gives beside its body. */
 struct http_read {
     const struct catalog_view *view;
     uint64_t index; /* result index, set by the evaluator */
+    bool mirrored;  /* the view is a mirror's */
+    /* What the answer's headers tell, for bodies that tell it too. */
+    bool known_leader;
+    int64_t contact_ms;
+    const char *consistency;
 };
+
+/* The rows of this answer are those of a mirror. */
+void http_response_mirrored(struct http_response *res, const struct http_request *req,
+                            struct http_read *read, int64_t age_ms);
 
 /* ---- routes ---- */
 
@@ -112,6 +133,7 @@ typedef bool http_stream_fn(const struct http_request *req, struct http_stream_o
 
 struct http_route {
     const char *pattern; /* ends with '/': prefix, rest = path parameter */
+    const char *suffix;  /* that the path must end with, behind rest; NULL: none */
     const char *method;  /* one; a path with several has a row for each, one behind the other */
     http_read_fn *read;
     enum watch_kind watch; /* of a read: what changes its answer; the name is rest */
@@ -123,17 +145,23 @@ struct http_route {
     http_stream_fn *stream;
     enum filter_rows filter; /* what ?filter= judges; 0: the route does not know it */
     bool cached;             /* of a read: knows ?cached */
+    bool once;               /* of a read: neither kept nor waited for */
+    bool options_untold;     /* a 405 does not tell of OPTIONS (contract, kv 4.2) */
     bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
     bool by_server;      /* of a local: a server answers it, see http_route_travels */
     bool dc_ignored;     /* ?dc= does not say who answers */
     bool own;            /* of a call: never answered by another agent, see http_route_travels */
+    bool by_index;       /* the same with ?index= and X-Consul-Index: waits while they are equal */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
 
-/* Longest pattern that fits; of its rows the one with the method, or the first when there is none.
- * NULL: no pattern fits. ret_redirect: the path lacks a slash. */
+/* Longest pattern that fits, with its suffix; of its rows the one with the method, or the first
+ * when there is none. NULL: no pattern fits. ret_redirect: the path lacks a slash. The suffix is
+ * still on the rest. */
 const struct http_route *http_route_find(const char *path, const char *method,
                                          const char **ret_rest, bool *ret_redirect);
+/* The rest without the route's suffix. In the arena. */
+const char *http_route_rest(const struct http_route *route, const char *rest, struct arena *arena);
 /* The methods of the route's path, as the header Allow lists them. In the arena. */
 const char *http_route_methods(const struct http_route *route, struct arena *arena);
 /* Whether an agent without -server passes it on to a server, and ?dc= to another datacenter: all
@@ -160,6 +188,8 @@ char *http_uri_relative(const char *target);
 /* The request as text without index and wait: tells different questions apart, and parses again.
  * revalidate: with the parameter HTTP_REVALIDATE. */
 const char *http_uri_question(const char *raw, bool revalidate, struct arena *arena);
+
+#define HTTP_INDEX "X-Consul-Index"
 
 /* What Cache-Control asks for, as a parameter of questions, which have no headers. */
 #define HTTP_REVALIDATE "must-revalidate"
@@ -201,6 +231,8 @@ bool http_carry_wanted(const struct http_request *req, struct backend_call *call
 enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */
 enum err http_query_judge_tenancy(const struct http_request *req, struct err_text *text);
+/* Of what is this agent's own: moves whenever an answer from it might. Inside an epoch section. */
+uint64_t http_local_version(const struct backend *backend, enum watch_kind kind);
 uint64_t http_watch_index(const struct catalog_view *view, enum watch_kind kind, const char *name);
 
 /* ---- encode.c: the one encoder of rows (contract 5) ---- */
@@ -212,16 +244,20 @@ void encode_service_node(struct json *json, const struct catalog_instance *insta
 void encode_check(struct json *json, const struct catalog_check *check);
 /* Without its value where the contract shows none. */
 void encode_kv(struct json *json, const struct catalog_kv *kv, bool with_value);
+/* The element of health/service: node, service and checks. */
+void encode_instance(struct json *json, const struct http_request *req,
+                     const struct catalog_instance *instance, const char *dc);
 void encode_session(struct json *json, const struct catalog_session *session);
 /* content_hash: NULL where it is not shown. */
 void encode_agent_service(struct json *json, const struct catalog_service *service, const char *dc,
                           const char *content_hash);
 
-/* The row as the client is to see it: with its WAN address, if another datacenter's agent with
- * translate_wan_addrs asks (contract 7.8). Of the view, or in the request's arena. */
-const struct catalog_node *http_seen_node(const struct http_request *req,
+/* A row of a datacenter as the client is to see it: with its WAN address, if it is another than
+ * that of the agent that was asked, and that agent has translate_wan_addrs (contract 7.8). Of the
+ * view, or in the request's arena. */
+const struct catalog_node *http_seen_node(const struct http_request *req, const char *dc,
                                           const struct catalog_node *node);
-const struct catalog_service *http_seen_service(const struct http_request *req,
+const struct catalog_service *http_seen_service(const struct http_request *req, const char *dc,
                                                 const struct catalog_service *service);
 
 /* ---- content_hash.c ---- */

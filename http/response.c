@@ -67,3 +67,26 @@ void http_response_json_end(struct http_response *res, const struct http_request
         http_response_text(res, 500, "the answer is larger than this server sends");
     }
 }
+
+void http_response_put_meta(struct json *json, const struct http_request *req, uint64_t index) {
+    json_member_u64(json, "Index", index);
+    json_member_u64(json, "LastContact", 0);
+    json_member_bool(json, "KnownLeader", req->backend->has_leader(req->backend->context));
+    json_member_str(json, "ConsistencyLevel", "");
+    json_member_bool(json, "NotModified", false);
+    json_member_u64(json, "Backend", 0);
+    json_member_bool(json, "ResultsFilteredByACLs", false);
+}
+
+void http_response_absent(struct http_response *res) {
+    buf_reset(&res->body);
+    res->status = 404;
+    res->content_type = NULL;
+    res->absent = true;
+}
+
+void http_response_mirrored(struct http_response *res, const struct http_request *req,
+                            struct http_read *read, int64_t age_ms) {
+    read->contact_ms += age_ms;
+    http_response_header(res, HTTP_MIRROR_AGE, arena_format(req->arena, "%lld", (long long)age_ms));
+}

@@ -199,11 +199,88 @@ static const struct http_route routes[] = {
      .method = "GET",
      .read = handle_session_list,
      .watch = WATCH_SESSIONS},
+    /* prepared queries */
+    {.pattern = "/v1/query", .method = "GET", .read = handle_query_list, .watch = WATCH_QUERIES},
+    {.pattern = "/v1/query",
+     .method = "POST",
+     .call = handle_query_create,
+     .finish = finish_query_create},
+    {.pattern = "/v1/query/",
+     .method = "GET",
+     .read = handle_query_get,
+     .watch = WATCH_QUERY,
+     .options_untold = true},
+    {.pattern = "/v1/query/", .method = "PUT", .call = handle_query_update, .ok_body = ""},
+    {.pattern = "/v1/query/", .method = "DELETE", .call = handle_query_delete, .ok_body = ""},
+    {.pattern = "/v1/query/",
+     .suffix = "/execute",
+     .method = "GET",
+     .read = handle_query_execute,
+     .watch = WATCH_QUERIES,
+     .once = true,
+     .cached = true,
+     .options_untold = true},
+    {.pattern = "/v1/query/",
+     .suffix = "/explain",
+     .method = "GET",
+     .read = handle_query_explain,
+     .watch = WATCH_QUERIES,
+     .once = true,
+     .options_untold = true},
+    /* failover */
+    {.pattern = "/v1/config/failover",
+     .method = "GET",
+     .read = handle_failover_list,
+     .watch = WATCH_FAILOVERS},
+    {.pattern = "/v1/config/failover/",
+     .method = "GET",
+     .read = handle_failover_get,
+     .watch = WATCH_FAILOVER,
+     .missing = "Missing service name"},
+    {.pattern = "/v1/config/failover/",
+     .method = "PUT",
+     .call = handle_failover_set,
+     .ok_body = "true",
+     .missing = "Missing service name"},
+    {.pattern = "/v1/config/failover/",
+     .method = "DELETE",
+     .call = handle_failover_remove,
+     .ok_body = "true",
+     .missing = "Missing service name"},
     {.pattern = "/v1/txn", .method = "PUT", .call = handle_txn, .finish = finish_txn},
+    /* events */
+    {.pattern = "/v1/event/fire/",
+     .method = "PUT",
+     .call = handle_event_fire,
+     .finish = finish_event_fire,
+     .missing = "Missing name"},
+    {.pattern = "/v1/event/list",
+     .method = "GET",
+     .local = handle_event_list,
+     .watch = WATCH_EVENTS,
+     .by_index = true},
     {.pattern = "/v1/agent/join/", .method = "PUT", .call = handle_agent_join, .ok_body = ""},
     {.pattern = "/v1/agent/force-leave/",
      .method = "PUT",
      .call = handle_agent_force_leave,
+     .ok_body = ""},
+    /* coordinates */
+    {.pattern = "/v1/coordinate/datacenters",
+     .method = "GET",
+     .local = handle_coordinate_datacenters,
+     .dc_ignored = true,
+     .by_server = true},
+    {.pattern = "/v1/coordinate/nodes",
+     .method = "GET",
+     .read = handle_coordinate_nodes,
+     .watch = WATCH_COORDINATES},
+    {.pattern = "/v1/coordinate/node/",
+     .method = "GET",
+     .read = handle_coordinate_node,
+     .watch = WATCH_COORDINATE},
+    {.pattern = "/v1/coordinate/update",
+     .method = "PUT",
+     .call = handle_coordinate_update,
      .ok_body = ""},
     /* operator */
     {.pattern = "/v1/operator/keyring",
@@ -258,6 +335,10 @@ static const struct http_route routes[] = {
      .method = "GET",
      .call = handle_autopilot_state,
      .finish = finish_json},
+    {.pattern = "/v1/operator/usage",
+     .method = "GET",
+     .read = handle_operator_usage,
+     .watch = WATCH_NODES},
     {.pattern = "/v1/snapshot",
      .method = "GET",
      .call = handle_snapshot_save,
@@ -329,6 +410,14 @@ const struct http_route *http_routes(size_t *ret_count) {
     return routes;
 }
 
+static const char *suffix_of(const struct http_route *route) {
+    return str_or_empty(route->suffix);
+}
+
+static bool is_same_path(const struct http_route *a, const struct http_route *b) {
+    return strcmp(a->pattern, b->pattern) == 0 && strcmp(suffix_of(a), suffix_of(b)) == 0;
+}
+
 bool http_route_travels(const struct http_route *route) {
     static const char agents[] = "/v1/agent/";
     return strncmp(route->pattern, agents, sizeof agents - 1) != 0 && !route->own &&
@@ -337,8 +426,7 @@ bool http_route_travels(const struct http_route *route) {
 
 static const struct http_route *row_of_method(const struct http_route *first, const char *method) {
     const struct http_route *end = routes + sizeof routes / sizeof routes[0];
-    for (const struct http_route *at = first; at < end && strcmp(at->pattern, first->pattern) == 0;
-         at++) {
+    for (const struct http_route *at = first; at < end && is_same_path(at, first); at++) {
         if (strcmp(at->method, method) == 0) {
             return at;
         }
@@ -346,11 +434,16 @@ static const struct http_route *row_of_method(const struct http_route *first, co
     return first;
 }
 
+const char *http_route_rest(const struct http_route *route, const char *rest, struct arena *arena) {
+    size_t end = strlen(suffix_of(route));
+    return end == 0 ? rest : arena_strndup(arena, rest, strlen(rest) - end);
+}
+
 const char *http_route_methods(const struct http_route *route, struct arena *arena) {
     const struct http_route *end = routes + sizeof routes / sizeof routes[0];
     const char *list = "OPTIONS";
     for (const struct http_route *at = routes; at < end; at++) {
-        if (strcmp(at->pattern, route->pattern) == 0) {
+        if (is_same_path(at, route)) {
             list = arena_format(arena, "%s,%s", list, at->method);
         }
     }
@@ -363,12 +456,13 @@ const struct http_route *http_route_find(const char *path, const char *method,
     size_t best_size = 0, path_size = strlen(path);
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         const struct http_route *route = &routes[i];
-        size_t size = strlen(route->pattern);
+        size_t size = strlen(route->pattern), end = strlen(suffix_of(route));
         bool prefix = route->pattern[size - 1] == '/';
-        if (size > best_size && strncmp(path, route->pattern, size) == 0 &&
-            (prefix || path_size == size)) {
+        if (size + end > best_size && strncmp(path, route->pattern, size) == 0 &&
+            (prefix || path_size == size) && path_size >= size + end &&
+            strcmp(path + path_size - end, suffix_of(route)) == 0) {
             best = route;
-            best_size = size;
+            best_size = size + end;
         } else if (slashed == NULL && prefix && path_size + 1 == size &&
                    memcmp(route->pattern, path, path_size) == 0) {
             slashed = route;
@@ -376,6 +470,6 @@ const struct http_route *http_route_find(const char *path, const char *method,
     }
     *ret_redirect = slashed != NULL && best_size < path_size; /* a path of its own comes first */
     best = *ret_redirect ? slashed : best;
-    *ret_rest = best != NULL && !*ret_redirect ? path + best_size : "";
+    *ret_rest = best != NULL && !*ret_redirect ? path + strlen(best->pattern) : "";
     return best != NULL ? row_of_method(best, method) : NULL;
 }

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/gzip.h"
+#include "net/addr.h"
 
 #define LISTENER_NAME_BYTES 128 /* the longest is a socket's path */
 
@@ -299,6 +300,19 @@ const char *http_exchange_header(struct http_exchange *exchange, const char *nam
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
+const char *http_exchange_client_ip(struct http_exchange *exchange) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct addr addr;
+    char text[ADDR_TEXT_BYTES] = "";
+    if (info != NULL && info->client_addr != NULL) {
+        bool v6 = info->client_addr->sa_family == AF_INET6;
+        memcpy(&addr, info->client_addr, v6 ? sizeof addr.v6 : sizeof addr.v4);
+        addr_format_ip(&addr, text);
+    }
+    return arena_strdup(&exchange->arena, text);
+}
+
 bool http_exchange_may_write(struct http_exchange *exchange) {
     const struct http_config *config = &exchange->server->config;
     if (exchange->carried != NULL) {
@@ -570,10 +584,10 @@ static bool start_daemon(struct http_server *server, int fd, bool v6, const char
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, server->config.threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)LIMIT_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
-        connection_limit(server->config.listen_count), MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)LIMIT_HTTP_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, server, MHD_OPTION_END);
+        connection_limit(server->config.listen_count + server->config.path_count),
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)LIMIT_HTTP_STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK,
+        on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
     if (mhd == NULL) {
         close(fd);
         err_set(text, ERR_IO, "cannot serve HTTP at %s", name);
@@ -646,6 +660,8 @@ struct http_server *http_server_start(const struct http_config *config,
                                       struct loop *core, struct log *log, struct err_text *text) {
     struct http_server *server = mem_calloc(1, sizeof *server);
     server->config = *config;
+    server->reads.per_second = config->read_rate;
+    server->writes.per_second = config->write_rate;
     server->backend = backend;
     server->watches = watches;
     server->core = core;

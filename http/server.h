@@ -43,6 +43,7 @@ struct http_wait {
     uint64_t seen_index; /* of the answer it was parked on */
     uint64_t seen_hash;
     int64_t wait_ms;
+    bool exact;                  /* without jitter */
     const char *name, *question; /* in the exchange's arena until it has joined its group */
 };
 
@@ -145,6 +146,8 @@ struct http_server {
     _Atomic size_t unsent;      /* were parked, and their answers are not all sent */
     _Atomic uint64_t intervals; /* of metrics that have ended */
     struct http_timings *timings;
+    struct http_rate reads, writes;
+    _Atomic uint64_t rate_logged_ns; /* when a request over them was logged last */
     /* The core's thread only. */
     struct http_exchange *resume;      /* ready, resumed at the end of the turn */
     struct http_exchange *parked_list; /* all that wait for a change */
@@ -189,6 +192,8 @@ struct http_answer *http_answer_carried(struct http_server *server,
 
 /* The datacenter whose servers answer the request, "" for this one's; NULL: this agent does. */
 const char *http_carry_where(const struct http_exchange *exchange, const struct http_request *req);
+/* The target as it is passed on: with what another datacenter must know. In the arena. */
+const char *http_carry_target(struct http_exchange *exchange, const struct http_request *req);
 /* Prepares exchange->call. False: an error answer is set. */
 bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,
                         const char *datacenter, struct http_response *res);
@@ -203,6 +208,8 @@ void http_carry_resume(struct http_exchange *exchange);
 /* Whether one more answer of so many bytes (0 = not known yet) may be held. */
 bool http_answer_fits(struct http_server *server, size_t size);
 
+/* The peer's address without its port, "" when it has none. In the exchange's arena. */
+const char *http_exchange_client_ip(struct http_exchange *exchange);
 /* Whether the peer may use other methods than GET. */
 bool http_exchange_may_write(struct http_exchange *exchange);
 
@@ -212,6 +219,12 @@ enum http_verdict { HTTP_ANSWERED, HTTP_PARK_WAIT, HTTP_PARK_CALL, HTTP_STREAM }
 
 /* Judges a complete request: sets exchange->answer, or prepares wait, call or stream. */
 enum http_verdict http_dispatch(struct http_exchange *exchange, const char *method);
+/* An answer from rows that are kept elsewhere than where they are written, of such an age: of
+ * another datacenter, or of this one ("") by a service that is subscribed. NULL: there is none. Any
+ * thread. */
+struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
+                                       const char *datacenter, int64_t age_min_ms,
+                                       int64_t age_max_ms);
 /* The answer of a call that is done. */
 struct http_answer *http_call_answer(struct http_exchange *exchange);
 /* A read's answer from the present view; question as from http_uri_question. Any thread. */

@@ -150,24 +150,28 @@ static bool is_invisible(uint32_t rune) {
     return false;
 }
 
+/* Reads one rune. What is no UTF-8 is one byte and counts as U+FFFD, which is printable: keys are
+ * bytes. */
+static const unsigned char *next_rune(const unsigned char *at, uint32_t *ret_rune) {
+    unsigned more = *at < 0x80 ? 0 : *at < 0xe0 ? 1 : *at < 0xf0 ? 2 : 3;
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    uint32_t rune = more == 0 ? *at : *at & (0x3fu >> more);
+    bool valid = *at < 0x80 || (*at >= 0xc2 && *at <= 0xf4);
+    for (unsigned i = 1; valid && i <= more; i++) {
+        valid = (at[i] & 0xc0) == 0x80;
+        rune = rune << 6 | (at[i] & 0x3fu);
+    }
+    valid = valid && rune >= least[more] && rune <= 0x10ffff && (rune < 0xd800 || rune > 0xdfff);
+    *ret_rune = valid ? rune : 0xfffd;
+    return at + (valid ? more + 1 : 1);
+}
+
 bool http_path_printable(const char *path) {
     const unsigned char *at = (const unsigned char *)path;
     while (*at != '\0') {
-        if (*at < 0x20 || *at == 0x7f) {
-            return false;
-        }
-        unsigned more = *at < 0x80 ? 0 : *at < 0xc2 ? 9 : *at < 0xe0 ? 1 : *at < 0xf0 ? 2 : 3;
-        if (more == 9 || *at > 0xf4) {
-            return false;
-        }
-        uint32_t rune = more == 0 ? *at : *at & (0x3fu >> more);
-        for (at++; more > 0; more--, at++) {
-            if ((*at & 0xc0) != 0x80) {
-                return false;
-            }
-            rune = rune << 6 | (*at & 0x3fu);
-        }
-        if (rune >= 0x80 && is_invisible(rune)) {
+        uint32_t rune;
+        at = next_rune(at, &rune);
+        if (rune < 0x20 || rune == 0x7f || (rune >= 0x80 && is_invisible(rune))) {
             return false;
         }
     }

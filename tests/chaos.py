@@ -2,15 +2,17 @@
 """A group of real servers under random harm while clients write, and a judge of what they saw.
 
     tests/chaos.py [SECONDS] [--servers 3] [--seed N] [--binary build/release/cairn] [--loopback]
+                   [--faults fill,kill]
 
 Clients put, cas and read keys at every server, in all three modes, while servers of a minority are
 killed, stopped and continued, or restarted; as root each server has a network namespace, and
-links are cut, too, one way or both. Faults come from the seed; how the processes race does not.
+links are cut, too, one way or both; and each has a small disk in memory, which is filled up while large
+values are written. Faults come from the seed; how the processes race does not.
 
 Then all is healed. The history of each key must be linearizable (tests/history.py): every
 acknowledged write is there, no default or consistent read is older than what was acknowledged before
-it began, each cas succeeds once. An answer of "No cluster leader" means that nothing was written; any
-other error or silence leaves it open. Stale reads may be old, but of something that was written.
+it began, each cas succeeds once. An answer of "No cluster leader", or that the disk is full, means that
+nothing was written; any other error or silence leaves it open. Stale reads may be old, but of something that was written.
 Exit code 1: it was not so; the data and logs stay, and their folder is printed."""
 
 import argparse
@@ -19,7 +21,9 @@ import ctypes
 import os
 import random
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -36,6 +40,51 @@ CLIENTS = 2        # at each server
 PAUSE_S = 0.02     # of a client, at most
 TIMEOUT_S = 4      # then the outcome is not known
 CLONE_NEWNET = 0x40000000
+DISK_MIB = 160     # of a server: log, snapshots and what they need beside them
+LARGE_BYTES = 400 * 1024
+DISK_IS_FULL = "the disk of the data directory is full"
+
+
+def may_mount():
+    """Whether small disks can be made here."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder],
+                              capture_output=True, check=False)
+        if done.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+        return done.returncode == 0
+
+
+class Disks:
+    """A small one for each server's data."""
+
+    def __init__(self, servers):
+        self.mounted = []
+        for server in servers:
+            os.makedirs(server.data_dir, mode=0o700)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm,mode=0700" % DISK_MIB, "tmpfs",
+                            server.data_dir], check=True)
+            self.mounted.append(server.data_dir)
+
+    @staticmethod
+    def ballast(server):
+        return os.path.join(server.data_dir, "ballast")
+
+    def fill(self, server):
+        try:
+            with open(self.ballast(server), "ab", buffering=0) as file:
+                while file.write(bytes(1 << 16)):
+                    pass
+        except OSError:
+            pass  # that it is full is the point
+
+    def empty(self, server):
+        if os.path.exists(self.ballast(server)):
+            os.unlink(self.ballast(server))
+
+    def clear(self):
+        for folder in self.mounted:
+            subprocess.run(["umount", "-l", folder], check=False)
 
 
 class NamespaceServer(Server):
@@ -147,7 +196,8 @@ class Worker(threading.Thread):
     def write(self, key, kind, expected, query):
         value = self.keys.value()
         begin, end, reply = self.ask("PUT", "/v1/kv/%s%s" % (key, query), value)
-        if reply is not None and reply.status == 500 and reply.text == "No cluster leader":
+        if reply is not None and reply.status == 500 and (
+                reply.text == "No cluster leader" or DISK_IS_FULL in reply.text):
             return  # surely not written
         done = reply is not None and reply.status == 200
         if done and reply.text.strip() != "true":
@@ -161,9 +211,12 @@ class Worker(threading.Thread):
 class Nemesis:
     """Harms a minority, heals it, and so on."""
 
-    def __init__(self, group, network, rng, say):
+    def __init__(self, group, network, disks, rng, say):
         self.group, self.network, self.rng, self.say = group, network, rng, say
-        self.down, self.stopped = [], []
+        self.disks = disks
+        self.down, self.stopped, self.filled = [], [], []
+        self.refused = 0  # large writes, by a full disk
+        self.only = ()    # faults; empty: all
         self.counts = {}
 
     def victims(self):
@@ -177,8 +230,8 @@ class Nemesis:
 
     def step(self):
         kinds = ["kill", "stop", "restart", "blink"] + (
-            ["cut", "deaf", "mute"] if self.network else [])
-        kind = self.rng.choice(kinds)
+            ["cut", "deaf", "mute"] if self.network else []) + (["fill"] if self.disks else [])
+        kind = self.rng.choice([k for k in kinds if not self.only or k in self.only])
         victims = self.victims()
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self.say("%s %s" % (kind, " ".join(v.name for v in victims)))
@@ -196,7 +249,9 @@ class Nemesis:
 
     def restart(self, victims):
         for victim in victims:
-            victim.stop()
+            victim.process.send_signal(signal.SIGTERM)
+            # One that has not printed its first line yet does not heed signals, but dies of them.
+            victim.ended(1 if victim.wait() == 1 or victim.output() else -signal.SIGTERM)
             self.down.append(victim)
 
     def stop(self, victims):
@@ -221,7 +276,32 @@ class Nemesis:
             for other in self.others(victims):
                 other.host.drop_from(victim.host)
 
+    def fill(self, victims):
+        """Full disks, and more to write than the log has room for. Keys of their own: what is asked
+        is whether others are lost."""
+        for victim in victims:
+            self.disks.fill(victim)
+            self.filled.append(victim)
+        for _ in range(60):
+            reply = self.rng.choice(self.group.servers).try_request(
+                "PUT", "/v1/kv/large", b"x" * LARGE_BYTES)
+            if reply is not None and DISK_IS_FULL in reply.text:
+                self.refused += 1
+                break
+        if self.rng.random() < 0.4:  # on a full disk it starts, or says what it lacks and ends
+            for victim in victims:
+                victim.kill()
+                victim.spawn()
+
     def heal(self):
+        for victim in self.filled:
+            self.disks.empty(victim)
+            if not victim.runs_now:
+                victim.wait()
+                if "No space left on device" not in victim.output():
+                    raise AssertionError("%s ended: %s" % (victim.name, victim.output()[-2000:]))
+                victim.spawn()
+        self.filled = []
         if self.network:
             self.network.heal()
         for victim in self.stopped:
@@ -260,10 +340,13 @@ def final_reads(group, ops):
     return found
 
 
-def run(seconds, count, seed, binary, network, say):
+def run(seconds, count, seed, binary, network, say, only=()):
     """Returns (violations, one line about the run). The group's folders stay if there are any."""
     rng = random.Random(seed)
     group = make_group(count, binary, network)
+    disks = Disks(group.servers) if may_mount() else None
+    if disks is None:
+        say("no disks are filled: this user may not mount any")
     violations = []
     ops, lock = [], threading.Lock()
 
@@ -278,7 +361,8 @@ def run(seconds, count, seed, binary, network, say):
                    for _ in range(CLIENTS)]
         for worker in workers:
             worker.start()
-        nemesis = Nemesis(group, network, rng, say)
+        nemesis = Nemesis(group, network, disks, rng, say)
+        nemesis.only = only
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             nemesis.step()
@@ -286,6 +370,9 @@ def run(seconds, count, seed, binary, network, say):
                 if not worker.is_alive():
                     raise AssertionError("a client has died")
         group.whole()
+        for server in group.servers:  # whose disk was full takes writes again
+            cairn.eventually(lambda s=server: s.write("written-at-the-end", s.name),
+                             "%s takes writes" % server.name)
         for worker in workers:
             worker.stopping = True
         for worker in workers:
@@ -299,7 +386,8 @@ def run(seconds, count, seed, binary, network, say):
         return violations, "seed %d: %d requests, %d writes acknowledged, %d open, %d keys%s; %s" % (
             seed, len(ops), acknowledged, sum(not op.done for op in ops), verdict.keys,
             ", %d too entangled to judge" % verdict.undecided if verdict.undecided else "",
-            ", ".join("%s %d" % pair for pair in sorted(nemesis.counts.items())))
+            ", ".join("%s %d" % pair for pair in sorted(nemesis.counts.items())) +
+            (", %d of them refused writes" % nemesis.refused if disks else ""))
     except BaseException as failure:
         violations = ["%s" % failure]
         raise
@@ -311,15 +399,18 @@ def run(seconds, count, seed, binary, network, say):
                     server.process.kill()
                     server.process.wait()
         else:
+            if disks is not None:
+                disks.clear()
             group.discard()
 
 
-def chaos(seconds, count=3, seed=None, binary=None, namespaces=True, say=lambda line: None):
+def chaos(seconds, count=3, seed=None, binary=None, namespaces=True, say=lambda line: None,
+          only=()):
     seed = random.randrange(1 << 32) if seed is None else seed
     if namespaces and netns.available():
         with netns.Network(count) as network:
-            return run(seconds, count, seed, binary, network, say)
-    return run(seconds, count, seed, binary, None, say)
+            return run(seconds, count, seed, binary, network, say, only)
+    return run(seconds, count, seed, binary, None, say, only)
 
 
 def main():
@@ -330,6 +421,7 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--binary", default=os.path.join(HERE, "../build/release/cairn"))
     parser.add_argument("--loopback", action="store_true", help="no namespaces, so no cuts")
+    parser.add_argument("--faults", default="", help="only these, with commas between them")
     arguments = parser.parse_args()
     begin = time.monotonic()
 
@@ -337,7 +429,8 @@ def main():
         print("%8.2f %s" % (time.monotonic() - begin, line), flush=True)
 
     violations, summary = chaos(arguments.seconds, arguments.servers, arguments.seed,
-                                os.path.abspath(arguments.binary), not arguments.loopback, say)
+                                os.path.abspath(arguments.binary), not arguments.loopback, say,
+                                tuple(filter(None, arguments.faults.split(","))))
     for violation in violations:
         print(violation)
     print(summary)

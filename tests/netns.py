@@ -13,6 +13,9 @@ import shutil
 import subprocess
 
 PREFIX = "cn"
+# The kernel keeps some 1,000 neighbours that it has asked for, of all namespaces together. Larger
+# networks are told theirs.
+ASKED_HOSTS = 30
 
 
 def available():
@@ -60,13 +63,14 @@ class Host:
         self.name = "%s%d-%d" % (PREFIX, os.getpid(), number)
         self.ip = "10.77.%d.%d" % (number // 250, number % 250 + 1)
         self.ip6 = "fd77::%x" % (number + 1)
+        self.mac = "02:63:6e:00:%02x:%02x" % (number >> 8, number & 0xff)
         self.processes = []
 
     def create(self):
         run("ip", "netns", "add", self.name)
         end = "h%d" % self.number
         run("ip", "-n", self.network.name, "link", "add", end, "type", "veth", "peer", "name",
-            "eth0", "netns", self.name)
+            "eth0", "address", self.mac, "netns", self.name)
         run("ip", "-n", self.network.name, "link", "set", end, "master", "br0", "up")
         self.ip_("addr", "add", self.ip + "/16", "dev", "eth0")
         self.ip_("addr", "add", self.ip6 + "/64", "dev", "eth0", "nodad")
@@ -75,6 +79,11 @@ class Host:
         self.nft("add table inet t; add chain inet t in "
                  "{ type filter hook input priority 0; policy accept; }; "
                  "add chain inet t out { type filter hook output priority 0; policy accept; }")
+
+    def learn(self, neighbours):
+        """(address, MAC) of others, for good."""
+        run("ip", "-n", self.name, "-batch", "-", text="".join(
+            "neigh replace %s lladdr %s dev eth0 nud permanent\n" % pair for pair in neighbours))
 
     def ip_(self, *arguments):
         return run("ip", "-n", self.name, *arguments)
@@ -129,6 +138,9 @@ class Network:
             run("ip", "-n", self.name, "link", "set", "br0", "up")
             for host in self.hosts:
                 host.create()
+            if len(self.hosts) > ASKED_HOSTS:
+                for host in self.hosts:
+                    host.learn((other.ip, other.mac) for other in self.hosts if other is not host)
         except BaseException:
             self.destroy()
             raise

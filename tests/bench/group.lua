@@ -1,5 +1,5 @@
 -- Writes for wrk, no two of one key: `cairn` registers a node with a service and a check, `etcd` puts
--- the same text under a key by the JSON gateway.
+-- the same text under a key by the JSON gateway; `kv` and `etcd-kv` put a value of 128 bytes.
 local threads = 0
 
 function setup(thread)
@@ -26,6 +26,7 @@ end
 
 local kind, run, count = "cairn", "", 0
 local value
+local plain = string.rep("v", 128)
 
 local function registration(name)
     return '{"Node":"' .. name .. '","Address":"192.0.2.1","Service":{"Service":"web","ID":"' .. name ..
@@ -35,14 +36,17 @@ end
 
 function init(arguments)
     kind, run = arguments[1], arguments[2]
-    value = base64(registration("n0000-00000"))
+    value = kind == "etcd" and base64(registration("n0000-00000")) or base64(plain)
 end
 
 function request()
     count = count + 1
     local name = "n" .. run .. "-" .. number .. "-" .. count % 5000
     local headers = {["Content-Type"] = "application/json"}
-    if kind == "etcd" then
+    if kind == "kv" then
+        return wrk.format("PUT", "/v1/kv/bench/" .. name, nil, plain)
+    end
+    if kind == "etcd" or kind == "etcd-kv" then
         return wrk.format("POST", "/v3/kv/put", headers,
             '{"key":"' .. base64(name) .. '","value":"' .. value .. '"}')
     end

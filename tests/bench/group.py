@@ -3,9 +3,10 @@
     group.py --cairn build/release/cairn [--seconds 8] [--rounds 3] [--failovers 10]
 
 Registrations (node, service and check in one request) with 64 clients on the leader and on a
-follower, and with one, beside puts of the same text into etcd; then the time from kill -9 or SIGSTOP
+follower, and with one, beside puts of the same text into etcd; puts of keys of 128 bytes on both
+sides; then the time from kill -9 or SIGSTOP
 of our leader until a write that began afterwards is acknowledged at another server. Bounds
-(docs/TESTING.md): 3 times etcd's writes, 0.6 of its latency, 0.5 s after a kill, 0.8 s when stopped."""
+(docs/TESTING.md): 3 times etcd's writes, 4 times with keys, 0.6 of its latency, 0.5 s after a kill, 0.8 s when stopped."""
 import argparse
 import base64
 import json
@@ -97,14 +98,17 @@ def throughput(args):
         theirs.start()
         leader, followers = ours.roles()
         etcd_leader, etcd_followers = theirs.roles()
-        rows = (("64 clients on the leader", 64, leader, etcd_leader),
-                ("64 clients on a follower", 64, followers[0], etcd_followers[0]),
-                ("1 client on the leader", 1, leader, etcd_leader))
-        for what, clients, server, etcd in rows:
+        rows = (("64 clients on the leader", 64, leader, etcd_leader, "cairn", "etcd"),
+                ("64 clients on a follower", 64, followers[0], etcd_followers[0], "cairn", "etcd"),
+                ("1 client on the leader", 1, leader, etcd_leader, "cairn", "etcd"),
+                ("keys, 64 clients on the leader", 64, leader, etcd_leader, "kv", "etcd-kv"),
+                ("keys, 64 clients on a follower", 64, followers[0], etcd_followers[0], "kv",
+                 "etcd-kv"))
+        for what, clients, server, etcd, our_kind, their_kind in rows:
             ratios = []
             for i in range(args.rounds):
-                we = wrk(server.http_address, "cairn", clients, args.seconds, i)
-                they = wrk(etcd, "etcd", clients, args.seconds, i)
+                we = wrk(server.http_address, our_kind, clients, args.seconds, i)
+                they = wrk(etcd, their_kind, clients, args.seconds, i)
                 ratios.append(we[1] / they[1] if clients == 1 else we[0] / they[0])
                 print("  %s: %.0f/s, median %.2f ms; etcd %.0f/s, median %.2f ms" % (
                     (what,) + we + they), flush=True)

@@ -1,9 +1,10 @@
 """A pool beside Debian's serf: members in network namespaces, one run.
 
-    pool.py --cairn build/release/cairn [--members 30] [--encrypt] [--only cairn|serf]
+    pool.py --cairn build/release/cairn [--members 30] [--servers N] [--encrypt] [--idle]
+            [--only cairn|serf]
 
-Prints for each: bytes a second and member while idle (IP packets from and to the pool's port, over
-UDP and TCP; behind it all of the link: our servers also keep RPC connections), the time until a member
+Of ours the first N are servers; with --idle nothing is cut off or killed. Prints for each: bytes a second and member while idle (IP packets from and to the pool's port, over
+UDP and TCP; behind it all of the link: our agents also keep RPC connections), the time until a member
 that nft has cut off is known dead to all others, and until one that was killed is; then the ratios.
 Bounds (docs/TESTING.md): half of serf's time when cut off, 1.2 times its bytes, 1.5 s when killed."""
 import argparse
@@ -32,11 +33,14 @@ class Cairn:
         self.arguments = arguments
 
     def command(self, host, folder, first):
-        # Servers that wait for more than there are.
-        command = [self.arguments.cairn, "agent", "-server", "-bootstrap-expect=9999",
-                   "-node=n%d" % host.number, "-bind=" + host.ip, "-serf-wan-port=-1",
-                   "-data-dir=" + os.path.join(folder, "d%d" % host.number), "-log-level=DEBUG",
-                   "-retry-join=" + first.ip, "-retry-interval=1s"]
+        command = [self.arguments.cairn, "agent", "-node=n%d" % host.number, "-bind=" + host.ip,
+                   "-serf-wan-port=-1", "-data-dir=" + os.path.join(folder, "d%d" % host.number),
+                   "-log-level=DEBUG", "-retry-join=" + first.ip, "-retry-interval=1s"]
+        servers = self.arguments.servers
+        if servers >= self.arguments.members:  # a group of so many is none: they wait for more
+            command += ["-server", "-bootstrap-expect=9999"]
+        elif host.number - first.number < servers:
+            command += ["-server", "-bootstrap-expect=%d" % servers]
         return command + (["-encrypt=" + KEY] if self.arguments.encrypt else [])
 
 
@@ -154,14 +158,15 @@ def measure(kind, arguments):
             result = {}
             result["bytes"], result["link"] = run.idle_bytes()
             used = [run.cpu_s(host) - c for host, c in zip(run.hosts, cpu)]
-            result["cpu"] = 100 * statistics.mean(used) / IDLE_S
-            result["anonymous"] = max(run.memory_kib(host) for host in run.hosts)
-            cuts = [run.cut(run.hosts[i]) for i in (7, 14, 21)]
-            result["cut"] = statistics.median(cuts)
-            kills = [run.kill(run.hosts[-i]) for i in (1, 2, 3)]
-            result["kill"] = statistics.median(kills)
+            quiet = 0 if arguments.servers >= arguments.members else arguments.servers
+            result["cpu"] = 100 * statistics.mean(used[quiet:]) / IDLE_S
+            result["anonymous"] = max(run.memory_kib(host) for host in run.hosts[quiet:])
+            cuts = [] if arguments.idle else [run.cut(run.hosts[i]) for i in (7, 14, 21)]
+            result["cut"] = statistics.median(cuts or [0])
+            kills = [] if arguments.idle else [run.kill(run.hosts[-i]) for i in (1, 2, 3)]
+            result["kill"] = statistics.median(kills or [0])
             print("%-6s %6.0f bytes/s a member idle (link %.0f) | cut off: %s s | killed: %s s | anonymous "
-                  "%d KiB at most, %.2f %% of a core" % (
+                  "%d KiB at most, %.2f %% of a core (of clients, if there are)" % (
                       kind.name, result["bytes"], result["link"], " ".join("%.2f" % c for c in cuts),
                       " ".join("%.2f" % k for k in kills), result["anonymous"], result["cpu"]),
                   flush=True)
@@ -170,20 +175,36 @@ def measure(kind, arguments):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def takes_clients(program):
+    """Whether this version has agents that are no servers."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write('{"data_dir": "/nonexistent", "bind_addr": "127.0.0.1"}')
+        file.flush()
+        return subprocess.run([program, "validate", "-quiet", file.name], check=False,
+                              stderr=subprocess.DEVNULL).returncode == 0
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cairn", required=True)
     parser.add_argument("--members", type=int, default=30)
+    parser.add_argument("--servers", type=int, default=3)
     parser.add_argument("--encrypt", action="store_true")
+    parser.add_argument("--idle", action="store_true")
     parser.add_argument("--only", choices=("cairn", "serf"))
     arguments = parser.parse_args()
     if not netns.available():
         print("pool: needs root, ip and nft; left out")
         return
     arguments.cairn = os.path.abspath(arguments.cairn)
+    if not takes_clients(arguments.cairn):
+        arguments.servers = arguments.members
     kinds = [k for k in (Cairn, Serf) if arguments.only in (None, k.name)]
     results = {kind.name: measure(kind(arguments), arguments) for kind in kinds}
-    if len(results) == 2:
+    if len(results) == 2 and arguments.idle:
+        print("pool   bytes %.2f (bound 1.2)" % (results["cairn"]["bytes"] /
+                                                 results["serf"]["bytes"]))
+    elif len(results) == 2:
         cairn, serf = results["cairn"], results["serf"]
         print("pool   cut off %.2f of serf's time (bound 0.5), bytes %.2f (bound 1.2), killed "
               "%.2f s (bound 1.5)" % (cairn["cut"] / serf["cut"], cairn["bytes"] / serf["bytes"],

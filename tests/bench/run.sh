@@ -1,7 +1,7 @@
 #!/bin/bash
 # All benchmarks. Each comparison starts both sides itself, in one run, and prints ratios.
 #
-#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group]...
+#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group|failover|mirror]...
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,14 +11,24 @@ cmake --build --preset release
 gcc -O2 -o build/release/bare_httpd tests/bench/bare_httpd.c -lmicrohttpd
 gcc -O2 -D_GNU_SOURCE -o build/release/watch_client tests/bench/watch_client.c
 gcc -O2 -D_GNU_SOURCE -o build/release/check_target tests/bench/check_target.c
+gcc -O2 -D_GNU_SOURCE -I. -Ibuild/release -o build/release/mirror_bench tests/bench/mirror.c \
+    agent/squeeze.c build/release/libcatalog.a build/release/proto/libproto.a \
+    build/release/libbase.a -lprotobuf-c -lpcre2-8 -ljansson -lz -lm -lpthread
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group)
+[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group failover mirror)
 for name in "${names[@]}"; do
     if [ "$name" = dns ]; then
         tests/bench/dns.sh --cairn build/release/cairn
     elif [ "$name" = pool ]; then
         /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn
+        /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn --encrypt --idle
+        /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn --members 50 --idle \
+            --only cairn
+    elif [ "$name" = failover ]; then
+        /usr/bin/python3 tests/bench/failover.py --cairn build/release/cairn
+    elif [ "$name" = mirror ]; then
+        build/release/mirror_bench
     elif [ "$name" = group ]; then
         /usr/bin/python3 tests/bench/group.py --cairn build/release/cairn
     else

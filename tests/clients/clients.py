@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import unittest
+import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -17,6 +18,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
 from cairn import (  # noqa: E402
     Agent, AgentTest, DEADLINE_S, NOERROR, NXDOMAIN, Service, eventually, new_ip, new_port, query)
+from servers import Group  # noqa: E402
 
 # Where run.sh put what is no Debian package.
 INSTALLED = os.path.join(ROOT, "build", "clients")
@@ -32,6 +34,7 @@ class Recorder:
 
     def __init__(self, target):
         self.target = target
+        self.before = None  # (pattern, call): called once, before a request that matches is passed on
         self.requests = []
         self.changed = threading.Condition()
         ip = new_ip()
@@ -61,12 +64,22 @@ class Recorder:
                 if not data:
                     sink.shutdown(socket.SHUT_WR)
                     return
-                sink.sendall(data)
                 lines = [line.decode() for line in self.LINE.findall(data)] if record else []
+                self._call_before(lines)
+                sink.sendall(data)
                 if lines:
                     with self.changed:
                         self.requests += lines
                         self.changed.notify_all()
+
+    def _call_before(self, lines):
+        with self.changed:
+            before = self.before
+            if before is None or not any(re.search(before[0], urllib.parse.unquote(line))
+                                         for line in lines):
+                return
+            self.before = None
+        before[1]()
 
     def wait(self, pattern, first=0):
         """Waits for a request that matches, not counting the first ones; returns it."""
@@ -101,14 +114,8 @@ def program(name, *folders):
     return path
 
 
-class ClientTest(AgentTest):
-    """An agent for the class, and a recorder in front of it."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.recorder = Recorder(cls.agent.http_address)
-        cls.addClassCleanup(cls.recorder.close)
+class Tools:
+    """What a test of a client does with self.recorder and self.agent, the agent behind it."""
 
     def folder(self):
         path = tempfile.mkdtemp(prefix="cairn-clients-")
@@ -189,5 +196,54 @@ class ClientTest(AgentTest):
             return file.read()[-last if last else None:]
 
 
-__all__ = ["Agent", "ClientTest", "DEADLINE_S", "INSTALLED", "NOERROR", "NXDOMAIN", "ROOT",
+class ClientTest(Tools, AgentTest):
+    """An agent for the class, and a recorder in front of it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.recorder = Recorder(cls.agent.http_address)
+        cls.addClassCleanup(cls.recorder.close)
+
+
+class GroupTest(Tools, unittest.TestCase):
+    """Three servers for the class; the client speaks to one that follows while the leader dies."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.group = Group()
+        cls.addClassCleanup(cls.group.discard)
+        cls.group.start()
+        cls.recorder = Recorder(cls.group.servers[0].http_address)
+        cls.addClassCleanup(cls.recorder.close)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.group.whole()
+        cls.group.stop()
+
+    def through_deaths(self, moments, tour):
+        """Runs the tour once for each moment: kill -9 ends the leader just before a request that
+        matches the pattern is passed on to a follower. It is back before the next moment."""
+        for moment in moments:
+            with self.subTest(moment=moment):
+                self.group.whole()
+                leader, followers = self.group.roles()
+                self.agent = followers[0]
+                self.recorder.target = self.agent.http_address
+                self.recorder.before = (moment, leader.kill)
+                try:
+                    tour()
+                    killed = self.recorder.before is None
+                    self.assertTrue(killed, "the moment did not come: %s" % self.recorder.requests[-60:])
+                except Exception as failure:
+                    raise AssertionError("%s was killed:\n%s" % (
+                        leader.name, self.group.outputs())) from failure
+                finally:
+                    self.recorder.before = None
+                    if not leader.runs_now:
+                        leader.spawn()
+
+
+__all__ = ["Agent", "ClientTest", "DEADLINE_S", "GroupTest", "INSTALLED", "NOERROR", "NXDOMAIN", "ROOT",
            "Recorder", "Service", "WAIT_S", "eventually", "new_ip", "new_port", "program", "query"]

@@ -1,32 +1,28 @@
 """The tour that both forks of python-consul take: their modules have one name and one interface."""
 
 import base64
+import json
 
-from clients import ClientTest, WAIT_S, eventually
+from clients import ClientTest, GroupTest, WAIT_S, eventually
+
+SEMAPHORE_FLAGS = 0xe0f69a2baa414de0
 
 
-class PythonTour(ClientTest):
+class Connected:
     consul = None  # the module
     bad_request = None  # its exception for a 400
+
+    @property
+    def node(self):
+        return getattr(self.agent, "name", "n1")
 
     def connect(self):
         host, port = self.recorder.address
         return self.consul.Consul(host=host, port=port)
 
-    def service_status(self, client, check_id):
-        """The status of a check in the catalog."""
-        _, rows = client.health.node("n1")
-        return [row["Status"] for row in rows if row["CheckID"] == check_id]
 
-    def test_status_and_self(self):
-        client = self.connect()
-        server = "%s:%d" % (self.agent.ip, self.agent.server_port)
-        self.assertEqual(client.status.leader(), server)
-        self.assertEqual(client.status.peers(), [server])
-        config = client.agent.self()["Config"]
-        self.assertEqual((config["NodeName"], config["Datacenter"], config["Server"]),
-                         ("n1", "dc1", True))
-        self.assertEqual(client.catalog.datacenters(), ["dc1"])
+class KeysTour(Connected):
+    """Keys, sessions, locks, semaphores and transactions."""
 
     def test_keys(self):
         client = self.connect()
@@ -52,9 +48,9 @@ class PythonTour(ClientTest):
     def test_sessions_and_locks(self):
         client = self.connect()
         session = client.session.create(name="tour", lock_delay=0, ttl=10)
-        other = client.session.create(node="n1", behavior="delete", checks=[], lock_delay=1)
+        other = client.session.create(node=self.node, behavior="delete", checks=[], lock_delay=1)
         self.assertEqual(client.session.info(session)[1]["Name"], "tour")
-        self.assertEqual(len(client.session.node("n1")[1]), len(client.session.list()[1]))
+        self.assertEqual(len(client.session.node(self.node)[1]), len(client.session.list()[1]))
         self.assertEqual(client.session.renew(session)["ID"], session)
         self.assertTrue(client.kv.put("py/lock", "", acquire=session))
         self.assertFalse(client.kv.put("py/lock", "", acquire=other))
@@ -71,6 +67,86 @@ class PythonTour(ClientTest):
         answer = client.txn.put([{"KV": {"Verb": "set", "Key": "py/txn", "Value": value}},
                                  {"KV": {"Verb": "get", "Key": "py/txn"}}])
         self.assertEqual(answer["Results"][1]["KV"]["Value"], value)
+
+    def semaphore_holders(self, client, change):
+        """Changes the holders by check-and-set until it succeeds, as the recipe of clients does."""
+        while True:
+            _, entries = client.kv.get("py/sem/", recurse=True)
+            places = next((e for e in entries or [] if e["Key"] == "py/sem/.lock"), None)
+            holders = json.loads(places["Value"])["Holders"] if places else {}
+            alive = {e["Session"] for e in entries or [] if "Session" in e}
+            holders = {sid: True for sid in holders if sid in alive}
+            if not change(holders):
+                return False
+            if client.kv.put("py/sem/.lock", json.dumps({"Limit": 2, "Holders": holders}),
+                             cas=places["ModifyIndex"] if places else 0, flags=SEMAPHORE_FLAGS):
+                return True
+
+    def test_semaphore(self):
+        client = self.connect()
+        sessions = [client.session.create(name="sem", behavior="delete", ttl=10)
+                    for _ in range(3)]
+
+        def enter(session):
+            return lambda holders: len(holders) < 2 and not holders.update({session: True})
+
+        for session in sessions:
+            self.assertTrue(client.kv.put("py/sem/" + session, "", acquire=session,
+                                          flags=SEMAPHORE_FLAGS))
+        for session, expected in zip(sessions, (True, True, False)):
+            self.assertEqual(self.semaphore_holders(client, enter(session)), expected)
+        index, entries = client.kv.get("py/sem/", recurse=True)
+        self.assertEqual(sorted(e["Session"] for e in entries if "Session" in e),
+                         sorted(sessions))
+        self.change_when_asked("/v1/kv/py/sem/.*index=", lambda: self.agent.must_put(
+            "/v1/session/destroy/" + sessions[0]))
+        later, entries = client.kv.get("py/sem/", recurse=True, index=index, wait="60s")
+        self.assertGreater(int(later), int(index))
+        self.assertEqual(len(entries), 3)  # the contender went with its session
+        self.assertTrue(self.semaphore_holders(client, enter(sessions[2])))
+        self.assertTrue(self.semaphore_holders(client, lambda holders: holders.pop(sessions[1])))
+        for session in sessions[1:]:
+            self.assertTrue(client.session.destroy(session))
+        _, entries = client.kv.get("py/sem/", recurse=True)
+        self.assertEqual([e["Key"] for e in entries], ["py/sem/.lock"])
+        self.assertTrue(client.kv.delete("py/sem/.lock", cas=entries[0]["ModifyIndex"]))
+
+
+class KeysThroughDeaths(KeysTour, GroupTest):
+    """The same against three servers whose leader is killed in the middle."""
+
+    def test_keys(self):
+        self.through_deaths(["PUT /v1/kv/py/a", r"PUT .*cas=\d\d", "GET .*keys", "GET .*index=",
+                             "DELETE "], super().test_keys)
+
+    def test_sessions_and_locks(self):
+        self.through_deaths(["PUT /v1/session/create", "GET /v1/session/info", "PUT .*/renew/",
+                             "PUT .*acquire=", "GET /v1/kv/py/lock", "PUT .*/destroy/",
+                             "PUT .*release="], super().test_sessions_and_locks)
+
+    def test_semaphore(self):
+        self.through_deaths(["PUT .*acquire=", "PUT .*cas=0", "GET .*index=", "PUT .*/destroy/",
+                             "DELETE .*cas="], super().test_semaphore)
+
+    def test_transactions(self):
+        self.through_deaths(["PUT /v1/txn"], super().test_transactions)
+
+
+class PythonTour(KeysTour, ClientTest):
+    def service_status(self, client, check_id):
+        """The status of a check in the catalog."""
+        _, rows = client.health.node("n1")
+        return [row["Status"] for row in rows if row["CheckID"] == check_id]
+
+    def test_status_and_self(self):
+        client = self.connect()
+        server = "%s:%d" % (self.agent.ip, self.agent.server_port)
+        self.assertEqual(client.status.leader(), server)
+        self.assertEqual(client.status.peers(), [server])
+        config = client.agent.self()["Config"]
+        self.assertEqual((config["NodeName"], config["Datacenter"], config["Server"]),
+                         ("n1", "dc1", True))
+        self.assertEqual(client.catalog.datacenters(), ["dc1"])
 
     def test_ttl_service(self):
         client = self.connect()

@@ -3,7 +3,20 @@
 import os
 import subprocess
 
-from clients import INSTALLED, WAIT_S, ClientTest, program
+from clients import INSTALLED, WAIT_S, ClientTest, GroupTest, program
+
+
+def tour(test, name):
+    """Runs the tests whose name ends so."""
+    suite = program("go-testserver", INSTALLED)
+    done = subprocess.run([suite, "-test.v", "-test.run", name + "$"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT_S * 2,
+                          check=False,
+                          env=dict(os.environ, CAIRN_ADDRESS="%s:%d" % test.recorder.address[:2]))
+    output = done.stdout.decode(errors="replace")
+    test.assertEqual(done.returncode, 0, output)
+    test.assertIn("--- PASS", output)
+    test.assertNotIn("--- SKIP", output)
 
 
 class GoApi(ClientTest):
@@ -23,14 +36,7 @@ class GoApi(ClientTest):
                          service.address[0], str(service.address[1]), service.url)
 
     def test_keys_sessions_and_locks(self):
-        suite = program("go-testserver", INSTALLED)
-        done = subprocess.run([suite, "-test.v", "-test.run", "Tour$"], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT_S * 2,
-                              check=False,
-                              env=dict(os.environ, CAIRN_ADDRESS="%s:%d" % self.agent.http_address))
-        output = done.stdout.decode(errors="replace")
-        self.assertEqual(done.returncode, 0, output)
-        self.assertNotIn("--- SKIP", output)
+        tour(self, "Tour")
 
     def test_helper_of_test_suites(self):
         suite = program("go-testserver", INSTALLED)
@@ -42,4 +48,31 @@ class GoApi(ClientTest):
         self.assertEqual(done.returncode, 0, done.stdout.decode(errors="replace"))
 
 
-del ClientTest
+class GoApiGroup(GroupTest):
+    """Keys, sessions, locks and semaphores while the leader of three servers is killed."""
+
+    def tours(self, name, *moments):
+        self.through_deaths(moments, lambda: tour(self, name))
+
+    def test_keys(self):
+        self.tours("KVTour", "PUT /v1/kv/go/kv/a", r"PUT .*cas=\d\d", "GET .*keys", "GET .*index=",
+                   "DELETE .*cas=")
+
+    def test_transactions(self):
+        self.tours("TxnTour", "PUT /v1/txn")
+
+    def test_sessions(self):
+        self.tours("SessionTour", "PUT /v1/session/create", "GET .*/info/", "PUT .*/renew/",
+                   "PUT .*/destroy/")
+
+    def test_locks(self):
+        # The monitor's consistent query is one that a lock is lost by if it fails.
+        self.tours("LockTour", "PUT /v1/session/create", "PUT .*acquire=", "GET .*consistent",
+                   "GET .*consistent.*index=", "PUT .*release=", "DELETE .*cas=")
+
+    def test_semaphores(self):
+        self.tours("SemaphoreTour", "PUT .*acquire=", "PUT .*cas=0", "GET .*consistent",
+                   "GET .*consistent.*index=", "DELETE ")
+
+
+del ClientTest, GroupTest

@@ -18,4 +18,9 @@ class PyConsul(python_tour.PythonTour):
     bad_request = getattr(consul, "exceptions", consul).BadRequest
 
 
+@unittest.skipIf(consul is None, "py-consul is not installed here; tests/clients/run.sh does it")
+class PyConsulGroup(python_tour.KeysThroughDeaths):
+    consul = consul
+
+
 del python_tour

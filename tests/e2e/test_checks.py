@@ -194,9 +194,7 @@ class Kinds(AgentTest):
 
     def test_what_is_refused(self):
         for body, text in (
-                ({"DockerContainerID": "x", "Args": ["true"]},
-                 'Check type "docker" is not supported by this version'),
-                ({"OSService": "x"}, "not implemented")):
+                ({"OSService": "x"}, "not implemented"),):
             reply = self.agent.put("/v1/agent/check/register",
                                    dict({"Name": "no", "Interval": "1s"}, **body))
             self.assertEqual((reply.status, reply.text), (500, text))

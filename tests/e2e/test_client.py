@@ -87,7 +87,8 @@ class Calm(ClientTest):
         self.agent.must_put("/v1/agent/service/deregister/web")
         for agent in self.group.servers + [self.agent]:
             eventually(lambda: agent.get("/v1/catalog/service/web").json == [], "gone")
-        self.assertEqual(self.agent.resolve("web.service.consul").rcode, NXDOMAIN)
+        eventually(lambda: self.agent.resolve("web.service.consul").rcode == NXDOMAIN,
+                   "gone from its own rows, too")
 
     def test_its_node_is_alive(self):
         def status():

@@ -54,6 +54,14 @@ class Framework(unittest.TestCase):
         self.assertEqual((code, err), (0, ""))
         self.assertIn("    datacenters    ", out)
 
+    def test_what_is_left_out(self):
+        for args in (("exec", "-node=a", "uptime"), ("debug",), ("config", "list"),
+                     ("snapshot", "agent"), ("operator", "area", "list"), ("services", "export")):
+            code, out, err = run(*args)
+            name = " ".join(args[:1 if args[0] in ("exec", "debug", "config") else 2])
+            self.assertEqual((code, out, err),
+                             (1, "", 'The command "%s" is not supported.\n' % name))
+
     def test_help_and_bad_flags_of_each(self):
         for name in commands_of_table():
             words = name.split()
@@ -478,6 +486,101 @@ class Commands(AgentTest):
         code, out, err = self.run_("monitor", "-log-level=loud")
         self.assertEqual((code, out), (1, ""))
         self.assertIn("Unexpected response code: 400 (Unknown log level: loud)", err)
+
+    def test_autopilot_state(self):
+        code, out, err = self.run_("operator", "autopilot", "state")
+        self.assertEqual((code, err), (0, ""))
+        with open(os.path.join(self.agent.data_dir, "node-id"), encoding="ascii") as file:
+            node = file.read().strip()
+        self.assertRegex(out, (
+            "Healthy:                      true\n"
+            "Failure Tolerance:            0\n"
+            "Optimistic Failure Tolerance: 0\n"
+            "Leader:                       %s\n"
+            "Voters:\n"
+            "   %s\n"
+            "Servers:\n"
+            "   %s\n"
+            "      Name:            n1\n"
+            "      Address:         %s:%d\n"
+            "      Version:         1.21.4\n"
+            "      Status:          leader\n"
+            "      Node Type:       voter\n"
+            "      Node Status:     alive\n"
+            "      Healthy:         true\n"
+            "      Last Contact:    0s\n"
+            "      Last Term:       \\d+\n"
+            "      Last Index:      \\d+\n") % (node, node, node, self.agent.ip,
+                                              self.agent.server_port))
+        code, out, err = self.run_("operator", "autopilot", "state", "-format=json")
+        self.assertEqual((code, err), (0, ""))
+        self.assertTrue(out.startswith('{\n    "Healthy": true,\n'), out)
+        self.assertTrue(out.endswith('\n}\n'), out)
+        self.assertEqual(json.loads(out)["Servers"][node]["Status"], "leader")
+        self.assertEqual(self.run_("operator", "autopilot", "state", "-format=xml"),
+                         (1, "", "Unknown format: xml\n"))
+
+    def test_list_peers(self):
+        code, out, err = self.run_("operator", "raft", "list-peers")
+        self.assertEqual((code, err), (0, ""))
+        head, row = out.splitlines()
+        self.assertEqual(re.split("  +", head), [
+            "Node", "ID", "Address", "State", "Voter", "RaftProtocol", "Commit Index",
+            "Trails Leader By"])
+        cells = row.split()
+        self.assertEqual((cells[0], cells[3:6], cells[7]), ("n1", ["leader", "true", "3"], "-"))
+        self.assertEqual(self.run_("operator", "raft", "transfer-leader"), (
+            1, "", "Error transfering leadership: Unexpected response code: 500 "
+            "(cannot find peer)\n"))
+
+    def test_snapshot_inspect(self):
+        for key in ("inspect/a/1", "inspect/a/2", "inspect/b-c/1", "inspect/b", "other"):
+            self.agent.must_put("/v1/kv/" + key, "v" * 100)
+        folder = self.agent.folder
+        self.assertEqual(self.run_("snapshot", "save", "-append-filename=dc,version",
+                                   os.path.join(folder, "a.b.tgz"))[::2], (0, ""))
+        path = os.path.join(folder, "a.b-1.21.4-dc1.tgz")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.assertEqual([n for n in os.listdir(folder) if "unverified" in n], [])
+        code, out, err = self.run_("snapshot", "save", "-append-filename=color", path)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("color", err)
+
+        code, out, err = run("snapshot", "inspect", "-format=json", "-kvdetails",
+                             "-kvfilter=inspect/", path)
+        self.assertEqual((code, err), (0, ""))
+        shown = json.loads(out)
+        self.assertEqual(list(shown), ["Meta", "Stats", "StatsKV", "TotalSize", "TotalSizeKV"])
+        self.assertEqual(shown["Meta"]["Version"], 1)
+        self.assertEqual(shown["Meta"]["Size"], shown["TotalSize"])
+        self.assertEqual({s["Name"]: s["Count"] for s in shown["Stats"]}["KVS"], len(
+            self.agent.get("/v1/kv/?keys").json))
+        self.assertEqual(sum(s["Sum"] for s in shown["Stats"]), shown["TotalSize"])
+        self.assertEqual({s["Name"]: s["Count"] for s in shown["StatsKV"]}, {
+            "inspect/a": 2, "inspect/b-c": 1, "inspect/b": 1})
+        self.assertEqual(shown["StatsKV"][0]["Name"], "inspect/a")
+
+        code, out, err = run("snapshot", "inspect", path)
+        self.assertEqual((code, err), (0, ""))
+        lines = out.splitlines()
+        self.assertEqual([line.split()[0] for line in lines[:5]],
+                         ["ID", "Size", "Index", "Term", "Version"])
+        self.assertEqual((lines[5], lines[6].split()), ("", ["Type", "Count", "Size"]))
+        self.assertEqual(set(lines[7].split()), {"----"})
+        self.assertEqual(lines[-1].split()[0], "Total")
+        self.assertRegex(lines[-1], r"(\d|\.[1-9])(B|KB)$")
+        code, out, err = run("snapshot", "inspect", "-kvdetails", "-kvdepth=1", path)
+        self.assertRegex(out, r"(?m)^ Key Name +Count +Size\n .*\n inspect +4 +")
+
+        with open(path, "r+b") as file:
+            file.truncate(100)
+        for args, text in (((path,), "Error reading snapshot: "),
+                           ((path + ".none",), "Error opening snapshot file: "),
+                           ((), "Missing FILE argument\n"),
+                           (("-format=x", path), "Unknown format: x\n")):
+            code, out, err = run("snapshot", "inspect", *args)
+            self.assertEqual((code, out), (1, ""))
+            self.assertTrue(err.startswith(text), err)
 
     def test_leave_takes_no_arguments(self):
         self.assertEqual(self.run_("leave", "now", "please"),

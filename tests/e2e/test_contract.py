@@ -25,7 +25,8 @@ Within a case:
     @ any KEY...       values of these keys are shown by their type
     @ shape N          below depth N of the JSON every value is shown by its type
     @ stream           the answer does not end: its head alone is judged
-    @ keep KEY NAME    the answer's value of KEY is <NAME> in it and in all that follows"""
+    @ keep KEY NAME    the answer's value of KEY is <NAME> in it and in all that follows
+    @ until N          is asked again until the status is N: what was written shows a while later"""
 
 import difflib
 import glob
@@ -35,7 +36,7 @@ import re
 import unittest
 from urllib.parse import unquote
 
-from cairn import Agent, Raw
+from cairn import Agent, Raw, eventually
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 FILES = sorted(glob.glob(os.path.join(ROOT, "tests/transcripts/http/*.txt")))
@@ -60,6 +61,7 @@ class Case:
         self.shape = None
         self.stream = False
         self.keep = None
+        self.until = None
         self.answer = []  # as written
         self.after = []  # blanks and comments up to the next case
 
@@ -96,6 +98,8 @@ class Case:
             self.stream = True
         elif line.startswith("@ keep "):
             self.keep = line.split()[2:]
+        elif line.startswith("@ until "):
+            self.until = int(line.split()[2])
         elif line.startswith(">"):
             self.body.append(line[2:])
         elif self.request is None:
@@ -276,6 +280,12 @@ def show(case, reply, names):
 
 
 def ask(agent, case, names):
+    if case.until is not None:
+        eventually(lambda: ask_once(agent, case, names).status == case.until, case.title)
+    return ask_once(agent, case, names)
+
+
+def ask_once(agent, case, names):
     body = names.expand("\n".join(case.body)).encode()
     head = [names.expand(case.request) + " HTTP/1.1", "Host: agent"]
     head += [names.expand(header) for header in case.headers]
@@ -299,10 +309,17 @@ def routes():
     return found
 
 
+def fits(path, pattern):
+    head, slash, tail = pattern.partition("//")  # a name stands between
+    if slash:
+        return path.startswith(head + "/") and path.endswith("/" + tail)
+    return path == pattern or pattern.endswith("/") and path.startswith(pattern)
+
+
 def route_of(case, known):
     path = unquote(case.target.split("?")[0])
     fitting = [pattern for method, pattern in known if method == case.method and
-               (path == pattern or pattern.endswith("/") and path.startswith(pattern))]
+               fits(path, pattern)]
     return (case.method, max(fitting, key=len)) if fitting else None
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 import unittest
 
 from cairn import NOERROR, eventually
@@ -97,6 +98,14 @@ class Calm(GroupTest):
             thread.join()
         self.assertEqual(sorted(answers), ["false", "false", "true"])
 
+    def test_a_session_made_at_a_follower_is_renewed_there_at_once(self):
+        for _ in range(100):
+            for server in self.followers:
+                session = server.must_put("/v1/session/create", {"TTL": "60s"}).json["ID"]
+                self.assertEqual(server.must_put("/v1/session/renew/" + session).json[0]["ID"],
+                                 session)
+                server.must_put("/v1/session/destroy/" + session)
+
     def test_a_lock_is_held_once_among_followers(self):
         one, two = self.followers
         session = one.put("/v1/session/create", {"TTL": "60s", "LockDelay": "0s"}).json["ID"]
@@ -138,6 +147,22 @@ class Calm(GroupTest):
         for server in self.group.servers:
             eventually(lambda: server.get("/v1/catalog/service/web").json == [], "it is gone")
 
+    def test_what_is_measured(self):
+        def samples(server):
+            return {row["Name"] for row in server.get("/v1/agent/metrics").json["Samples"]}
+
+        def seen():
+            self.followers[0].must_put("/v1/kv/measured", "x")
+            self.followers[0].get("/v1/kv/measured?consistent")
+            leader, follower = samples(self.leader), samples(self.followers[0])
+            return ("consul.raft.leader.lastContact" in leader and
+                    {"consul.raft.rpc.appendEntries", "consul.raft.rpc.processHeartbeat",
+                     "consul.rpc.consistentRead", "consul.fsm.kvs"} <= follower)
+        eventually(seen, "samples")
+        gauges = {row["Name"].split(".", 2)[2]: row["Value"]
+                  for row in self.leader.get("/v1/agent/metrics").json["Gauges"]}
+        self.assertGreaterEqual(gauges["state.kv_entries"], 1)
+
     def test_strangers_on_the_server_port_are_refused(self):
         self.leader.must_put("/v1/kv/kept", "x")
         for bytes_sent, said in (
@@ -169,7 +194,8 @@ class Calm(GroupTest):
         foreign.put("/v1/agent/join/" + self.leader.ip)
         eventually(lambda: "refused by the peer: 'foreign' belongs to cluster" in foreign.output(),
                    "it is told why")
-        self.assertIn("'foreign' belongs to cluster", self.leader.output())
+        eventually(lambda: any("'foreign' belongs to cluster" in s.output()
+                               for s in self.group.servers), "whoever was asked says so, too")
         self.assertEqual(foreign.value("theirs"), "y")
         self.assertIsNone(foreign.value("ours"))
         self.assertIsNone(self.leader.value("theirs"))
@@ -222,6 +248,41 @@ class Harm(GroupTest):
         group.whole()
 
         self.minority(group, acknowledged)
+        group.stop()
+
+    def test_sessions_outlive_their_leader(self):
+        group = self.start(session_ttl_min="1s")
+        leader, followers = group.roles()
+        agent = followers[0]
+        made, kept = (agent.must_put("/v1/session/create",
+                                     {"TTL": ttl, "NodeChecks": []}).json["ID"]
+                      for ttl in ("3s", "1h"))
+
+        def alive(session):
+            reply = agent.try_request("GET", "/v1/session/info/" + session)
+            return reply is None or reply.status != 200 or reply.json != []
+
+        # A leader that stopped answers nothing; the next one takes the renewal.
+        leader.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                reply = agent.try_request("PUT", "/v1/session/renew/" + made, timeout=8)
+                self.assertEqual((reply.status, reply.json[0]["ID"]), (200, made))
+        finally:
+            leader.process.send_signal(signal.SIGCONT)
+        group.whole()
+
+        # The clocks of a leader that died begin anew: never too early, and the end comes.
+        leader, followers = group.roles()
+        agent = followers[0]
+        renewed_at = time.monotonic()
+        self.assertEqual(agent.must_put("/v1/session/renew/" + made).status, 200)
+        leader.kill()
+        eventually(lambda: not alive(made), "the session ends")
+        self.assertGreaterEqual(time.monotonic() - renewed_at, 3)
+        self.assertTrue(alive(kept))
+        leader.spawn()
+        group.whole()
         group.stop()
 
     def minority(self, group, acknowledged):

@@ -332,6 +332,44 @@ class Reads(EndpointTest):
 
 
 class Tenancy(EndpointTest):
+
+    def test_limits_of_requests(self):
+        limits = {"mode": "enforcing", "read_rate": 2, "write_rate": 0.2}
+        agent = self.new_agent({"limits": {"request_limits": limits}})
+        agent.start()
+        read = "rate limit exceeded, try again later or against a different server"
+        write = ("rate limit exceeded for operation that can only be performed by the leader, "
+                 "try again later")
+        for method, path, code, text in (("GET", "/v1/kv/?keys", 429, read),
+                                         ("GET", "/v1/catalog/nodes", 429, read),
+                                         ("PUT", "/v1/kv/x", 503, write),
+                                         ("PUT", "/v1/session/create", 503, write)):
+            reply = eventually(lambda: next(iter(
+                r for r in [agent.request(method, path)] if r.status != 200), None), "it is refused")
+            self.assertEqual((reply.status, reply.text), (code, text))
+        for path in ("/v1/agent/self", "/v1/status/leader", "/v1/agent/services"):
+            self.assertEqual(agent.get(path).status, 200)
+        self.assertIn("RPC exceeded allowed rate limit: path=/v1/kv/ limit_type=global/read "
+                      "limit_enforced=true", agent.output())
+        agent.stop()
+        agent.config["limits"]["request_limits"]["mode"] = "permissive"
+        agent.start()
+        for _ in range(40):
+            self.assertEqual(agent.get("/v1/catalog/nodes").status, 200)
+        self.assertIn("limit_enforced=false", agent.output())
+        agent.stop()
+
+    def test_reads_that_may_be_old_by_default(self):
+        agent = self.new_agent({"discovery_max_stale": "1h"})
+        agent.start()
+        for path, mode in (("/v1/catalog/nodes", "stale"), ("/v1/health/service/consul", "stale"),
+                           ("/v1/catalog/nodes?leader", "leader"),
+                           ("/v1/catalog/nodes?consistent", "consistent"),
+                           ("/v1/kv/?recurse", "leader")):
+            for _ in range(2):  # the second from what is kept of the first
+                self.assertEqual(agent.get(path).headers["X-Consul-Effective-Consistency"], mode)
+        agent.stop()
+
     def test_everywhere(self):
         """None but the default one exists, on reads, writes and the agent's own."""
         for method, path in (("GET", "/v1/catalog/nodes"), ("GET", "/v1/agent/services"),

@@ -77,12 +77,24 @@ class Operator(unittest.TestCase):
         self.assertEqual((raft["num_peers"], raft["state"]), ("2", "Follower"))
         listed = run(others[1], "operator", "raft", "list-peers")
         self.assertEqual((listed.returncode, len(listed.stdout.splitlines())), (0, 4))
+        usage = run(others[1], "operator", "usage", "instances", "-billable")
+        self.assertEqual((usage.returncode, usage.stdout.splitlines()[-3:]),
+                         (0, ["Datacenter  Count", "dc1         3", "Total       3"]))
 
     def test_leadership_moves(self):
         leader, others = cairn.eventually(self.leader, "a leader")
         moved = self.ask(others[0], "POST", "/v1/operator/raft/transfer-leader")
         self.assertEqual((moved.status, moved.json), (200, {"Success": True}))
         cairn.eventually(lambda: self.leader() and self.leader()[0] is not leader, "another leader")
+        leader, others = cairn.eventually(self.leader, "a leader")
+        node = self.get(others[0], "/v1/agent/self").json["Config"]["NodeID"]
+        moved = run(leader, "operator", "raft", "transfer-leader", "-id=" + node)
+        self.assertEqual((moved.returncode, moved.stdout), (0, "Success\n"), moved.stderr)
+        cairn.eventually(lambda: self.leader() and self.leader()[0] is others[0], "that one leads")
+        rows = run(others[0], "operator", "raft", "list-peers").stdout.splitlines()[1:]
+        self.assertEqual(sorted((row.split()[0], row.split()[3]) for row in rows), sorted(
+            (s.config["node_name"], "leader" if s is others[0] else "follower")
+            for s in self.servers))
         refused = self.ask(others[0], "POST", "/v1/operator/raft/transfer-leader?id=nobody")
         self.assertEqual(refused.text, "Could not find address for server id nobody")
 

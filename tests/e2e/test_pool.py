@@ -337,6 +337,34 @@ class Keys(Pool):
         self.assertEqual(first.http("POST", "/v1/operator/keyring", {"Key": "x"})[0], 500)
         self.end_all()
 
+    def test_all_datacenters(self):
+        a, b = self.members[:2]
+        a.start(encrypt=KEY_A)
+        b.start(encrypt=KEY_A, datacenter="dc2")
+        for member in (a, b):
+            eventually(member.members, "it runs")
+        self.assertEqual(b.run("join", "-wan", a.host.ip)[0], 0)
+        for member in (a, b):
+            self.sees(member, {a.name + ".dc1": ALIVE, b.name + ".dc2": ALIVE}, "?wan=1")
+        code, out, _ = a.run("keyring", "-list")
+        self.assertEqual((code, out), (0, "==> Gathering installed encryption keys...\n\n"
+                                          "WAN:\n  %s [2/2]\n\ndc1 (LAN):\n  %s [1/1]\n\n"
+                                          "dc2 (LAN):\n  %s [1/1]\n" % (KEY_A, KEY_A, KEY_A)))
+        self.assertEqual(b.run("keyring", "-install=" + KEY_B)[0], 0)
+        both = {KEY_A: 1, KEY_B: 1}
+        self.assertEqual([r[1] for r in self.keys(a)], [{KEY_A: 2, KEY_B: 2}, both, both])
+        status, text = a.http("GET", "/v1/operator/keyring?local-only=1")
+        self.assertEqual([r["Datacenter"] for r in json.loads(text)], ["dc1"])
+        code, _, err = a.run("keyring", "-remove=" + KEY_A)
+        self.assertEqual(code, 1)
+        self.assertIn("* dc2 (LAN) error: 1/1 nodes reported failure", err)
+        b.kill()
+        self.sees(a, {a.name + ".dc1": ALIVE, b.name + ".dc2": FAILED}, "?wan=1")
+        status, text = a.http("GET", "/v1/operator/keyring")
+        self.assertEqual(status, 500)
+        self.assertIn("* dc2 (LAN) error: no server of it is alive", text)
+        a.end()
+
     def test_without_encryption(self):
         first = self.members[0]
         first.start()

@@ -1,5 +1,6 @@
-/* Any bytes as a transaction ('t' first), as a session ('s'), or as a command of the log. What is
- * accepted is applied, through its bytes, to a catalog that lives from run to run. */
+/* Any bytes as a transaction ('t' first), as a session ('s'), as a prepared query that is looked up
+ * by a name of its own ('q'), or as a command of the log. What is accepted is applied, through its
+ * bytes, to a catalog that lives from run to run. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "base/limits.h"
 #include "catalog/catalog.h"
 #include "catalog/definition.h"
+#include "catalog/query.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -45,6 +47,36 @@ static void begin(void) {
     apply_command(&(struct catalog_command){.kind = COMMAND_REGISTER, .reg = {.node = node}});
 }
 
+/* It is shown as it was sent, rendered or told why not, and finds what it finds. */
+static void try_query(const char *json, size_t size, struct arena *arena) {
+    struct catalog_command command = {.kind = COMMAND_QUERY};
+    struct catalog_query *query = &command.set_query.query, again, rendered;
+    struct err_text text = {""};
+    struct query_instances found;
+    struct rand rand;
+    struct json writer;
+    struct buf out;
+    if (query_parse(json, size, arena, query, &text) != ERR_OK) {
+        ASSERT(text.s[0] != '\0');
+        return;
+    }
+    buf_init(&out, LIMIT_ENTRY_BYTES);
+    json_init(&writer, &out, false);
+    query_write(&writer, query);
+    ASSERT(query_parse(out.data, out.count, arena, &again, &text) == ERR_OK);
+    ASSERT(strcmp(again.name, query->name) == 0 && again.tags.count == query->tags.count);
+    buf_clear(&out);
+    rand_init(&rand, 1);
+    if (query_render(query, arena_format(arena, "%s-x", query->name), arena, &rendered, &text) ==
+        ERR_OK) {
+        query_select(catalog_view(catalog), &rendered, &rand, arena, &found);
+    }
+    query->id = "bbbbbbbb-bbbb-bbbb-bbbb-bbbbbbbbbbbb";
+    apply_command(&command);
+    command.set_query.verb = QUERY_DELETE;
+    apply_command(&command);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct arena arena;
     struct err_text text = {""};
@@ -73,6 +105,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             command.session.id = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa";
             apply_command(&command);
         }
+    } else if (data[0] == 'q') {
+        try_query(json, size - 1, &arena);
     } else {
         apply(data, size);
     }

@@ -53,6 +53,14 @@ static int64_t contact_ms(void *context) {
     return 0;
 }
 
+static bool find_coordinate(void *context, bool wan, const char *member,
+                            struct coordinate *ret_coordinate) {
+    (void)context;
+    (void)member;
+    *ret_coordinate = coordinate_start();
+    return wan;
+}
+
 static void get_pool_stats(void *context, bool wan, struct backend_pool_stats *ret_stats) {
     (void)context;
     (void)wan;
@@ -74,7 +82,9 @@ static void get_stats(void *context, struct backend_stats *ret_stats) {
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
+    static struct failover_source failover;
     backend = (struct backend){.epoch = epoch_create(),
+                               .failover = &failover,
                                .facts = &facts,
                                .has_leader = yes,
                                .had_leader = yes,
@@ -82,6 +92,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
                                .contact_ms = contact_ms,
                                .get_servers = get_servers,
                                .get_pool_stats = get_pool_stats,
+                               .find_coordinate = find_coordinate,
                                .get_stats = get_stats};
     atomic_store(&backend.live, &live);
     atomic_store(&backend.lan, &pool);
@@ -137,7 +148,12 @@ static void fill(void) {
 
 static void carry_out(struct backend_call *call, struct arena *arena) {
     struct check_definition check;
+    struct catalog_command command = {.kind = COMMAND_COORDINATES,
+                                      .coordinates = {&call->coordinate, 1}};
     switch (call->kind) {
+    case BACKEND_COORDINATE:
+        apply(&command);
+        break;
     case BACKEND_COMMAND:
         apply(&call->command);
         break;
@@ -163,6 +179,9 @@ static void carry_out(struct backend_call *call, struct arena *arena) {
         break;
     case BACKEND_READ:
     case BACKEND_RENEW_SESSION:
+    case BACKEND_FORWARD:
+    case BACKEND_QUESTION:
+    case BACKEND_FIRE_EVENT:
     case BACKEND_JOIN:
     case BACKEND_FORCE_LEAVE:
     case BACKEND_KEYRING:
@@ -241,6 +260,7 @@ static struct http_request request_of(const char *method, const char *body, size
     return (struct http_request){.method = method,
                                  .body = body,
                                  .body_size = size,
+                                 .agent_node = facts.node_name,
                                  .arena = arena,
                                  .backend = &backend,
                                  .agent_node = facts.node_name,

@@ -1,9 +1,5 @@
 /* The planted bugs, each with a seed that finds it. */
-#include <stddef.h>
-#include <string.h>
-
-#include "base/mutant.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/program.h"
 
 const struct mutant mutants[] = {
     {"ack_before_sync", "an entry is answered after its sync", 1},
@@ -33,23 +29,3 @@ const struct mutant mutants[] = {
     {"apply_from_log_start", "nothing is applied twice after a snapshot", 3},
 };
 const uint32_t mutant_count = sizeof mutants / sizeof mutants[0];
-
-static const char *chosen;
-
-bool mutant_choose(const char *name) {
-    chosen = NULL;
-    if (name == NULL) {
-        return true;
-    }
-    for (uint32_t i = 0; i < mutant_count; i++) {
-        if (strcmp(mutants[i].name, name) == 0) {
-            chosen = mutants[i].name;
-            return true;
-        }
-    }
-    return false;
-}
-
-bool mutant_is_on(const char *name) {
-    return chosen != NULL && strcmp(chosen, name) == 0;
-}

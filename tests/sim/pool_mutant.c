@@ -1,10 +1,7 @@
 /* The planted bugs of the gossip core, each with a seed that finds it. */
-#include <string.h>
+#include "tests/sim/program.h"
 
-#include "base/mutant.h"
-#include "tests/sim/pool_sim.h"
-
-const struct pool_mutant pool_mutants[] = {
+const struct mutant mutants[] = {
     {"refute_keeps_incarnation", "who is accused answers with a higher incarnation", 1},
     {"suspicion_never_shrinks", "independent confirmations shorten a suspicion", 10},
     {"older_incarnation_accepted", "an older incarnation changes nothing", 1},
@@ -18,22 +15,9 @@ const struct pool_mutant pool_mutants[] = {
     {"clash_merges", "members of one name are two members", 6},
     {"id_clash_accepted", "a clone does not take a live member's place", 14},
     {"digest_says_equal", "a push/pull repairs what rumours missed", 11},
+    {"event_told_again", "a user event is told once", 17},
+    {"event_of_earlier_life", "a member hears of no event from before its start", 17},
+    {"event_not_in_sync", "push/pulls bring events that rumours missed", 17},
     {"rounds_not_shared", "each member is probed once a round", 186},
 };
-const uint32_t pool_mutant_count = sizeof pool_mutants / sizeof pool_mutants[0];
-
-static const char *chosen;
-
-bool pool_mutant_choose(const char *name) {
-    chosen = NULL;
-    for (uint32_t i = 0; name != NULL && i < pool_mutant_count; i++) {
-        if (strcmp(pool_mutants[i].name, name) == 0) {
-            chosen = pool_mutants[i].name;
-        }
-    }
-    return name == NULL || chosen != NULL;
-}
-
-bool mutant_is_on(const char *name) {
-    return chosen != NULL && strcmp(chosen, name) == 0;
-}
+const uint32_t mutant_count = sizeof mutants / sizeof mutants[0];

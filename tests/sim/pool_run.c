@@ -91,6 +91,7 @@ static void give_up(struct pool_world *world, uint32_t member) {
         event.kind = GOSSIP_EVENT_TOMBSTONE;
         event.tombstone.id = world->members[member].id;
         event.tombstone.incarnation = seen.incarnation;
+        event.tombstone.prune = true;
     }
     send_event(world, at, event);
 }
@@ -312,10 +313,10 @@ static void old_news(struct pool_world *world) {
     if (!leaves && pool_one_in(world, 2)) {
         struct gossip_member seen;
         if (gossip_find_id(world->members[0].gossip, &world->members[goes].id, &seen)) {
-            send_event(
-                world, 0,
-                (struct gossip_event){.kind = GOSSIP_EVENT_TOMBSTONE,
-                                      .tombstone = {world->members[goes].id, seen.incarnation}});
+            send_event(world, 0,
+                       (struct gossip_event){.kind = GOSSIP_EVENT_TOMBSTONE,
+                                             .tombstone = {world->members[goes].id,
+                                                           seen.incarnation, .prune = true}});
         }
         settle(world, 5);
     }
@@ -353,6 +354,36 @@ static void clash(struct pool_world *world) {
     check_pool_identity(world, a, b);
 }
 
+/* ---- user events ---- */
+
+/* Lost packets, a member that is cut off for a time and fires meanwhile, one that starts anew. */
+static void told(struct pool_world *world) {
+    start_and_join(world);
+    world->loss_per_1000 = (uint32_t)pool_random(world, 200);
+    world->duplicate_per_1000 = 50;
+    uint32_t alone = (uint32_t)pool_random(world, world->count);
+    uint32_t restarts = (alone + 1) % world->count;
+    for (uint32_t i = 0; i < 40; i++) {
+        pool_at(world, world->now_us + pool_random(world, 40 * SECOND), pool_fire,
+                (uint32_t)pool_random(world, world->count));
+    }
+    settle(world, 10);
+    pool_cut(world, alone, true);
+    pool_fire(world, alone);
+    settle(world, 10);
+    world->members[restarts].healthy = false;
+    pool_kill(world, restarts);
+    pool_at(world, world->now_us + SECOND, start_anew, restarts);
+    settle(world, 10);
+    pool_cut(world, alone, false);
+    pool_at(world, world->now_us + SECOND, rejoin, alone);
+    settle(world, 15);
+    world->loss_per_1000 = 0;
+    settle(world, 80);
+    check_calm(world);
+    check_pool_events(world);
+}
+
 bool pool_run_seed(uint64_t seed, char message[256], uint64_t *ret_steps, uint64_t *ret_changes) {
     static void (*const kinds[])(struct pool_world *) = {chaos,  chaos,    one_death, mass_failure,
                                                          paused, old_news, clash,     sleepy};
@@ -360,7 +391,7 @@ bool pool_run_seed(uint64_t seed, char message[256], uint64_t *ret_steps, uint64
     struct gossip_config config = gossip_config_lan();
     struct rand rand;
     rand_init(&rand, seed * 7919);
-    void (*kind)(struct pool_world *) = kinds[seed % 8];
+    void (*kind)(struct pool_world *) = seed % 40 == 17 ? told : kinds[seed % 8];
     uint32_t count = 5 + (uint32_t)rand_below(&rand, 30);
     if (kind == mass_failure) {
         count = 20 + (uint32_t)rand_below(&rand, 20);

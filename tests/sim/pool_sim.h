@@ -40,6 +40,7 @@ struct pool_member {
     bool mute;        /* nothing leaves it */
     uint32_t side;    /* of a partition */
     uint32_t slow_ms; /* added to what it receives */
+    uint32_t x_us, y_us, access_us; /* where it is: distances are one-way times */
     uint64_t paused_until_us;
     uint64_t stuck_until_us; /* the process runs, what it sends and should receive waits */
     struct pool_inbox inbox;
@@ -50,6 +51,7 @@ struct pool_member {
     uint32_t stream_capacity;
     bool leave_done;
     uint64_t down_since_us;  /* life is not UP, or cut */
+    uint64_t started_at_us;  /* of its process */
     uint64_t packets, bytes; /* sent */
 };
 
@@ -115,6 +117,7 @@ struct pool_world {
     uint32_t delay_us;             /* one way, and up to as much again */
     bool partitioned;
 
+    struct pool_events *events; /* fired, and who was told; NULL: none */
     struct pool_view (*views)[POOL_VIEWS_MAX]; /* [viewer][subject]; NULL in big pools */
 
     /* Watched by scenarios. */
@@ -183,6 +186,12 @@ void check_pool_identity(struct pool_world *world, uint32_t a, uint32_t b);
 /* check_pool_counts.c: the sums of the status are those of the members. */
 void check_pool_counts(struct pool_world *world);
 
+/* check_pool_events.c: a user event is told once to each member that ran when it was fired. */
+void pool_fire(struct pool_world *world, uint32_t member);
+void check_pool_told(struct pool_world *world, uint32_t viewer,
+                     const struct gossip_change *change);
+void check_pool_events(struct pool_world *world);
+
 /* ---- pool_run.c: one seed ---- */
 /* False: world->message tells what broke. world is cleared. */
 bool pool_run_seed(uint64_t seed, char message[256], uint64_t *ret_steps, uint64_t *ret_changes);
@@ -193,15 +202,5 @@ int pool_figure_paused(uint32_t members, uint64_t from, uint64_t count, bool pla
 int pool_figure_join(uint32_t members);
 int pool_figure_traffic(void);
 int pool_figure_restart(uint32_t members);
-
-/* ---- pool_mutant.c ---- */
-struct pool_mutant {
-    const char *name;
-    const char *rule;
-    uint64_t seed;
-};
-extern const struct pool_mutant pool_mutants[];
-extern const uint32_t pool_mutant_count;
-bool pool_mutant_choose(const char *name);
 
 #endif

@@ -1,4 +1,5 @@
 /* The world: members, the network between them, and time. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,6 +157,7 @@ void pool_world_clear(struct pool_world *world) {
     free(world->members);
     free(world->streams);
     free(world->views);
+    free(world->events);
 }
 
 struct gossip_info pool_info(struct pool_world *world, uint32_t member, struct str_pair pair[1],
@@ -203,6 +205,7 @@ void pool_start(struct pool_world *world, uint32_t member) {
     ASSERT(err == ERR_OK);
     m->life = POOL_UP;
     m->leave_done = false;
+    m->started_at_us = world->now_us;
     m->deadline_us = UINT64_MAX;
     if (world->views != NULL) {
         memset(world->views[member], 0, sizeof world->views[member]);
@@ -287,11 +290,17 @@ static bool is_linked(const struct pool_world *world, uint32_t from, uint32_t to
            (!world->partitioned || a->side == b->side);
 }
 
+static uint64_t travel_us(const struct pool_member *a, const struct pool_member *b) {
+    double dx = (double)a->x_us - b->x_us, dy = (double)a->y_us - b->y_us;
+    return (uint64_t)sqrt(dx * dx + dy * dy) + a->access_us + b->access_us;
+}
+
 static uint64_t delay(struct pool_world *world, uint32_t from, uint32_t to) {
     uint64_t stuck = world->members[from].stuck_until_us > world->members[to].stuck_until_us
                          ? world->members[from].stuck_until_us
                          : world->members[to].stuck_until_us;
     uint64_t us = stuck > world->now_us ? stuck - world->now_us : 0;
+    us += travel_us(&world->members[from], &world->members[to]);
     us += world->delay_us + pool_random(world, world->delay_us + 1) +
           world->members[to].slow_ms * UINT64_C(1000);
     if (world->slow_packet_per_1000 > 0 && pool_random(world, 1000) < world->slow_packet_per_1000) {
@@ -448,6 +457,9 @@ static void take_change(struct pool_world *world, uint32_t viewer,
     world->name_clashes += change->kind == GOSSIP_CHANGE_NAME_CLASH;
     world->id_clashes += change->kind == GOSSIP_CHANGE_ID_CLASH;
     world->members[viewer].leave_done |= change->kind == GOSSIP_CHANGE_LEAVE_DONE;
+    if (change->kind == GOSSIP_CHANGE_USER_EVENT) {
+        check_pool_told(world, viewer, change);
+    }
     if (subject == NOBODY) {
         return;
     }

@@ -129,15 +129,4 @@ void check_starts(struct sim *sim, enum err err, const struct err_text *text);
 /* run.c: a whole run; false: sim->message tells what broke. */
 bool sim_run(struct sim *sim, uint64_t seed);
 
-/* mutant.c */
-struct mutant {
-    const char *name;
-    const char *rule; /* what it breaks */
-    uint64_t seed;    /* that finds it */
-};
-extern const struct mutant mutants[];
-extern const uint32_t mutant_count;
-/* NULL: none. False: there is none of this name. */
-bool mutant_choose(const char *name);
-
 #endif

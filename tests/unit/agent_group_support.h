@@ -257,12 +257,12 @@ static struct server *world_leader(struct world *world) {
     return NULL;
 }
 
-static bool has_leader(struct world *world, void *context) {
+static inline bool has_leader(struct world *world, void *context) {
     (void)context;
     return world_leader(world) != NULL;
 }
 
-static bool all_know_leader(struct world *world, void *context) {
+static inline bool all_know_leader(struct world *world, void *context) {
     (void)context;
     for (unsigned i = 0; i < world->count; i++) {
         if (world->servers[i].group != NULL && !group_has_leader(world->servers[i].group)) {
@@ -318,7 +318,7 @@ static bool write_is_done(struct world *world, void *context) {
     return ((struct write *)context)->done;
 }
 
-static enum err write_node(struct server *server, const char *node, size_t bytes) {
+static inline enum err write_node(struct server *server, const char *node, size_t bytes) {
     struct write write;
     write_start(server, &write, node, bytes);
     assert_true(world_wait(server->world, write_is_done, &write));
@@ -347,14 +347,14 @@ static bool read_is_done(struct world *world, void *context) {
     return ((struct read *)context)->done;
 }
 
-static enum err read_barrier(struct server *server, bool consistent) {
+static inline enum err read_barrier(struct server *server, bool consistent) {
     struct read read = {.read = {.done = read_done}};
     group_read(server->group, &read.read, consistent);
     assert_true(world_wait(server->world, read_is_done, &read));
     return read.err;
 }
 
-static bool has_node(const struct server *server, const char *node) {
+static inline bool has_node(const struct server *server, const char *node) {
     epoch_enter(server->epoch);
     bool has = view_get_node(catalog_view(server->catalog), node) != NULL;
     epoch_exit(server->epoch);

@@ -2,6 +2,8 @@
  * lag behind the tail and behind the log, servers that come and go. */
 #include "tests/unit/agent_group_support.h"
 
+#include "agent/group_internal.h"
+
 static void start_all(struct world *world, unsigned count) {
     world_init(world, count);
     for (unsigned i = 0; i < count; i++) {
@@ -163,6 +165,25 @@ static void test_snapshot_sent(void **state) {
     world_clear(&world);
 }
 
+/* Compactions of the log may overlap, as after a snapshot that came beside one of the own. */
+static void test_two_compactions(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    struct server *leader = world_leader(&world);
+    assert_int_equal(write_node(leader, "a", 0), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        group_compact(leader->group, 1);
+    }
+    leader->group->snapshot_wanted = true;
+    group_maybe_snapshot(leader->group); /* waits for them */
+    assert_false(leader->group->snapshot_writing);
+    assert_int_equal(write_node(leader, "b", 0), ERR_OK);
+    assert_int_equal(write_node(leader, "c", 0), ERR_OK);
+    assert_int_equal(leader->group->compactions, 0);
+    world_clear(&world);
+}
+
 static bool are_voters(struct world *world, void *context) {
     struct group_peer_status peers[LIMIT_RAFT_SERVERS];
     struct server *leader = world_leader(world);
@@ -261,6 +282,162 @@ static void test_rot_repaired(void **state) {
     world_clear(&world);
 }
 
+/* ---- rows that differ ---- */
+
+struct bytes {
+    struct buf buf;
+    size_t at;
+};
+
+static enum err put_bytes(void *context, const void *data, size_t size) {
+    buf_append(&((struct bytes *)context)->buf, data, size);
+    return ERR_OK;
+}
+
+static int64_t get_bytes(void *context, void *data, size_t size) {
+    struct bytes *bytes = context;
+    size_t left = bytes->buf.count - bytes->at;
+    size = size < left ? size : left;
+    memcpy(data, bytes->buf.data + bytes->at, size);
+    bytes->at += size;
+    return (int64_t)size;
+}
+
+static void copy_catalog(const struct catalog *from, struct bytes *to) {
+    *to = (struct bytes){.at = 0};
+    buf_init(&to->buf, 64 * 1024 * 1024);
+    assert_int_equal(catalog_snapshot(catalog_view(from), put_bytes, to), ERR_OK);
+}
+
+static uint64_t applied_of(const struct server *server) {
+    return view_applied(catalog_view(server->catalog));
+}
+
+struct same {
+    struct server *one, *other;
+};
+
+static bool are_equal(struct world *world, void *context) {
+    const struct same *same = context;
+    (void)world;
+    return applied_of(same->one) == applied_of(same->other) &&
+           catalog_hash(same->one->catalog) == catalog_hash(same->other->catalog);
+}
+
+/* The newest entry made other rows at this server than at the others: as if a bit had flipped. The
+ * before: what the catalog was one entry earlier. */
+static void plant(struct server *server, struct bytes *before, const char *node) {
+    struct epoch *epoch = epoch_create();
+    struct catalog *scratch = catalog_create(epoch, NULL);
+    struct catalog_command command = {.kind = COMMAND_REGISTER};
+    struct catalog_image *image;
+    struct err_text text;
+    struct bytes wrong;
+    struct buf out;
+    assert_int_equal(catalog_restore(scratch, get_bytes, before, &text), ERR_OK);
+    command.reg.node = (struct catalog_node){
+        .name = node, .address = "10.9.9.9", .id = "", .region = "", .zone = ""};
+    buf_init(&out, 65536);
+    codec_encode_command(&command, &out);
+    assert_int_equal(
+        catalog_apply(scratch, applied_of(server), (uint8_t *)out.data, out.count, NULL, &text),
+        ERR_OK);
+    catalog_publish(scratch);
+    copy_catalog(scratch, &wrong);
+    assert_int_equal(catalog_read_image(get_bytes, &wrong, &image, &text), ERR_OK);
+    catalog_take_image(server->catalog, image);
+    buf_clear(&out);
+    buf_clear(&wrong.buf);
+    buf_clear(&before->buf);
+    catalog_destroy(scratch);
+    epoch_destroy(epoch);
+}
+
+struct wrong {
+    struct server *server;
+    const char *node; /* must go */
+};
+
+static bool is_healed(struct world *world, void *context) {
+    const struct wrong *wrong = context;
+    for (unsigned i = 0; i < world->count; i++) {
+        struct same same = {wrong->server, &world->servers[i]};
+        if (!are_equal(world, &same)) {
+            return false;
+        }
+    }
+    return !has_node(wrong->server, wrong->node);
+}
+
+static void diverge(struct world *world, struct server *server, const char *node) {
+    struct bytes before;
+    struct same same = {server, world_leader(world)};
+    assert_true(world_wait(world, are_equal, &same));
+    copy_catalog(server->catalog, &before);
+    uint64_t applied = applied_of(server);
+    assert_int_equal(write_node(world_leader(world), "right", 0), ERR_OK);
+    assert_true(world_wait(world, is_everywhere, (void *)(uintptr_t) "right"));
+    assert_int_equal(applied_of(server), applied + 1);
+    plant(server, &before, node);
+    assert_true(has_node(server, node));
+    assert_false(has_node(server, "right"));
+}
+
+/* A server whose rows are not those of the others is told, and takes the leader's. */
+static void test_diverged_follower(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    assert_int_equal(write_node(world_leader(&world), "a", 0), ERR_OK);
+    for (int i = 0; i < 3; i++) { /* more than one piece */
+        char node[16];
+        snprintf(node, sizeof node, "n%d", i);
+        write_surely(world_leader(&world), node, 1000 * 1000);
+    }
+    struct wrong wrong = {follower_of(&world), "wrong"};
+    diverge(&world, wrong.server, wrong.node);
+    assert_true(world_wait(&world, is_healed, &wrong));
+    assert_true(has_node(wrong.server, "n2"));
+    assert_int_equal(read_barrier(wrong.server, true), ERR_OK);
+    assert_true(has_node(wrong.server, "right") && has_node(wrong.server, "a"));
+    assert_int_equal(write_node(wrong.server, "later", 0), ERR_OK);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "later"));
+    /* Its own disk has no trace of it. */
+    server_stop(wrong.server);
+    server_start(wrong.server);
+    world_tell(&world);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "later"));
+    assert_true(world_wait(&world, is_healed, &wrong));
+    world_clear(&world);
+}
+
+/* The leader is the one that is wrong: it goes, and the next one heals it. */
+static void test_diverged_leader(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 3);
+    assert_int_equal(write_node(world_leader(&world), "a", 0), ERR_OK);
+    struct wrong wrong = {world_leader(&world), "wrong"};
+    diverge(&world, wrong.server, wrong.node);
+    assert_true(world_wait(&world, is_healed, &wrong));
+    assert_ptr_not_equal(world_leader(&world), wrong.server);
+    assert_int_equal(write_node(wrong.server, "later", 0), ERR_OK);
+    assert_true(world_wait(&world, is_everywhere, (void *)(uintptr_t) "later"));
+    world_clear(&world);
+}
+
+/* Of two servers nobody is the majority: the leader's rows count, after a while. */
+static void test_diverged_of_two(void **state) {
+    struct world world;
+    (void)state;
+    start_all(&world, 2);
+    struct wrong wrong = {follower_of(&world), "wrong"};
+    diverge(&world, wrong.server, wrong.node);
+    assert_true(world_wait(&world, is_healed, &wrong));
+    assert_true(has_node(wrong.server, "right"));
+    world_clear(&world);
+}
+
 static void on_left(void *context) {
     *(bool *)context = true;
 }
@@ -294,7 +471,9 @@ int main(void) {
         cmocka_unit_test(test_minority_refuses),    cmocka_unit_test(test_fed_from_disk),
         cmocka_unit_test(test_snapshot_sent),       cmocka_unit_test(test_servers_join),
         cmocka_unit_test(test_disk_lost),           cmocka_unit_test(test_leader_leaves),
-        cmocka_unit_test(test_rot_repaired),
+        cmocka_unit_test(test_rot_repaired),        cmocka_unit_test(test_diverged_follower),
+        cmocka_unit_test(test_two_compactions),     cmocka_unit_test(test_diverged_leader),
+        cmocka_unit_test(test_diverged_of_two),
     };
     cmocka_set_test_filter(getenv("CAIRN_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);

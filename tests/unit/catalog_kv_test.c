@@ -6,6 +6,7 @@
  *   delete <key>, delete-cas <index> <key>, delete-tree <prefix>
  *   session <s> <node> [delete] [delay] [check]...   s is a letter, which stands for a UUID
  *   end <s>, delay-end <key> <index>, reap <index>
+ *   remove <s> <boot epoch> <counter> [prune], forget <s> <index>, removed    s is a member's
  *   txn <JSON>                                       as at the HTTP API
  *   get <key>, list <prefix>, keys <prefix> <separator>, sessions, index <key>, prefix <prefix>
  *   watch key <key>, watch prefix <prefix>, watch sessions, watch session <s>
@@ -115,6 +116,14 @@ static bool print_delay(const struct catalog_lock_delay *delay, void *context) {
     return true;
 }
 
+static bool print_removal(const struct catalog_removal *removal, void *context) {
+    buf_append_format(context, "  removed %s %s %u.%u%s @%llu/%llu\n", letter_of(removal->id),
+                      removal->name, removal->boot_epoch, removal->counter,
+                      removal->prune ? " pruned" : "", (unsigned long long)removal->create_index,
+                      (unsigned long long)removal->modify_index);
+    return true;
+}
+
 static void print_number(struct buf *out, const char *name, uint64_t value) {
     buf_append_format(out, "  %s %llu\n", name, (unsigned long long)value);
 }
@@ -123,6 +132,7 @@ static void dump(const struct catalog_view *view, struct buf *out) {
     view_walk_kvs(view, "", print_kv, out);
     view_walk_sessions(view, print_session, out);
     view_walk_lock_delays(view, print_delay, out);
+    view_walk_removals(view, print_removal, out);
     print_number(out, "absent", view_index_kv(view, "surely absent"));
     print_number(out, "all", view_index_prefix(view, ""));
     print_number(out, "sessions", view_index_sessions(view));
@@ -243,6 +253,8 @@ static void write_session(struct world *world, const struct words *w, struct are
             session.behavior = "delete";
         } else if (strcmp(w->v[i], "delay") == 0) {
             session.lock_delay_ns = 15000000000;
+        } else if (str_starts_with(w->v[i], "name=")) {
+            session.name = w->v[i] + strlen("name=");
         } else {
             checks[session.node_checks.count++] = w->v[i];
         }
@@ -271,6 +283,25 @@ static void write_txn(struct world *world, const char *json, struct arena *arena
     catalog_result_clear(&failures);
 }
 
+static bool write_removal(struct world *world, const struct words *w, struct arena *arena) {
+    bool remove = strcmp(word(w, 0), "remove") == 0;
+    struct catalog_removal removal = {.id = session_id(word(w, 1), arena), .name = word(w, 1)};
+    if (!remove && strcmp(word(w, 0), "forget") != 0) {
+        return false;
+    }
+    if (remove) {
+        removal.boot_epoch = (uint32_t)number(w, 2);
+        removal.counter = (uint32_t)number(w, 3);
+        removal.prune = strcmp(word(w, 4), "prune") == 0;
+        run(world, &(struct catalog_command){.kind = COMMAND_REMOVAL, .removal = removal});
+    } else {
+        removal.modify_index = number(w, 2);
+        run(world,
+            &(struct catalog_command){.kind = COMMAND_REMOVAL_END, .removal_end = {&removal, 1}});
+    }
+    return true;
+}
+
 static bool write_other(struct world *world, const struct words *w, const char *line,
                         struct arena *arena) {
     const char *name = word(w, 0);
@@ -280,6 +311,10 @@ static bool write_other(struct world *world, const struct words *w, const char *
         run(world, &command);
     } else if (strcmp(name, "check") == 0) {
         struct catalog_check check = check_row(word(w, 1), word(w, 2), "", word(w, 3));
+        if (w->count > 4) { /* of a session of this name */
+            check.type = "session";
+            check.definition = arena_format(arena, "{\"SessionName\":\"%s\"}", word(w, 4));
+        }
         struct catalog_command command = {
             .kind = COMMAND_REGISTER,
             .reg = {.node = node_row(word(w, 1), "1.1.1.1"), .checks = &check, .check_count = 1}};
@@ -308,6 +343,13 @@ static bool write_other(struct world *world, const struct words *w, const char *
 }
 
 /* ---- reads ---- */
+
+static bool print_check(const struct catalog_check *check, void *context) {
+    buf_append_format(context, "  %s %s%s%s @%llu\n", check->id, check->status,
+                      *check->output != '\0' ? ": " : "", check->output,
+                      (unsigned long long)check->modify_index);
+    return true;
+}
 
 static void watch(struct world *world, const struct words *w, const char *line,
                   struct arena *arena) {
@@ -343,6 +385,11 @@ static void read_command(struct world *world, const struct words *w, const char 
         view_walk_sessions(view, print_session, out);
         view_walk_lock_delays(view, print_delay, out);
         print_number(out, "index", view_index_sessions(view));
+    } else if (strcmp(name, "removed") == 0) {
+        view_walk_removals(view, print_removal, out);
+        print_number(out, "index", view_index_removals(view));
+    } else if (strcmp(name, "checks") == 0) {
+        view_walk_node_checks(view, word(w, 1), print_check, out);
     } else if (strcmp(name, "index") == 0) {
         print_number(out, "index", view_index_kv(view, word(w, 1)));
     } else if (strcmp(name, "prefix") == 0) {
@@ -361,7 +408,8 @@ static void run_line(void *context, const char *line) {
     arena_init(&arena);
     split(&words, line);
     epoch_enter(world->epoch);
-    if (!write_kv(world, &words, &arena) && !write_other(world, &words, line, &arena)) {
+    if (!write_kv(world, &words, &arena) && !write_other(world, &words, line, &arena) &&
+        !write_removal(world, &words, &arena)) {
         read_command(world, &words, line, &arena);
     }
     epoch_exit(world->epoch);

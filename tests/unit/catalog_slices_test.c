@@ -69,6 +69,7 @@ static unsigned run(struct bench *bench, const struct catalog_command *command) 
         touched = catalog_touched(bench->pieces);
         bool done = catalog_go_on(bench->pieces, PIECE);
         assert_true(catalog_touched(bench->pieces) <= touched + PIECE + MOST_BEYOND);
+        assert_ptr_equal(catalog_view(bench->pieces), before); /* it is the caller who publishes */
         if (done) {
             break;
         }
@@ -142,10 +143,134 @@ static void half_a_command_is_freed(void **state) {
     buf_clear(&buf);
 }
 
+struct archive {
+    struct buf bytes;
+};
+
+static enum err put(void *context, const void *data, size_t size) {
+    buf_append(&((struct archive *)context)->bytes, data, size);
+    return ERR_OK;
+}
+
+static size_t record_size(const char *at) {
+    const uint8_t *size = (const uint8_t *)at;
+    return 4 +
+           ((size_t)size[0] | (size_t)size[1] << 8 | (size_t)size[2] << 16 | (size_t)size[3] << 24);
+}
+
+#define RESTORE_ID "11111111-2222-4333-8444-555555555555"
+
+static unsigned run_restore(struct bench *bench, enum catalog_restore_phase phase, uint64_t part,
+                            const char *records, size_t size) {
+    struct catalog_command command = {
+        .kind = COMMAND_RESTORE,
+        .restore = {.phase = phase,
+                    .id = RESTORE_ID,
+                    .part = part,
+                    .records = {.data = (const uint8_t *)records, .size = (uint32_t)size}}};
+    return run(bench, &command);
+}
+
+/* The first `count` services, as commands of a few records each, the last one left out. Every
+ * command comes twice, as from one who got no answer. Returns the last part's number. */
+static uint64_t restore_all_but_last(struct bench *bench, const struct archive *archive,
+                                     size_t *ret_at) {
+    uint64_t part = 0;
+    size_t at = 0, end = archive->bytes.count;
+    run_restore(bench, RESTORE_BEGIN, part, NULL, 0);
+    run_restore(bench, RESTORE_BEGIN, part++, NULL, 0);
+    while (at + record_size(archive->bytes.data + at) < end) {
+        size_t size = 0;
+        for (int i = 0; i < 5; i++) {
+            size_t next = record_size(archive->bytes.data + at + size);
+            size += at + size + next < end ? next : 0;
+        }
+        run_restore(bench, RESTORE_RECORDS, part, archive->bytes.data + at, size);
+        run_restore(bench, RESTORE_RECORDS, part++, archive->bytes.data + at, size);
+        at += size;
+    }
+    *ret_at = at;
+    return part;
+}
+
+/* The last command of a restore puts everything in its place: in pieces, and seen at once. */
+static void a_restore(void **state) {
+    struct bench *bench = *state;
+    struct archive archive;
+    struct waiter waiter = {0};
+    size_t at;
+    fill(bench);
+    buf_init(&archive.bytes, 64 * 1024 * 1024);
+    assert_int_equal(catalog_snapshot(catalog_view(bench->whole), put, &archive), ERR_OK);
+    uint64_t hash = view_row_hash(catalog_view(bench->whole));
+    struct catalog_command other = {.kind = COMMAND_REGISTER,
+                                    .reg = {.node = node_row("other", "192.0.2.9")}};
+    run(bench, &other);
+    uint64_t part = restore_all_but_last(bench, &archive, &at);
+    while (watches_take_dirty(bench->watches) != NULL) {
+    }
+    struct watch_group *group =
+        watches_join(bench->watches, WATCH_SERVICE, "s2999", "question", &waiter);
+    assert_non_null(view_get_node(catalog_view(bench->pieces), "other"));
+    const char *last = archive.bytes.data + at;
+    assert_true(run_restore(bench, RESTORE_END, part, last, record_size(last)) >= SERVICES / PIECE);
+    assert_ptr_equal(watches_take_dirty(bench->watches), group);
+    const struct catalog_view *view = catalog_view(bench->pieces);
+    assert_null(view_get_node(view, "other"));
+    assert_true(view_row_hash(view) != hash); /* indexes are new */
+    assert_true(view_index_service(view, "s2999") == bench->index);
+    assert_non_null(view_get_service(view, "big", "s2999"));
+    assert_true(view_applied(view) == bench->index);
+    /* A repeat of it changes nothing. */
+    hash = view_row_hash(view);
+    assert_int_equal(run_restore(bench, RESTORE_END, part, last, record_size(last)), 1);
+    assert_true(view_row_hash(catalog_view(bench->pieces)) == hash);
+    watches_leave(bench->watches, &waiter);
+    /* What was replaced is freed a bit a turn. */
+    unsigned turns = 0;
+    while (catalog_sweep(bench->pieces)) {
+        turns++;
+    }
+    assert_true(turns > 5);
+    buf_clear(&archive.bytes);
+}
+
+/* Nothing is swept, and so published, while a command is half applied. */
+static void no_sweep_amid_a_command(void **state) {
+    struct bench *bench = *state;
+    struct buf buf;
+    struct catalog_command moved = {.kind = COMMAND_REGISTER,
+                                    .reg = {.node = node_row("big", "192.0.2.2")}};
+    fill(bench);
+    struct catalog_kv_operation set = {.verb = KV_SET, .key = "a/b", .session = ""};
+    struct catalog_command put_key = {.kind = COMMAND_KV, .kv = set};
+    run(bench, &put_key);
+    struct catalog_kv_operation tree = {.verb = KV_DELETE_TREE, .key = "a/", .session = ""};
+    struct catalog_command delete_keys = {.kind = COMMAND_KV, .kv = tree};
+    run(bench, &delete_keys);
+    buf_init(&buf, LIMIT_ENTRY_BYTES);
+    codec_encode_command(&moved, &buf);
+    assert_int_equal(catalog_begin(bench->pieces, ++bench->index, (const uint8_t *)buf.data,
+                                   buf.count, NULL, NULL),
+                     ERR_OK);
+    assert_false(catalog_go_on(bench->pieces, PIECE));
+    const struct catalog_view *before = catalog_view(bench->pieces);
+    assert_false(catalog_sweep(bench->pieces));
+    assert_ptr_equal(catalog_view(bench->pieces), before);
+    while (!catalog_go_on(bench->pieces, PIECE)) {
+    }
+    catalog_publish(bench->pieces);
+    while (catalog_sweep(bench->pieces)) {
+    }
+    buf_clear(&buf);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_node_with_many_services, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(half_a_command_is_freed, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(a_restore, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(no_sweep_amid_a_command, open_bench, close_bench),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,8 +25,7 @@ static void test_supports(void **state) {
     assert_int_equal(checks_supports(CHECK_TTL, &text), ERR_OK);
     assert_int_equal(checks_supports(CHECK_OS_SERVICE, &text), ERR_UNSUPPORTED);
     assert_string_equal(text.s, "not implemented");
-    assert_int_equal(checks_supports(CHECK_DOCKER, &text), ERR_UNSUPPORTED);
-    assert_string_equal(text.s, "Check type \"docker\" is not supported by this version");
+    assert_int_equal(checks_supports(CHECK_DOCKER, &text), ERR_OK);
     assert_int_equal(checks_supports(CHECK_NONE, &text), ERR_UNSUPPORTED);
     assert_string_equal(text.s, "Check type is not valid");
 }

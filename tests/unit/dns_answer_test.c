@@ -2,6 +2,8 @@
  * and response codes. */
 #include "tests/unit/dns_support.h"
 
+#include "catalog/query.h"
+
 #define A DNS_TYPE_A
 #define AAAA DNS_TYPE_AAAA
 #define ANY DNS_TYPE_ANY
@@ -293,6 +295,70 @@ static void translation(void **state) {
                         "NOERROR aa\nans api.service.consul. 0 A 10.2.0.1\n");
     assert_string_equal(ASK(w, "api.service.consul", AAAA),
                         "NOERROR aa\nans api.service.consul. 0 AAAA 2001:db8::2\n");
+}
+
+static void make_query(struct world *w, const char *id, const char *json) {
+    struct arena arena;
+    struct catalog_command command = {.kind = COMMAND_QUERY};
+    struct err_text text = {""};
+    arena_init(&arena);
+    if (query_parse(json, strlen(json), &arena, &command.set_query.query, &text) != ERR_OK) {
+        fail_msg("%s", text.s);
+    }
+    command.set_query.query.id = id;
+    world_apply(w, &command);
+    arena_clear(&arena);
+}
+
+static void queries(void **state) {
+    struct world *w = *state;
+    const uint8_t ecs[] = {0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100};
+    const struct dns_service_ttl ttls[] = {{"web", 9}};
+    world_add(w, (struct entry){.node = "n1",
+                                .address = "10.0.0.1",
+                                .service = "Web",
+                                .port = 80,
+                                .tags = {"v1"},
+                                .status = "warning"});
+    world_add(w, (struct entry){.node = "n2",
+                                .address = "10.0.0.2",
+                                .service = "web",
+                                .tags = {"v2"},
+                                .status = "critical"});
+    w->config.only_passing = true; /* not for queries */
+    w->config.service_ttls = ttls;
+    w->config.service_ttl_count = 1;
+    make_query(w, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa",
+               "{\"Name\":\"My.Query\",\"Service\":{\"Service\":\"Web\"},"
+               "\"DNS\":{\"TTL\":\"7s\"}}");
+    make_query(w, "bbbbbbbb-bbbb-bbbb-bbbb-bbbbbbbbbbbb",
+               "{\"Name\":\"t-\",\"Template\":{\"Type\":\"name_prefix_match\"},"
+               "\"Service\":{\"Service\":\"web\",\"Tags\":[\"${name.suffix}\"],"
+               "\"IgnoreCheckIDs\":[\"web\"]}}");
+    assert_string_equal(ASK(w, "my.QUERY.query.consul", A),
+                        "NOERROR aa\nans my.QUERY.query.consul. 7 A 10.0.0.1\n");
+    assert_string_equal(
+        ASK(w, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa.query.dc1.consul", A),
+        "NOERROR aa\nans aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa.query.dc1.consul. 7 A "
+        "10.0.0.1\n");
+    assert_string_equal(ASK(w, "_my.query._tcp.query.consul", SRV),
+                        "NOERROR aa\nans _my.query._tcp.query.consul. 7 SRV 1 1 80 "
+                        "n1.node.dc1.consul.\nadd n1.node.dc1.consul. 7 A 10.0.0.1\n");
+    assert_string_equal(ASK(w, "my.query.query.consul", AAAA), "NOERROR aa\n" SOA_LINE);
+    assert_string_equal(ASK(w, "t-v2.query.consul", A),
+                        "NOERROR aa\nans t-v2.query.consul. 9 A 10.0.0.2\n");
+    assert_string_equal(ASK(w, "t-v3.query.consul", A), "NXDOMAIN aa\n" SOA_LINE);
+    assert_string_equal(ASK(w, "none.query.consul", A), "NXDOMAIN aa\n" SOA_LINE);
+    assert_string_equal(ASK(w, "my.query.query.dc2.consul", A), "NXDOMAIN aa\n" SOA_LINE);
+    /* A template has no answer under its id. */
+    assert_string_equal(ASK(w, "bbbbbbbb-bbbb-bbbb-bbbb-bbbbbbbbbbbb.query.consul", A),
+                        "SERVFAIL aa\n");
+    struct ask ask = {.name = "my.query.query.consul",
+                      .type = A,
+                      .edns = 4096,
+                      .options = ecs,
+                      .option_bytes = sizeof ecs};
+    assert_non_null(strstr(world_ask(w, ask), " 00 08 00 07 00 01 18 18 c6 33 64\n"));
 }
 
 static void hostnames(void **state) {
@@ -672,6 +738,7 @@ int main(void) {
         TEST(srv_doubles_and_meta),
         TEST(health),
         TEST(translation),
+        TEST(queries),
         TEST(hostnames),
         TEST(hostnames_of_ours),
         TEST(circles_end),

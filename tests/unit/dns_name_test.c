@@ -38,6 +38,9 @@ static void parse(const char *text, uint16_t qtype, char out[1024]) {
     case DNS_NAME_SERVICE:
         snprintf(out, 1024, "service %s tag=%s dc=%s", name.subject, name.tag, name.dc);
         break;
+    case DNS_NAME_QUERY:
+        snprintf(out, 1024, "query %s dc=%s", name.subject, name.dc);
+        break;
     case DNS_NAME_ADDR:
     case DNS_NAME_REVERSE:
         for (unsigned i = 0; i < name.address_bytes; i++) {
@@ -129,7 +132,14 @@ static void others(void **state) {
         {"web.connect.consul", A, "unknown"},
         {"web.virtual.consul", A, "unknown"},
         {"web.ingress.consul", A, "unknown"},
-        {"q.query.consul", A, "unknown"},
+        {"q.query.consul", A, "query q dc="},
+        {"A.b.Query.dc2.consul", A, "query a.b dc=dc2"},
+        {"q.query.dc2.dc.consul", A, "unknown"},
+        {"query.consul", A, "unknown"},
+        {"_q._tcp.query.consul", SRV, "query q dc="},
+        {"_q.x._udp.query.dc2.consul", A, "query q.x dc=dc2"},
+        {"_q.query.consul", A, "query _q dc="},
+        {"q._tcp.query.consul", SRV, "query q._tcp dc="},
         {"0a000001.addr.consul", A, "addr 0a000001"},
         {"0A000001.addr.dc1.any.thing.consul", A, "addr 0a000001"},
         {"20010db8000000000000000000000001.addr.consul", A,

@@ -23,6 +23,9 @@ struct world {
     struct dns_config config;
     struct dns_scratch *scratch;
     struct dns_snapshot *snapshot; /* made anew when NULL */
+    const struct backend *backend; /* knows mirrors */
+    bool asked;                    /* servers, and they did not answer */
+    bool partial;                  /* see struct dns_question */
     uint8_t out[DNS_MESSAGE_BYTES];
     size_t out_bytes;
     char text[512 * 1024]; /* of the last answer */
@@ -386,10 +389,15 @@ static inline size_t world_answer(struct world *w, const uint8_t *request, size_
     uint8_t *copy = malloc(bytes > 0 ? bytes : 1);
     memcpy(copy, request, bytes);
     epoch_enter(w->epoch);
+    const struct dns_resolved nothing = {.rand = NULL};
     struct dns_question question = {.request = copy,
                                     .request_bytes = bytes,
                                     .tcp = tcp,
                                     .view = ready ? catalog_view(w->catalog) : NULL,
+                                    .backend = w->backend,
+                                    .partial = w->partial,
+                                    .resolved = w->asked ? &nothing : NULL,
+                                    .far_failed = w->asked,
                                     .wall_s = 1700000000};
     w->out_bytes = dns_answer(w->scratch, world_snapshot(w), &question, w->out);
     epoch_exit(w->epoch);

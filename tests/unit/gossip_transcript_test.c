@@ -96,6 +96,8 @@ static void print_section(struct session *session, uint8_t kind, struct reader b
                                         [MESSAGE_DEAD] = "dead",
                                         [MESSAGE_LEFT] = "left",
                                         [MESSAGE_REMOVED] = "removed",
+                                        [MESSAGE_EVENT] = "event",
+                                        [MESSAGE_EVENT_CLOCK] = "event-clock",
                                         [MESSAGE_STREAM_PING] = "stream-ping",
                                         [MESSAGE_STREAM_ACK] = "stream-ack",
                                         [MESSAGE_SYNC_FULL] = "sync-full",
@@ -127,6 +129,15 @@ static void print_section(struct session *session, uint8_t kind, struct reader b
         if (kind == MESSAGE_SUSPECT) {
             buf_append_format(out, " by %u", reader_u8(&body));
         }
+    } else if (kind == MESSAGE_EVENT) {
+        char letter = (char)reader_id(&body).bytes[0];
+        uint64_t ltime = reader_u64(&body);
+        uint32_t age = reader_varint(&body);
+        uint32_t size = reader_varint(&body);
+        buf_append_format(out, " %c/%" PRIu64 " age=%u \"%.*s\"", letter, ltime, age,
+                          (int)(size > 20 ? 20 : size), (const char *)reader_bytes(&body, size));
+    } else if (kind == MESSAGE_EVENT_CLOCK) {
+        buf_append_format(out, " %" PRIu64, reader_u64(&body));
     } else if (kind == MESSAGE_SYNC_FULL || kind == MESSAGE_SYNC_BUCKETS) {
         buf_append_str(out, (reader_u8(&body) & SYNC_REPLY) != 0 ? " reply" : "");
     }
@@ -159,6 +170,10 @@ static void print_change(struct session *session, const struct gossip_change *ch
         buf_append_format(out, " with address %c", change->address.ip[15]);
     } else if (change->kind == GOSSIP_CHANGE_JOIN_DONE) {
         buf_append_format(out, " members=%u", change->members);
+    } else if (change->kind == GOSSIP_CHANGE_USER_EVENT) {
+        buf_append_format(out, " %c/%" PRIu64 " \"%.*s\"", change->event_id.bytes[0], change->ltime,
+                          (int)(change->size > 20 ? 20 : change->size),
+                          session->output.bytes.data + change->offset);
     }
     buf_append_str(out, "\n");
 }
@@ -278,7 +293,7 @@ static void rumour_body(struct session *session, const char *word, const char *c
             write_u32(&session->packet, (uint32_t)(*at | 0x20) << 8 | closed);
         }
     } else if (strncmp(command, "hear-left", 9) == 0) {
-        buf_append_byte(&session->packet, strstr(command, " prune") != NULL ? LEFT_PRUNE : 0);
+        buf_append_byte(&session->packet, 0);
     }
 }
 
@@ -301,6 +316,21 @@ static void answer_body(struct session *session, const char *word, const char *c
     if (strncmp(command, "hear-ack", 8) == 0) {
         buf_append_byte(&session->packet, 0);
     }
+}
+
+/* x/7 [age=tenths]: event x of ltime 7, its body says "x". */
+static void event_body(struct session *session, const char *word, const char *command) {
+    struct uuid id = id_of(word[0]);
+    write_id(&session->packet, &id);
+    write_u64(&session->packet, strtoull(word + 2, NULL, 10));
+    write_varint(&session->packet, (uint32_t)number_of(command, "age"));
+    write_varint(&session->packet, 1);
+    buf_append_byte(&session->packet, word[0]);
+}
+
+static void clock_body(struct session *session, const char *word, const char *command) {
+    (void)command;
+    write_u64(&session->packet, strtoull(word, NULL, 10));
 }
 
 static void member_body(struct session *session, const char *word, const char *command) {
@@ -335,6 +365,13 @@ static void hear_sync(struct session *session, const char *command) {
     for (char *at = strtok(members, ","); at != NULL; at = strtok(NULL, ",")) {
         write_body(session, MESSAGE_MEMBER, member_body, at, command);
     }
+    if (*value_of(command, "clock") != '\0') {
+        write_body(session, MESSAGE_EVENT_CLOCK, clock_body, value_of(command, "clock"), command);
+    }
+    snprintf(members, sizeof members, "%s", value_of(command, "events"));
+    for (char *at = strtok(members, ","); at != NULL; at = strtok(NULL, ",")) {
+        write_body(session, MESSAGE_EVENT, event_body, at, command);
+    }
     const char *stream = value_of(command, "stream");
     bool own = strncmp(stream, "own-", 4) == 0;
     struct gossip_event event = {.kind = GOSSIP_EVENT_STREAM_MESSAGE};
@@ -359,6 +396,7 @@ static bool hear(struct session *session, const char *command) {
                                         {"hear-dead", MESSAGE_DEAD, rumour_body},
                                         {"hear-left", MESSAGE_LEFT, rumour_body},
                                         {"hear-removed", MESSAGE_REMOVED, rumour_body},
+                                        {"hear-event", MESSAGE_EVENT, event_body},
                                         {"hear-ping", MESSAGE_PING, ping_body},
                                         {"hear-ack", MESSAGE_ACK, answer_body},
                                         {"hear-nack", MESSAGE_NACK, answer_body}};
@@ -375,6 +413,32 @@ static bool hear(struct session *session, const char *command) {
         }
     }
     return false;
+}
+
+/* What is told of them is counted, not shown. */
+static void flood(struct session *session, const char *command) {
+    uint64_t first = number_of(command, "first"), count = number_of(command, "count");
+    unsigned told = 0;
+    for (uint64_t ltime = first; ltime < first + count; ltime++) {
+        struct gossip_event event = {.kind = GOSSIP_EVENT_PACKET};
+        struct uuid id = {{0}};
+        memcpy(id.bytes, &ltime, sizeof ltime);
+        buf_reset(&session->packet);
+        write_head(&session->packet, session->pool);
+        write_section(&session->packet, MESSAGE_EVENT, 16 + 8 + 1 + 1 + 1);
+        write_id(&session->packet, &id);
+        write_u64(&session->packet, ltime);
+        write_varint(&session->packet, 0);
+        write_varint(&session->packet, 1);
+        buf_append_byte(&session->packet, 'f');
+        event.packet.from = address_of(value_of(command, "from")[0]);
+        event.packet.data = (const uint8_t *)session->packet.data;
+        event.packet.size = session->packet.count;
+        assert_int_equal(gossip_step(session->gossip, session->now_ms, &event, &session->output),
+                         ERR_OK);
+        told += session->output.change_count;
+    }
+    buf_append_format(&session->out, "  %u told\n", told);
 }
 
 /* Timers at their time, as a driver does it. */
@@ -413,7 +477,7 @@ static void print_status(struct session *session) {
     gossip_get_status(session->gossip, &s);
     buf_append_format(&session->out, "  alive=%u suspect=%u dead=%u left=%u awareness=%u%s\n",
                       s.alive, s.suspect, s.dead, s.left, s.awareness, s.guard_on ? " guard" : "");
-    for (int i = GOSSIP_DROPPED_TRUNCATED; i < GOSSIP_COUNTERS; i++) {
+    for (int i = GOSSIP_USER_EVENTS; i < GOSSIP_COUNTERS; i++) {
         if (s.counters[i] > 0) {
             buf_append_format(&session->out, "  %s=%" PRIu64 "\n",
                               gossip_counter_name((enum gossip_counter)i), s.counters[i]);
@@ -447,10 +511,18 @@ static void run_event(struct session *session, const char *command) {
         event.kind = GOSSIP_EVENT_FORCE_LEAVE;
         event.force_leave.id = id_of(letter);
         event.force_leave.prune = strstr(command, " prune") != NULL;
+    } else if (is(command, "fire")) { /* fire x [bytes=n] */
+        static uint8_t bytes[4096];
+        memset(bytes, letter, sizeof bytes);
+        event.kind = GOSSIP_EVENT_FIRE;
+        event.fire.id = id_of(letter);
+        event.fire.data = bytes;
+        event.fire.size = *value_of(command, "bytes") != '\0' ? number_of(command, "bytes") : 1;
     } else if (is(command, "tombstone")) {
         event.kind = GOSSIP_EVENT_TOMBSTONE;
         event.tombstone.id = id_of(letter);
         event.tombstone.incarnation = incarnation_of(at + 3);
+        event.tombstone.prune = strstr(command, " listed") == NULL;
     } else {
         fail_msg("no such command: %s", command);
     }
@@ -475,6 +547,8 @@ static void run_line(void *context, const char *command) {
         print_members(session);
     } else if (is(command, "status")) {
         print_status(session);
+    } else if (is(command, "flood")) { /* flood first=5 count=600 from=b: events of rising ltimes */
+        flood(session, command);
     } else if (is(command, "sync")) {
         hear_sync(session, command);
     } else if (!hear(session, command)) {

@@ -57,6 +57,24 @@ static void a_path_has_a_row_for_each_method(void **state) {
     arena_clear(&arena);
 }
 
+static void a_suffix_is_part_of_the_path(void **state) {
+    struct arena arena;
+    (void)state;
+    arena_init(&arena);
+    finds("GET", "/v1/query/web/execute", "/v1/query/", "GET", "web/execute");
+    finds("GET", "/v1/query/execute", "/v1/query/", "GET", "execute"); /* an id */
+    finds("PUT", "/v1/query/web", "/v1/query/", "PUT", "web");
+    const char *rest;
+    bool redirect;
+    const struct http_route *route =
+        http_route_find("/v1/query/a/execute/execute", "PUT", &rest, &redirect);
+    assert_string_equal(http_route_methods(route, &arena), "OPTIONS,GET");
+    assert_string_equal(http_route_rest(route, rest, &arena), "a/execute");
+    route = http_route_find("/v1/query/a", "PATCH", &rest, &redirect);
+    assert_string_equal(http_route_methods(route, &arena), "OPTIONS,GET,PUT,DELETE");
+    arena_clear(&arena);
+}
+
 static void rows_stand_together(void **state) {
     size_t count;
     const struct http_route *routes = http_routes(&count);
@@ -65,6 +83,9 @@ static void rows_stand_together(void **state) {
         for (size_t j = i + 1; j < count; j++) {
             if (strcmp(routes[i].pattern, routes[j].pattern) == 0) {
                 assert_string_equal(routes[j - 1].pattern, routes[j].pattern);
+            }
+            if (strcmp(routes[i].pattern, routes[j].pattern) == 0 &&
+                strcmp(str_or_empty(routes[i].suffix), str_or_empty(routes[j].suffix)) == 0) {
                 assert_string_not_equal(routes[i].method, routes[j].method);
             }
         }
@@ -77,16 +98,26 @@ static void rows_stand_together(void **state) {
 /* ---- the document ---- */
 
 static const char *index_of(const struct http_route *route) {
-    static const char *const names[WATCH_KIND_COUNT] = {[WATCH_NODES] = "nodes",
-                                                        [WATCH_SERVICES] = "services",
-                                                        [WATCH_CHECKS] = "checks",
-                                                        [WATCH_SERVICE] = "the service",
-                                                        [WATCH_NODE] = "the node",
-                                                        [WATCH_KEY] = "the keys",
-                                                        [WATCH_SESSION] = "sessions",
-                                                        [WATCH_NODE_SESSIONS] = "sessions",
-                                                        [WATCH_SESSIONS] = "sessions"};
+    static const char *const names[WATCH_KIND_COUNT] = {
+        [WATCH_NODES] = "nodes",
+        [WATCH_SERVICES] = "services",
+        [WATCH_CHECKS] = "checks",
+        [WATCH_SERVICE] = "the service",
+        [WATCH_NODE] = "the node",
+        [WATCH_KEY] = "the keys",
+        [WATCH_SESSION] = "sessions",
+        [WATCH_NODE_SESSIONS] = "sessions",
+        [WATCH_SESSIONS] = "sessions",
+        [WATCH_COORDINATES] = "coordinates",
+        [WATCH_COORDINATE] = "coordinates",
+        [WATCH_QUERIES] = "queries",
+        [WATCH_QUERY] = "queries",
+        [WATCH_FAILOVERS] = "policies",
+        [WATCH_FAILOVER] = "policies"};
     const char *name = route->read != NULL ? names[route->watch] : NULL;
+    if (route->once) {
+        return "none"; /* 1 */
+    }
     return name != NULL ? name : route->read != NULL ? "other" : "";
 }
 
@@ -107,17 +138,19 @@ static const char *purpose_of(const char *text, const char *start, char *out, si
 static bool row_of(const struct http_route *route, const char *text, char *out, size_t size) {
     char start[256], purpose[512];
     size_t length = strlen(route->pattern);
-    snprintf(start, sizeof start, "| %s | `%s%s` | ", route->method, route->pattern,
-             route->pattern[length - 1] == '/' ? ":name" : "");
+    snprintf(start, sizeof start, "| %s | `%s%s%s` | ", route->method, route->pattern,
+             route->pattern[length - 1] == '/' ? ":name" : "", str_or_empty(route->suffix));
     purpose_of(text, start, purpose, sizeof purpose);
     if (*purpose == '\0') {
         print_message("docs/API.md does not say what %s is for\n", route->pattern);
     }
     snprintf(out, size, "%s%s | %s | %s | %s |\n", start, purpose,
-             route->read != NULL ? "index"
-             : route->by_hash    ? "hash"
-             : route->stream     ? "stream"
-                                 : "",
+             route->once           ? ""
+             : route->read != NULL ? "index"
+             : route->by_hash      ? "hash"
+             : route->by_index     ? "equal"
+             : route->stream       ? "stream"
+                                   : "",
              route->filter != FILTER_NOTHING ? "yes" : "", index_of(route));
     return *purpose != '\0';
 }
@@ -155,6 +188,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(longest_pattern_wins),
         cmocka_unit_test(a_path_has_a_row_for_each_method),
+        cmocka_unit_test(a_suffix_is_part_of_the_path),
         cmocka_unit_test(rows_stand_together),
         cmocka_unit_test(documentation),
     };

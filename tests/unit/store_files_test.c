@@ -18,6 +18,7 @@
 #include "store/format.h"
 #include "store/hard_state.h"
 #include "store/identity.h"
+#include "store/recovery.h"
 #include "store/snapshot.h"
 
 static const struct uuid cluster = {.bytes = "cluster one"};
@@ -277,6 +278,31 @@ static void snapshot_bad_input(void **state) {
                      ERR_FOREIGN);
 }
 
+static enum err open_recovery(void) {
+    struct store_recovery recovery;
+    return store_recovery_read(directory, &cluster, &recovery, NULL);
+}
+
+static void a_recovery_is_noted(void **state) {
+    (void)state;
+    struct store_recovery recovery = {
+        .term = 1 << 20, .configuration_size = 4, .configuration = "conf"};
+    struct store_recovery found;
+    assert_int_equal(store_recovery_read(directory, &cluster, &found, NULL), ERR_OK);
+    assert_int_equal(found.term, 0);
+    assert_int_equal(store_recovery_clear(directory, NULL), ERR_OK);
+    assert_int_equal(store_recovery_write(directory, &cluster, &recovery, NULL), ERR_OK);
+    assert_int_equal(store_recovery_read(directory, &cluster, &found, NULL), ERR_OK);
+    assert_int_equal(found.term, 1 << 20);
+    assert_int_equal(found.configuration_size, 4);
+    assert_memory_equal(found.configuration, "conf", 4);
+    try_damage("recovery", open_recovery, false);
+    assert_int_equal(store_recovery_read(directory, &other_cluster, &found, NULL), ERR_FOREIGN);
+    assert_int_equal(store_recovery_clear(directory, NULL), ERR_OK);
+    assert_int_equal(store_recovery_read(directory, &cluster, &found, NULL), ERR_OK);
+    assert_int_equal(found.term, 0);
+}
+
 static struct err_text text;
 static const struct uuid disk_id = {.bytes = "disk"};
 
@@ -374,6 +400,7 @@ int main(void) {
         TEST(an_unfinished_snapshot_is_none),
         TEST(an_older_snapshot_stands_in_for_a_rotten_one),
         TEST(snapshot_bad_input),
+        TEST(a_recovery_is_noted),
         TEST(identity_is_made_once),
         TEST(missing_directories_are_made),
         TEST(a_second_process_is_refused),

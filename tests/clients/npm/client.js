@@ -1,6 +1,7 @@
 // The npm client on a tour of the agent.
 //
 //   node client.js HOST PORT SERVER_ADDRESS CHECKED_IP CHECKED_PORT CHECKED_URL
+//   node client.js HOST PORT       keys, sessions, locks and semaphores only
 //
 // Ends with 0 if the client got from every call what it should. Another program registers the
 // instances w1 and w2 of the service "woken" when it sees that this one waits for them.
@@ -27,6 +28,11 @@ function watched(method, options, hoped) {
     watch.on("change", (data) => hoped(data) && finish(resolve, data));
     watch.on("error", (error) => finish(reject, error));
   });
+}
+
+// Does it soon, again until it succeeds: a leader may die while it has the request.
+function later(change) {
+  setTimeout(() => change().catch(() => later(change)), 100);
 }
 
 async function statusAndSelf() {
@@ -108,7 +114,7 @@ async function keys() {
   assert.deepEqual(await consul.kv.keys({ key: "npm/", separator: "/" }), ["npm/a", "npm/b/"]);
   const all = await consul.kv.get({ key: "npm/", recurse: true });
   assert.deepEqual(all.map((row) => row.Key), ["npm/a", "npm/b/c d"]);
-  setTimeout(() => consul.kv.set("npm/woken", "yes"), 100);
+  later(() => consul.kv.set("npm/woken", "yes"));
   const seen = await watched(consul.kv.get, { key: "npm/woken" }, (row) => row !== undefined);
   assert.equal(seen.Value, "yes");
   const results = await consul.transaction.create([
@@ -125,12 +131,53 @@ async function sessionsAndLocks() {
   const { ID: other } = await consul.session.create({ behavior: "delete" });
   assert.equal((await consul.session.get(id)).Name, "tour");
   assert.equal((await consul.session.renew(id))[0].ID, id);
-  assert.equal((await consul.session.node("n1")).length, (await consul.session.list()).length);
+  const { NodeName: node } = (await consul.agent.self()).Config;
+  assert.equal((await consul.session.node(node)).length, (await consul.session.list()).length);
   assert.equal(await consul.kv.set({ key: "npm/lock", value: "", acquire: id }), true);
   assert.ok(!(await consul.kv.set({ key: "npm/lock", value: "", acquire: other })));
-  setTimeout(() => consul.session.destroy(id), 100);
+  later(() => consul.session.destroy(id));
   await watched(consul.kv.get, { key: "npm/lock" }, (row) => row.Session === undefined);
   await consul.session.destroy(other);
+  await consul.kv.del("npm/lock");
+}
+
+// The recipe of clients: who is in is a list that contenders change by check-and-set.
+async function semaphore() {
+  const prefix = "npm/sem/";
+  const flags = "16210313421097356768";
+  const sessions = [];
+  for (let i = 0; i < 3; i++) {
+    const { ID: id } = await consul.session.create({ behavior: "delete", ttl: "10s" });
+    assert.equal(
+      await consul.kv.set({ key: prefix + id, value: "", acquire: id, flags }), true);
+    sessions.push(id);
+  }
+  const changed = async (change) => {
+    for (;;) {
+      const rows = await consul.kv.get({ key: prefix, recurse: true });
+      const places = rows.find((row) => row.Key === `${prefix}.lock`);
+      const holders = places ? JSON.parse(places.Value).Holders : {};
+      for (const id of Object.keys(holders)) {
+        if (!rows.some((row) => row.Session === id)) delete holders[id];
+      }
+      if (!change(holders)) return false;
+      const value = JSON.stringify({ Limit: 2, Holders: holders });
+      const cas = String(places ? places.ModifyIndex : 0);
+      if (await consul.kv.set({ key: `${prefix}.lock`, value, cas, flags })) return true;
+    }
+  };
+  const enter = (id) => (holders) => Object.keys(holders).length < 2 && (holders[id] = true);
+  assert.equal(await changed(enter(sessions[0])), true);
+  assert.equal(await changed(enter(sessions[1])), true);
+  assert.equal(await changed(enter(sessions[2])), false);
+  later(() => consul.session.destroy(sessions[0]));
+  await watched(consul.kv.get, { key: prefix, recurse: true }, (rows) => rows.length === 3);
+  assert.equal(await changed(enter(sessions[2])), true);
+  await consul.session.destroy(sessions[1]);
+  await consul.session.destroy(sessions[2]);
+  const left = await consul.kv.get({ key: prefix, recurse: true });
+  assert.deepEqual(left.map((row) => row.Key), [`${prefix}.lock`]);
+  await consul.kv.del({ key: prefix, recurse: true });
 }
 
 async function woken() {
@@ -159,12 +206,19 @@ async function options() {
 }
 
 async function main() {
+  if (server === undefined) {
+    await keys();
+    await sessionsAndLocks();
+    await semaphore();
+    return;
+  }
   await statusAndSelf();
   await ttlService();
   await httpCheck();
   await options();
   await keys();
   await sessionsAndLocks();
+  await semaphore();
   await woken();
 }
 

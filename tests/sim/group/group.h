@@ -365,14 +365,4 @@ bool check_live(struct world *world, char *why, size_t size);
 void check_equal(struct world *world);
 uint64_t content_of(const struct held *held);
 
-/* mutant.c */
-struct mutant {
-    const char *name;
-    const char *rule;
-    uint64_t seed;
-};
-extern const struct mutant mutants[];
-extern const uint32_t mutant_count;
-bool mutant_choose(const char *name);
-
 #endif

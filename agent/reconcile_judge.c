@@ -1,0 +1,211 @@
+#include "agent/reconcile_judge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *id_of(const struct backend_member *member) {
+    return str_or_empty(str_map_get(&member->tags, "id"));
+}
+
+/* Whose name it is: this member's, or anybody's as long as nobody has claimed it. */
+static bool is_own(const struct catalog_node *node, const struct backend_member *member) {
+    return *node->id == '\0' || str_equal_fold(node->id, id_of(member));
+}
+
+static struct catalog_check health_check(const char *node, bool alive) {
+    return (struct catalog_check){.node = node,
+                                  .id = RECONCILE_CHECK_ID,
+                                  .name = "Serf Health Status",
+                                  .status = alive ? "passing" : "critical",
+                                  .notes = "",
+                                  .output = alive ? "Agent alive and reachable"
+                                                  : "Agent not live or unreachable",
+                                  .service_id = "",
+                                  .service_name = "",
+                                  .type = "",
+                                  .interval = "",
+                                  .timeout = "",
+                                  .definition = ""};
+}
+
+/* ---- commands ---- */
+
+/* A node that is not there yet. If its agent is first, what that has told stays. */
+static struct catalog_command create_node(const struct backend_member *member,
+                                          struct arena *arena) {
+    struct catalog_command command = {.kind = COMMAND_REGISTER};
+    struct catalog_check *check = arena_alloc(arena, sizeof *check);
+    *check = health_check("", true);
+    command.reg.node = (struct catalog_node){
+        .id = id_of(member), .name = member->name, .address = member->ip, .region = "", .zone = ""};
+    command.reg.skip_node_update = true;
+    command.reg.checks = check;
+    command.reg.check_count = 1;
+    return command;
+}
+
+/* Rows that are there, or the lack of one, as they were seen: node is NULL where it stays. */
+static struct catalog_command change_rows(const struct catalog_node *node,
+                                          const struct catalog_check *check, struct arena *arena) {
+    struct catalog_operation *operations = arena_alloc(arena, 2 * sizeof *operations);
+    uint32_t count = 0;
+    if (node != NULL) {
+        operations[count++] =
+            (struct catalog_operation){.kind = ROW_NODE, .verb = ROW_CAS, .node = *node};
+    }
+    if (check != NULL) {
+        operations[count++] =
+            (struct catalog_operation){.kind = ROW_CHECK, .verb = ROW_CAS, .check = *check};
+    }
+    return (struct catalog_command){.kind = COMMAND_TRANSACTION,
+                                    .transaction = {operations, count}};
+}
+
+struct catalog_command reconcile_deregister(const struct catalog_node *node) {
+    return (struct catalog_command){
+        .kind = COMMAND_DEREGISTER,
+        .dereg = {.node = node->name, .service_id = "", .check_id = ""}};
+}
+
+/* ---- judging ---- */
+
+/* The check of the node as it must be; NULL: it is so. */
+static const struct catalog_check *differing_check(const struct catalog_view *view,
+                                                   const struct catalog_node *node, bool alive,
+                                                   struct arena *arena) {
+    const struct catalog_check *known = view_get_check(view, node->name, RECONCILE_CHECK_ID);
+    struct catalog_check *check = arena_alloc(arena, sizeof *check);
+    *check = health_check(node->name, alive);
+    check->modify_index = known != NULL ? known->modify_index : 0;
+    return known != NULL && strcmp(known->status, check->status) == 0 ? NULL : check;
+}
+
+static bool is_healthy(const struct catalog_view *view, const struct catalog_node *node) {
+    const struct catalog_check *check = view_get_check(view, node->name, RECONCILE_CHECK_ID);
+    return check != NULL && catalog_health_of(check->status) != HEALTH_CRITICAL;
+}
+
+/* Its name is in the catalog. */
+static enum reconcile_verdict judge_known(const struct catalog_view *view,
+                                          const struct catalog_node *known,
+                                          const struct backend_member *member, struct arena *arena,
+                                          struct catalog_command *ret_command) {
+    bool own = is_own(known, member);
+    if (!own && is_healthy(view, known)) {
+        return RECONCILE_CLASH;
+    }
+    const struct catalog_check *check = differing_check(view, known, true, arena);
+    struct catalog_node *node = NULL;
+    if (!own || strcmp(known->address, member->ip) != 0 ||
+        (*known->id == '\0' && *id_of(member) != '\0')) {
+        node = arena_alloc(arena, sizeof *node);
+        *node = *known; /* the fields of its agent stay */
+        node->address = member->ip;
+        node->id = id_of(member);
+        if (!own) { /* another machine's */
+            node->tagged_addresses = node->meta = (struct str_map){0};
+            node->region = node->zone = "";
+            node->unknown = (struct catalog_bytes){0};
+        }
+    }
+    if (node == NULL && check == NULL) {
+        return RECONCILE_SAME;
+    }
+    *ret_command = change_rows(node, check, arena);
+    return node != NULL ? RECONCILE_MOVED : RECONCILE_JOINED;
+}
+
+static enum reconcile_verdict judge_alive(const struct catalog_view *view,
+                                          const struct backend_member *member, struct arena *arena,
+                                          struct catalog_command *ret_command) {
+    const struct catalog_node *known = view_get_node(view, member->name);
+    if (known != NULL) {
+        return judge_known(view, known, member, arena, ret_command);
+    }
+    *ret_command = create_node(member, arena); /* one of another name but its id goes */
+    return RECONCILE_JOINED;
+}
+
+/* Of a member that is gone, whatever name it had when it was registered last. */
+static const struct catalog_node *find_node(const struct catalog_view *view,
+                                            const struct backend_member *member) {
+    const char *id = id_of(member);
+    const struct catalog_node *node = *id != '\0' ? view_get_node_by_id(view, id) : NULL;
+    if (node != NULL) {
+        return node;
+    }
+    node = view_get_node(view, member->name);
+    return node != NULL && *node->id == '\0' &&
+                   view_get_check(view, node->name, RECONCILE_CHECK_ID) != NULL
+               ? node
+               : NULL;
+}
+
+enum reconcile_verdict reconcile_judge_member(const struct catalog_view *view,
+                                              const struct backend_member *member,
+                                              struct arena *arena,
+                                              struct catalog_command *ret_command) {
+    const struct catalog_node *node;
+    const struct catalog_check *check;
+    switch (member->status) {
+    case 1: /* alive */
+        return judge_alive(view, member, arena, ret_command);
+    case 3: /* left */
+        node = find_node(view, member);
+        if (node == NULL) {
+            return RECONCILE_SAME;
+        }
+        *ret_command = reconcile_deregister(node);
+        return RECONCILE_LEFT;
+    case 4: /* failed */
+        node = find_node(view, member);
+        check = node != NULL ? differing_check(view, node, false, arena) : NULL;
+        if (check == NULL) {
+            return RECONCILE_SAME;
+        }
+        *ret_command = change_rows(NULL, check, arena);
+        return RECONCILE_FAILED;
+    default: /* leaving: soon one or the other */
+        return RECONCILE_SAME;
+    }
+}
+
+/* ---- who is a member ---- */
+
+static int compare_ids(const void *left, const void *right) {
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+void reconcile_members_init(struct reconcile_members *members, const struct backend_pool *pool,
+                            struct arena *arena) {
+    const char **ids = arena_alloc(arena, (pool->count + 1) * sizeof *ids);
+    for (uint32_t i = 0; i < pool->count; i++) {
+        ids[i] = id_of(&pool->members[i]);
+    }
+    qsort(ids, pool->count, sizeof *ids, compare_ids);
+    *members = (struct reconcile_members){pool, ids};
+}
+
+bool reconcile_has_member(const struct reconcile_members *members, const char *id) {
+    return bsearch(&id, members->ids, members->pool->count, sizeof *members->ids, compare_ids) !=
+           NULL;
+}
+
+/* Rare: nodes of agents have ids. */
+static bool has_name(const struct backend_pool *pool, const char *name) {
+    for (uint32_t i = 0; i < pool->count; i++) {
+        if (str_equal_fold(pool->members[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool reconcile_is_forgotten(const struct catalog_view *view, const struct catalog_node *node,
+                            const struct reconcile_members *members) {
+    if (view_get_check(view, node->name, RECONCILE_CHECK_ID) == NULL) {
+        return false;
+    }
+    return *node->id != '\0' ? !reconcile_has_member(members, node->id)
+                             : !has_name(members->pool, node->name);
+}

@@ -1,0 +1,217 @@
+#include "agent/removals.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/pools_internal.h"
+#include "base/container.h"
+#include "base/mem.h"
+
+#define TELL_AGAIN_MS 60000 /* the pool forgets tombstones after a time */
+#define RETRY_MS 5000       /* of what no leader has committed yet */
+#define RETRIES_MAX 64      /* at once */
+
+/* ---- from the catalog to the pool ---- */
+
+static bool tell_pool(const struct catalog_removal *removal, void *context) {
+    struct agent *agent = context;
+    struct uuid id;
+    if (uuid_parse(removal->id, &id)) {
+        struct gossip_incarnation incarnation = {removal->boot_epoch, removal->counter};
+        pool_tombstone(agent->pools->lan.pool, &id, incarnation, removal->prune);
+    }
+    return true;
+}
+
+static void tell_all(struct agent *agent) {
+    epoch_enter(agent->epoch);
+    const struct catalog_view *view = catalog_view(agent->catalog);
+    agent->removals_seen = view_index_removals(view);
+    view_walk_removals(view, tell_pool, agent);
+    epoch_exit(agent->epoch);
+    if (agent->removals_seen > 0) {
+        loop_timer_start(agent->loop, &agent->removals_timer,
+                         loop_now_ms(agent->loop) + TELL_AGAIN_MS);
+    }
+}
+
+static void tell_again(struct loop_timer *timer) {
+    struct agent *agent = CONTAINER_OF(timer, struct agent, removals_timer);
+    if (!agent->stopping) {
+        tell_all(agent);
+    }
+}
+
+void removals_turn_end(struct agent *agent) {
+    if (agent->pools == NULL || agent->stopping) {
+        return;
+    }
+    epoch_enter(agent->epoch);
+    bool changed = view_index_removals(catalog_view(agent->catalog)) != agent->removals_seen;
+    epoch_exit(agent->epoch);
+    if (changed) {
+        tell_all(agent);
+    }
+}
+
+/* ---- an operator's word ---- */
+
+struct removing {
+    struct group_proposal proposal; /* first */
+    struct removing *next;          /* of those that wait for a leader */
+    struct agent *agent;
+    struct backend_call *call; /* NULL: answered */
+    void (*done)(void *context);
+    void *context;
+    struct uuid member;
+    struct gossip_incarnation incarnation;
+    int64_t at_ms;
+    bool prune;
+    char id[UUID_TEXT_BYTES];
+    char name[LIMIT_GOSSIP_NAME_BYTES + 1];
+};
+
+static void tell_members(struct agent *agent, const struct uuid *id, bool prune) {
+    struct pools *pools = agent->pools;
+    (void)pool_force_leave(pools->lan.pool, id, prune);
+    if (pools->wan.pool != NULL) { /* a server is in both */
+        (void)pool_force_leave(pools->wan.pool, id, prune);
+    }
+}
+
+static void answer(struct removing *removing, enum err err, const struct err_text *text) {
+    struct backend_call *call = removing->call;
+    if (call != NULL) {
+        removing->call = NULL;
+        call->err = err;
+        if (err != ERR_OK) {
+            call->text = *text;
+        }
+        removing->done(removing->context);
+    }
+}
+
+static uint32_t count_waiting(const struct agent *agent) {
+    uint32_t count = 0;
+    for (const struct removing *at = agent->removals_waiting; at != NULL; at = at->next) {
+        count++;
+    }
+    return count;
+}
+
+static void committed(struct group_proposal *proposal, enum err err, const struct err_text *text);
+
+static void propose(struct removing *removing) {
+    struct catalog_command command = {.kind = COMMAND_REMOVAL,
+                                      .removal = {.id = removing->id,
+                                                  .name = removing->name,
+                                                  .boot_epoch = removing->incarnation.boot_epoch,
+                                                  .counter = removing->incarnation.counter,
+                                                  .prune = removing->prune,
+                                                  .at_ms = removing->at_ms}};
+    struct buf out;
+    buf_init(&out, LIMIT_ENTRY_BYTES);
+    codec_encode_command(&command, &out);
+    removing->proposal = (struct group_proposal){.done = committed};
+    removing->proposal.data = (uint8_t *)buf_take(&out, &removing->proposal.size);
+    agent_propose(removing->agent, &removing->proposal);
+}
+
+static void retry(struct loop_timer *timer) {
+    struct agent *agent = CONTAINER_OF(timer, struct agent, removals_retry_timer);
+    struct removing *waiting = agent->removals_waiting;
+    agent->removals_waiting = NULL;
+    while (waiting != NULL) {
+        struct removing *removing = waiting;
+        waiting = removing->next;
+        propose(removing);
+    }
+}
+
+static void committed(struct group_proposal *proposal, enum err err, const struct err_text *text) {
+    struct removing *removing = (struct removing *)proposal;
+    struct agent *agent = removing->agent;
+    bool again = err != ERR_OK && err != ERR_REFUSED && !agent->stopping &&
+                 count_waiting(agent) < RETRIES_MAX;
+    tell_members(agent, &removing->member, removing->prune);
+    if (!again) {
+        answer(removing, err, text);
+        free(removing);
+        return;
+    }
+    if (removing->call != NULL) {
+        log_write(agent->log, LOG_WARN, "agent.server",
+                  "forced leave is told to the members, but not committed yet: node=%s "
+                  "error=\"%s\"",
+                  removing->name, text->s);
+    }
+    answer(removing, ERR_OK, text);
+    removing->next = agent->removals_waiting;
+    agent->removals_waiting = removing;
+    loop_timer_start(agent->loop, &agent->removals_retry_timer,
+                     loop_now_ms(agent->loop) + RETRY_MS);
+}
+
+static void remove_member(struct agent *agent, const struct gossip_member *member,
+                          struct backend_call *call, void (*done)(void *context), void *context) {
+    struct removing *removing = mem_calloc(1, sizeof *removing);
+    *removing = (struct removing){.agent = agent,
+                                  .call = call,
+                                  .done = done,
+                                  .context = context,
+                                  .member = member->descriptor->info.id,
+                                  .incarnation = member->incarnation,
+                                  .at_ms = clock_wall_ms(),
+                                  .prune = call->force_leave.prune};
+    uuid_format(&removing->member, removing->id);
+    strncat(removing->name, member->descriptor->info.name, sizeof removing->name - 1);
+    propose(removing);
+}
+
+void removals_run(struct agent *agent, struct backend_call *call, void (*done)(void *context),
+                  void *context) {
+    struct gossip_member member;
+    struct member_pool *pool =
+        pools_pool_of(agent, call, call->force_leave.wan,
+                      "Must be a server to force-leave a node from the WAN cluster");
+    if (pool != NULL && !pools_find_member(agent, pool, call->force_leave.name, &member)) {
+        call->err = err_set(&call->text, ERR_REFUSED, "agent: No node found with name '%.128s'",
+                            call->force_leave.name);
+        pool = NULL;
+    }
+    if (pool == NULL) {
+        done(context);
+        return;
+    }
+    log_write(agent->log, LOG_INFO, "agent.server", "Force leaving node: node=%s",
+              call->force_leave.name);
+    bool alive = member.self || member.state == GOSSIP_ALIVE ||
+                 (member.state == GOSSIP_SUSPECT && !member.frozen);
+    if (!pool->wan && !alive) {
+        remove_member(agent, &member, call, done, context);
+        return;
+    }
+    struct uuid id = member.descriptor->info.id;
+    (void)pool_force_leave(pool->pool, &id, call->force_leave.prune);
+    pools_turn_end(agent); /* who is answered sees it */
+    done(context);
+}
+
+/* ---- life ---- */
+
+void removals_init(struct agent *agent) {
+    agent->removals_timer.run = tell_again;
+    agent->removals_retry_timer.run = retry;
+}
+
+void removals_stop(struct agent *agent) {
+    if (agent->loop != NULL) {
+        loop_timer_stop(agent->loop, &agent->removals_timer);
+        loop_timer_stop(agent->loop, &agent->removals_retry_timer);
+    }
+    while (agent->removals_waiting != NULL) {
+        struct removing *removing = agent->removals_waiting;
+        agent->removals_waiting = removing->next;
+        free(removing);
+    }
+}

@@ -1,0 +1,108 @@
+/* Answers from rows that are kept elsewhere than where they are written: of another datacenter when
+ * its servers do not answer, and of services that are subscribed on an agent without -server. */
+#include <stdio.h>
+
+#include "dns/internal.h"
+
+/* From here on the answer is about these rows. */
+static void turn(struct answer *answer, const struct backend_mirror *mirror) {
+    answer->mirrored_question = *answer->question;
+    answer->mirrored_question.view = mirror->view;
+    answer->mirrored_question.partial = false;
+    answer->question = &answer->mirrored_question;
+    answer->mirrored = true;
+    answer->age_ms = mirror->age_ms;
+}
+
+static void set_datacenter(struct answer *answer, const char *datacenter, size_t size) {
+    answer->dc[0] = (uint8_t)size;
+    str_lower((char *)answer->dc + 1, size + 1, datacenter);
+}
+
+const struct failover_source *mirror_failover(const struct answer *answer,
+                                              const struct asked *asked,
+                                              const struct dns_name *name) {
+    const struct backend *backend = answer->question->backend;
+    /* Who names a datacenter means that one; what an alias leads to stays where the alias is. */
+    bool may = backend != NULL && asked->is_question && !answer->mirrored && name->dc[0] == '\0';
+    return may ? backend->failover : NULL;
+}
+
+void mirror_turn_to(struct answer *answer, const struct failover_place *place) {
+    struct dns_scratch *scratch = answer->scratch;
+    struct backend_mirror mirror = {.view = place->view, .age_ms = place->age_ms};
+    size_t size = strlen(place->datacenter);
+    if (size > DNS_LABEL_BYTES) {
+        return;
+    }
+    turn(answer, &mirror);
+    set_datacenter(answer, place->datacenter, size);
+    struct record *record = section_add(&answer->additional);
+    if (record != NULL) {
+        memcpy(scratch->place, place->datacenter, size + 1);
+        scratch->place_pair = (struct str_pair){"cairn-datacenter", scratch->place};
+        record->type = DNS_TYPE_TXT;
+        record->owner_is_qname = true;
+        record->meta = &scratch->place_pair;
+    }
+}
+
+bool mirror_turn_far(struct answer *answer) {
+    const struct backend *backend = answer->question->backend;
+    struct backend_mirror mirror;
+    size_t size = strlen(answer->name.dc);
+    if (backend == NULL || backend->get_mirror == NULL || size > DNS_LABEL_BYTES ||
+        !backend->get_mirror(backend->context, answer->name.dc, &mirror) ||
+        (answer->question->resolved == NULL && mirror.age_ms < LIMIT_MIRROR_LOST_MS)) {
+        return false;
+    }
+    turn(answer, &mirror);
+    set_datacenter(answer, answer->name.dc, size);
+    return true;
+}
+
+static bool stop_at_first(const struct catalog_instance *instance, void *context) {
+    (void)instance;
+    *(bool *)context = true;
+    return false;
+}
+
+bool mirror_turn_subscribed(struct answer *answer) {
+    const struct dns_question *question = answer->question;
+    const struct backend *backend = question->backend;
+    struct backend_mirror mirror;
+    if (backend == NULL || backend->get_subscribed == NULL ||
+        answer->name.kind != DNS_NAME_SERVICE || !dc_is_ours(answer, answer->name.dc) ||
+        !backend->get_subscribed(backend->context, answer->name.subject, &mirror)) {
+        return false;
+    }
+    bool asked = question->resolved != NULL || question->partial; /* no server answers */
+    if (!asked && (mirror.age_ms > LIMIT_MIRROR_FRESH_MS || !answer->config->allow_stale)) {
+        return false;
+    }
+    bool any = !question->partial;
+    if (!any) { /* this agent's own rows may know better */
+        view_walk_instances(mirror.view, answer->name.subject, stop_at_first, &any);
+    }
+    if (any) {
+        turn(answer, &mirror);
+    }
+    return any;
+}
+
+void mirror_tell_age(struct answer *answer) {
+    struct dns_scratch *scratch = answer->scratch;
+    if (!answer->mirrored || answer->age_ms <= LIMIT_MIRROR_FRESH_MS ||
+        answer->answers.count == 0) {
+        return;
+    }
+    struct record *record = section_add(&answer->additional);
+    if (record == NULL) {
+        return;
+    }
+    snprintf(scratch->age, sizeof scratch->age, "%lld", (long long)answer->age_ms);
+    scratch->age_pair = (struct str_pair){"cairn-mirror-age-ms", scratch->age};
+    record->type = DNS_TYPE_TXT;
+    record->owner_is_qname = true;
+    record->meta = &scratch->age_pair;
+}
