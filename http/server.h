@@ -322,4 +322,10 @@ void http_clients_destroy(struct http_clients *clients);
 bool http_clients_opened(struct http_clients *clients, const struct sockaddr *address);
 void http_clients_closed(struct http_clients *clients, const struct sockaddr *address);
 
+/* ---- refuse.c ---- */
+
+/* True: there were too many requests in this second, and the answer is written. */
+bool http_refuse_rate(struct http_server *server, const struct http_route *route,
+                      struct http_response *res);
+
 #endif
