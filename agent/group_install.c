@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 static void fail(struct group *group, uint64_t index, uint64_t term, const char *why) {
     log_write(group->config.log, LOG_ERROR, MODULE, "failed to install snapshot: error=\"%s\"",
@@ -125,7 +126,10 @@ static void commit_back(struct storage_job *job) {
     }
     catalog_take_image(group->config.catalog, install->image);
     install->image = NULL;
-    group->applied = group->apply_to = install->info.index;
+    if (!MUTANT(apply_again_after_install)) {
+        group->applied = install->info.index;
+    }
+    group->apply_to = install->info.index;
     group->applying_failed = false;
     group->snapshot_bytes = install->bytes;
     log_write(group->config.log, LOG_INFO, MODULE, "installed a snapshot: index=%llu bytes=%llu",

@@ -1,35 +1,36 @@
-/* Watches: each is answered once, with something newer than was seen, that was really there; and
- * none stays behind when its key has changed. */
+/* Watches: each is answered once, with an index above the one that it has seen, which is not below
+ * the key's last change; and none stays behind when its key has changed. */
 #include "tests/sim/group/group.h"
 
-void check_watch(struct world *world, uint32_t at, uint64_t number, uint64_t version,
-                 uint64_t value) {
-    struct watcher *watcher = &world->watchers[at];
-    if (watcher->number != number) {
-        world_fail(world, "watch %lu is answered twice", number);
-        return;
-    }
-    if (version <= watcher->version) {
-        world_fail(world, "watch %lu goes back from version %lu to %lu", number, watcher->version,
-                   version);
-    }
-    const struct fact *fact = &world->facts[version];
-    if (!fact->applied || fact->key != watcher->key || fact->value != value) {
-        world_fail(world, "watch %lu tells a value that was never there", number);
-    }
-    watcher->version = version;
-    watcher->number = 0;
+static uint64_t changed_at(struct world *world, uint32_t key, uint64_t applied) {
+    return model_at(&world->model, key, applied)->from;
 }
 
+void check_watch(struct world *world, struct watcher *watcher, uint64_t index, uint64_t applied) {
+    if (index < changed_at(world, watcher->key, applied)) {
+        world_fail(world, "a watch of key %u is told %lu; the key has changed at %lu", watcher->key,
+                   index, changed_at(world, watcher->key, applied));
+    }
+    if (watcher->known && index <= watcher->index) {
+        world_fail(world, "a watch of key %u is told %lu behind %lu", watcher->key, index,
+                   watcher->index);
+    }
+    if (index > applied && index > 1) {
+        world_fail(world, "a watch of key %u is told %lu, of a view of %lu", watcher->key, index,
+                   applied);
+    }
+}
+
+/* Between two turns nobody waits for what is there already. */
 void check_no_watch_lost(struct world *world) {
     for (uint32_t i = 0; i < WATCHERS; i++) {
         const struct watcher *watcher = &world->watchers[i];
         const struct server *server = &world->servers[watcher->server];
-        if (watcher->number != 0 && server->up && server->life == watcher->life &&
-            server->kv.version[watcher->key] > watcher->version) {
-            world_fail(world, "a watch at %c has seen version %lu of key %u and sleeps at %lu",
-                       server->letter, watcher->version, watcher->key,
-                       server->kv.version[watcher->key]);
+        if (watcher->waiting && server->up && server->life == watcher->life &&
+            changed_at(world, watcher->key, server_view_applied(server)) > watcher->index) {
+            world_fail(world, "a watch at %c has seen %lu of key %u and sleeps at %lu",
+                       server->letter, watcher->index, watcher->key,
+                       changed_at(world, watcher->key, server_view_applied(server)));
         }
     }
 }
