@@ -173,6 +173,9 @@ void raft_receive_append(struct raft *raft, uint64_t now_ms, const struct raft_e
     uint32_t known = count_known(raft, m);
     if (known < m->append.count) {
         uint64_t first = m->append.prev_index + 1 + known;
+        if (first <= raft->verified) {
+            return; /* not from a leader: within a term its log only grows (3.5) */
+        }
         if (first <= raft->log.last && !MUTANT(conflict_kept)) {
             raft_truncate(raft, first, output); /* 3.5: the leader's log is the truth */
         }
