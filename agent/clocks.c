@@ -118,8 +118,8 @@ static int64_t now_ms(const struct clocks *clocks) {
 
 static void wind(struct session_clock *clock) {
     int64_t slack_ms = clock->ttl_ms / SLACK_PARTS + 1;
-    if (MUTANT(ttl_short)) {
-        slack_ms = -clock->ttl_ms / 5;
+    if (MUTANT(ttl_short) || MUTANT(ttl_long)) {
+        slack_ms = MUTANT(ttl_long) ? clock->ttl_ms : -clock->ttl_ms / 5;
     }
     loop_timer_start(clock->clocks->config.loop, &clock->timer,
                      now_ms(clock->clocks) + clock->ttl_ms + slack_ms);
@@ -132,7 +132,7 @@ static void session_end_done(struct group_proposal *proposal, enum err err,
     clock->ending = false;
     if (clock->gone) {
         free(clock);
-    } else if (err != ERR_OK && err != ERR_CLOSED && !MUTANT(expiry_given_up)) {
+    } else if (err != ERR_OK && err != ERR_CLOSED) {
         log_write(clocks->config.log, LOG_ERROR, MODULE,
                   "failed to end an expired session: session=%s error=\"%s\"", clock->id, text->s);
         loop_timer_start(clocks->config.loop, &clock->timer,

@@ -7,7 +7,6 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "base/mutant.h"
 
 struct feed {
     struct storage_job job;
@@ -30,8 +29,8 @@ struct gathering {
 
 static void gather(void *context, const struct store_entry *entry) {
     struct gathering *gathering = context;
-    bool other = entry->term != gathering->message->append.entry_term;
-    if ((other && !MUTANT(feed_any_term)) || gathering->count == gathering->message->append.count) {
+    if (entry->term != gathering->message->append.entry_term ||
+        gathering->count == gathering->message->append.count) {
         gathering->wrong = true;
         return;
     }

@@ -3,7 +3,13 @@
 #include "tests/sim/group/group.h"
 
 static uint64_t changed_at(struct world *world, uint32_t key, uint64_t applied) {
-    return model_at(&world->model, key, applied)->from;
+    uint64_t newest = 0;
+    for (uint32_t i = 0; i < DATA_KEYS; i++) {
+        uint64_t from =
+            i == key || key >= DATA_KEYS ? model_at(&world->model, i, applied)->from : 0;
+        newest = from > newest ? from : newest;
+    }
+    return newest;
 }
 
 void check_watch(struct world *world, struct watcher *watcher, uint64_t index, uint64_t applied) {
@@ -18,6 +24,14 @@ void check_watch(struct world *world, struct watcher *watcher, uint64_t index, u
     if (index > applied && index > 1) {
         world_fail(world, "a watch of key %u is told %lu, of a view of %lu", watcher->key, index,
                    applied);
+    }
+}
+
+/* Not even when the tombstone of a deletion goes. */
+void check_index_kept(struct world *world, const struct watcher *watcher, uint64_t index) {
+    if (index < watcher->index) {
+        world_fail(world, "the index of key %u goes back from %lu to %lu", watcher->key,
+                   watcher->index, index);
     }
 }
 

@@ -100,9 +100,13 @@ static void write_something(struct world *world, uint32_t client) {
     client_write(world, client, &command);
 }
 
+bool client_is_over(const struct world *world) {
+    return world->calm && world->now > world->calm_at + CLIENTS_STOP_US && world->acked_in_calm > 0;
+}
+
 void client_next(struct world *world, uint32_t client) {
-    if (world->calm && world->now > world->calm_at + CLIENTS_STOP_US) {
-        return; /* the end */
+    if (client_is_over(world)) {
+        return;
     }
     uint64_t what = rand_below(&world->rand, 100);
     if (what < 50) {
@@ -195,6 +199,7 @@ static void run_call(struct loop_task *task) {
     const struct op *op = &call->server->world->ops[call->op];
     if (call->server->dying) {
         answer_error(call->server, call->op, ERR_CLOSED);
+        free(call->proposal.data);
         free(call);
     } else if (op->kind == OP_WRITE) {
         group_propose(call->server->group, &call->proposal);

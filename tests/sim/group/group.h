@@ -151,7 +151,7 @@ struct watcher {
     struct waiter waiter;
     bool waiting;
     uint32_t number;
-    uint32_t key;
+    uint32_t key; /* DATA_KEYS and above: all of those */
     uint32_t server;
     uint32_t life; /* of the server */
     bool known;
@@ -171,6 +171,7 @@ struct server {
     uint32_t at;
     char letter;
     char name[2];
+    struct addr addr;
     struct raft_id id;
     uint64_t disk_seed; /* its disk's id comes from it */
     struct disk *disk;
@@ -207,8 +208,9 @@ struct server {
     uint64_t known_dead_at; /* when others notice */
     bool blank;             /* at its start */
     bool leads;             /* as leader_changed has told */
+    bool repairing;         /* its log: noted, and not yet given back */
     uint64_t votes_term;
-    struct raft_id votes_for;
+    struct raft_id votes_for, votes_by;
     bool votes_any;
 };
 
@@ -231,7 +233,8 @@ enum event_kind {
     EVENT_WATCH,
     EVENT_WATCH_REGISTER,
     EVENT_NEMESIS,
-    EVENT_STOPPED, /* a graceful end */
+    EVENT_STOPPED,   /* a graceful end */
+    EVENT_TOO_EARLY, /* a change is asked of a new leader */
     EVENT_MEMBERS,
 };
 
@@ -352,6 +355,8 @@ const char *model_key(uint32_t key);
 uint32_t model_find_session(const struct model *model, const char *id);
 
 /* client.c */
+/* The end: some time into the calm, and something was written there. */
+bool client_is_over(const struct world *world);
 void client_next(struct world *world, uint32_t client);
 void client_request(struct world *world, const struct event *event);
 void client_view(struct server *server, const struct event *event);
@@ -378,6 +383,7 @@ void nemesis_strike(struct world *world, const struct event *event);
 void nemesis_calm(struct world *world);
 void nemesis_crash(struct server *server, bool power_lost);
 void nemesis_restart(struct server *server);
+void nemesis_too_early(struct server *server);
 void nemesis_stopped(struct server *server, bool left_group);
 
 /* members.c: what the pool tells, and who has got back what was lost. */
@@ -387,13 +393,17 @@ struct server *members_leader(struct world *world);
 /* The checkers, a file each. */
 void check_leader_elected(struct server *server);                     /* election safety */
 void check_vote(struct server *server, const struct raft_message *m); /* one vote a term */
-void check_entry_held(struct server *server, uint64_t index);         /* log matching */
+void check_identity(struct server *server, const struct raft_id *self);
+void check_vote_kept(struct server *server, uint64_t term);
+void check_entry_held(struct server *server, uint64_t index); /* log matching */
 void check_matching_clear(struct world *world);
 void check_complete(struct server *server); /* leader completeness */
 /* 4.1 and the fix of 2015; before output becomes the server's. */
 void check_change(struct server *server, const struct raft_output *output,
                   const struct raft_event *event);
 void check_persisted(struct server *server);
+void check_opened(struct server *server, const struct store_log_found *found, bool cut_rot);
+void check_repair_kept(struct server *server, bool needs_repair);
 void check_committed(struct server *server, uint64_t before);
 void check_content(struct server *server, uint64_t index);
 void check_applied(struct server *server, uint64_t index, uint64_t content); /* state machine */
@@ -404,6 +414,7 @@ void check_equal(struct world *world);
 /* Linearizability: writes, cas, transactions and reads. */
 void check_response(struct world *world, uint64_t op, const struct answer *answer);
 void check_watch(struct world *world, struct watcher *watcher, uint64_t index, uint64_t applied);
+void check_index_kept(struct world *world, const struct watcher *watcher, uint64_t index);
 void check_no_watch_lost(struct world *world);
 void check_disk_progress(struct server *server); /* a leader whose disk hangs */
 bool check_live(struct world *world, char *why, size_t size);

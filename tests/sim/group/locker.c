@@ -156,8 +156,7 @@ static void make_node(struct world *world, struct locker *locker) {
 void locker_next(struct world *world, uint32_t at) {
     struct locker *locker = &world->lockers[at];
     struct client *client = &world->clients[number_of(world, locker)];
-    if ((world->calm && world->now > world->calm_at + CLIENTS_STOP_US) ||
-        world->model.session_count + LOCKERS + 1 >= SESSIONS_MAX ||
+    if (client_is_over(world) || world->model.session_count + LOCKERS + 1 >= SESSIONS_MAX ||
         world->op_count + 2 >= OPS_MAX || world->committed + 400 >= INDEX_MAX) {
         locker->session = 0;
         return;

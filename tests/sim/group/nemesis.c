@@ -29,8 +29,7 @@ static void wipe_disk(struct server *server) {
     memset(&server->id.disk, 0, sizeof server->id.disk);
     memset(server->durable_term, 0, (INDEX_MAX + 1) * sizeof *server->durable_term);
     server->durable_snapshot = server->mark_certain = server->synced_to = 0;
-    server->votes_any = false;
-    server->votes_term = 0;
+    server->repairing = false;
 }
 
 void nemesis_restart(struct server *server) {
@@ -336,6 +335,15 @@ static void change(struct world *world) {
         group_change(leader->group, kind, &any(world)->id, &text);
     }
     server_leave(leader);
+}
+
+/* Of a leader that has committed nothing yet: it has to refuse (2015). */
+void nemesis_too_early(struct server *server) {
+    struct err_text text;
+    if (group_change(server->group, RAFT_CHANGE_ADD_LEARNER, &server->id, &text) == ERR_OK) {
+        server->world->changes++;
+    }
+    server_leave(server);
 }
 
 static void transfer(struct world *world) {

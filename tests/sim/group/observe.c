@@ -23,6 +23,7 @@ struct raft *sim_raft_create(const struct raft_options *options) {
     own.append_bytes = (uint32_t)world_between(world, 100, 4000);
     own.inflight_bytes = (uint32_t)world_between(world, 500, 20000);
     own.trailing_bytes = (uint32_t)world_between(world, 1, 6000);
+    check_identity(here, &options->self);
     here->raft = raft_create(&own);
     return here->raft;
 }
@@ -37,6 +38,10 @@ static void judge_role(struct server *server, const struct raft_output *output) 
         server->world->elections++;
         check_leader_elected(server);
         check_complete(server);
+        if (server->world->voter_count >= 3 && !server->world->calm &&
+            world_one_in(server->world, 4)) {
+            world_post(server->world, 50, EVENT_TOO_EARLY, server);
+        }
     }
 }
 
@@ -64,12 +69,15 @@ enum err sim_raft_step(struct raft *raft, uint64_t now_ms, const struct raft_eve
         if (server->durable_snapshot < event->start.snapshot_index) {
             server->durable_snapshot = event->start.snapshot_index; /* of an install cut short */
         }
+        check_vote_kept(server, event->start.hard_state.term);
+        check_repair_kept(server, event->start.needs_repair);
         server->started_at_ms = now_ms;
         server->blank = event->start.hard_state.term == 0;
     }
     if (err != ERR_OK || server->dying) {
         return err;
     }
+    server->repairing = server->repairing && !ret_output->repaired;
     if (event->kind == RAFT_EVENT_PERSISTED) {
         server->reported_at = server->world->now;
     }
@@ -179,6 +187,7 @@ enum err sim_log_open(const struct store_log_options *options, store_entry_fn vi
             here->log[i] = (struct entry_seen){0};
         }
         here->log_last = ret_found->last;
+        check_opened(here, ret_found, options->cut_rot);
         if (ret_found->last < here->mark_certain) {
             here->mark_certain = ret_found->last;
         }
@@ -214,6 +223,22 @@ enum err sim_log_sync(struct store_log *log, struct err_text *text) {
         server->synced_to = last;
     }
     return err;
+}
+
+/* The mark comes down with the first call of the disk. */
+static void lower_mark(struct server *server, uint64_t most) {
+    server->mark_certain = server->mark_certain < most ? server->mark_certain : most;
+    server->synced_to = server->synced_to < most ? server->synced_to : most;
+}
+
+enum err sim_log_truncate(struct store_log *log, uint64_t from, struct err_text *text) {
+    lower_mark(here, from - 1);
+    return store_log_truncate(log, from, text);
+}
+
+enum err sim_log_reset(struct store_log *log, struct err_text *text) {
+    lower_mark(here, 0);
+    return store_log_reset(log, text);
 }
 
 /* The last one begun of each server; snapshot and install never overlap but by their ends. */

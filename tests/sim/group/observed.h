@@ -25,6 +25,8 @@ enum err sim_log_open(const struct store_log_options *options, store_entry_fn vi
 enum err sim_log_append_batch(struct store_log *log, const struct store_entry *entries,
                               uint32_t count, struct err_text *text);
 enum err sim_log_sync(struct store_log *log, struct err_text *text);
+enum err sim_log_truncate(struct store_log *log, uint64_t from, struct err_text *text);
+enum err sim_log_reset(struct store_log *log, struct err_text *text);
 enum err sim_snapshot_writer_create(const char *directory, const struct uuid *cluster,
                                     const struct store_snapshot_info *info,
                                     struct store_snapshot_writer **ret_writer,
@@ -42,6 +44,8 @@ enum err sim_snapshot_writer_commit(struct store_snapshot_writer *writer, uint64
 #define store_log_open sim_log_open
 #define store_log_append_batch sim_log_append_batch
 #define store_log_sync sim_log_sync
+#define store_log_truncate sim_log_truncate
+#define store_log_reset sim_log_reset
 #define store_snapshot_writer_create sim_snapshot_writer_create
 #define store_snapshot_writer_commit sim_snapshot_writer_commit
 #endif

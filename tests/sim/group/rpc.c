@@ -160,8 +160,8 @@ void sim_rpc_arrives(struct world *world, struct event *event) {
     struct server *server = &world->servers[event->server];
     struct arrival *arrival = mem_memdup(event->data, sizeof *arrival);
     arrival->size = event->size - sizeof *arrival;
-    arrival->body =
-        mem_memdup((uint8_t *)event->data + sizeof *arrival, arrival->size > 0 ? arrival->size : 1);
+    arrival->body = mem_alloc(arrival->size + 1);
+    memcpy(arrival->body, (uint8_t *)event->data + sizeof *arrival, arrival->size);
     arrival->next = NULL;
     *server->rpc->last = arrival;
     server->rpc->last = &arrival->next;

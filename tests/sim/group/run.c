@@ -118,6 +118,9 @@ static void run_server_event(struct world *world, struct event *event) {
     case EVENT_VIEW:
         client_view(server, event);
         break;
+    case EVENT_TOO_EARLY:
+        nemesis_too_early(server);
+        break;
     case EVENT_STOPPED:
         nemesis_stopped(server, event->a == 1);
         break;

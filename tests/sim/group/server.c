@@ -168,7 +168,7 @@ bool server_start(struct server *server) {
     server->watches = watches_create();
     server->catalog = catalog_create(server->epoch, server->watches);
     server->rpc = sim_rpc_create(server, &server->id.node);
-    struct addr addr = addr_of(server);
+    server->addr = addr_of(server);
     struct group_config config = {
         .loop = server->loop,
         .epoch = server->epoch,
@@ -180,7 +180,7 @@ bool server_start(struct server *server) {
         .autopilot = {.cleanup_dead_servers = true,
                       .stabilization_ns = (int64_t)world_between(world, 0, 1000) * DURATION_MS},
         .name = server->name,
-        .addr = &addr,
+        .addr = &server->addr,
         .published = published,
         .leader_changed = leader_changed,
         .leader_known = leader_known,

@@ -6,8 +6,13 @@
 #include "catalog/watch.h"
 #include "tests/sim/group/group.h"
 
+/* A key, which begins no other one; or all of them. */
+static const char *prefix_of(uint32_t key) {
+    return key < DATA_KEYS ? model_key(key) : "k";
+}
+
 static uint64_t index_of(const struct server *server, uint32_t key) {
-    return view_index_prefix(catalog_view(server->catalog), model_key(key));
+    return view_index_prefix(catalog_view(server->catalog), prefix_of(key));
 }
 
 static void tell(struct watcher *watcher, struct server *server) {
@@ -32,7 +37,7 @@ void watch_next(struct world *world, uint32_t number) {
     if (!watcher->known || !server->up || server->life != watcher->life ||
         world_one_in(world, 20)) {
         watcher->server = (uint32_t)rand_below(&world->rand, world->server_count);
-        watcher->key = (uint32_t)rand_below(&world->rand, DATA_KEYS);
+        watcher->key = (uint32_t)rand_below(&world->rand, DATA_KEYS + 2);
         watcher->known = false;
         server = &world->servers[watcher->server];
     }
@@ -58,8 +63,9 @@ void watch_register(struct world *world, const struct event *event) {
         world_post(world, 10 * MS, EVENT_WATCH, NULL)->a = event->a;
         return;
     }
-    watches_join(server->watches, WATCH_KEY, model_key(watcher->key), model_key(watcher->key),
-                 &watcher->waiter);
+    const char *prefix = prefix_of(watcher->key);
+    watches_join(server->watches, watcher->key < DATA_KEYS ? WATCH_KEY : WATCH_PREFIX, prefix,
+                 prefix, &watcher->waiter);
     watcher->waiting = true;
     if (index_of(server, watcher->key) > watcher->index && !MUTANT(watch_after_read)) {
         tell(watcher, server);
@@ -79,6 +85,12 @@ void watch_wake(struct server *server) {
             if (index_of(server, watcher->key) > watcher->index) {
                 tell(watcher, server);
             }
+        }
+    }
+    for (uint32_t i = 0; i < WATCHERS; i++) {
+        const struct watcher *watcher = &server->world->watchers[i];
+        if (watcher->waiting && watcher->server == server->at) {
+            check_index_kept(server->world, watcher, index_of(server, watcher->key));
         }
     }
 }
