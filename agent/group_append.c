@@ -7,6 +7,7 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 #define RETRY_MS 500 /* of an append that found the disk full */
 
@@ -197,7 +198,8 @@ void group_retry_refused(struct loop_timer *timer) {
 }
 
 static void note_persisted(struct group *group, struct batch *batch) {
-    const struct store_entry *last = &batch->entries[batch->kept - 1];
+    uint32_t count = MUTANT(late_sync) ? batch->count : batch->kept;
+    const struct store_entry *last = &batch->entries[count - 1];
     struct raft_event event = {
         .kind = RAFT_EVENT_PERSISTED,
         .persisted = {.term = last->term, .index = last->index, .cuts = batch->cuts}};
@@ -223,7 +225,7 @@ static void batch_back(struct loop_task *task) {
     }
     if (batch->err != ERR_OK && batch->err != ERR_NO_SPACE) {
         group_fail_disk(group, batch->text.s);
-    } else if (batch->dropped) {
+    } else if (batch->dropped && !MUTANT(late_sync)) {
         /* cut off meanwhile: the core no longer asks about them */
     } else if (batch->err == ERR_NO_SPACE) {
         batch->refused = refused = true;
