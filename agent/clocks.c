@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 #define MODULE "agent.server"
 #define RETRY_MS 1000  /* of a command that was refused */
@@ -75,6 +76,11 @@ static void propose(struct clocks *clocks, struct group_proposal *proposal,
     *proposal = (struct group_proposal){.done = done, .timing = proposal->timing};
     proposal->data = (uint8_t *)buf_take(&out, &proposal->size);
     group_propose(clocks->config.group, proposal);
+    /* Never passed on to the next leader: its clocks have begun anew, and what was renewed there is
+     * not to end by the time of this one. */
+    if (!MUTANT(expiry_passed_on)) {
+        proposal->hold_until_ms = 0;
+    }
 }
 
 /* ---- sessions ---- */
@@ -105,10 +111,18 @@ static void grow(struct clocks *clocks) {
     free(old);
 }
 
+/* By the clock itself: the turn may have begun long before what is promised now was asked for. */
+static int64_t now_ms(const struct clocks *clocks) {
+    return MUTANT(wound_by_turn) ? loop_now_ms(clocks->config.loop) : clock_monotonic_ms();
+}
+
 static void wind(struct session_clock *clock) {
-    struct loop *loop = clock->clocks->config.loop;
-    loop_timer_start(loop, &clock->timer,
-                     loop_now_ms(loop) + clock->ttl_ms + clock->ttl_ms / SLACK_PARTS + 1);
+    int64_t slack_ms = clock->ttl_ms / SLACK_PARTS + 1;
+    if (MUTANT(ttl_short) || MUTANT(ttl_long)) {
+        slack_ms = MUTANT(ttl_long) ? clock->ttl_ms : -clock->ttl_ms / 5;
+    }
+    loop_timer_start(clock->clocks->config.loop, &clock->timer,
+                     now_ms(clock->clocks) + clock->ttl_ms + slack_ms);
 }
 
 static void session_end_done(struct group_proposal *proposal, enum err err,
@@ -171,14 +185,17 @@ static void add(struct clocks *clocks, const char *id, int64_t ttl_ms) {
 enum err clocks_renew(struct clocks *clocks, const char *session) {
     const struct catalog_session *row =
         view_get_session(catalog_view(clocks->config.catalog), session);
-    if (!clocks->leader) {
+    /* Without a lease there may be another leader already, whose clock a renewal here does not
+     * wind; with one, a later leader begins its clocks later. */
+    if (!clocks->leader ||
+        (!group_may_read(clocks->config.group, false) && !MUTANT(renewal_without_lease))) {
         return ERR_NO_LEADER;
     }
     struct session_clock *clock = row != NULL ? *find(clocks, row->id) : NULL;
     if (row == NULL || (clock != NULL && clock->ending)) {
         return ERR_NOT_FOUND;
     }
-    if (clock != NULL) {
+    if (clock != NULL && !MUTANT(renewal_forgotten)) {
         wind(clock);
     }
     return ERR_OK;
@@ -269,7 +286,7 @@ static void add_delay(struct clocks *clocks, const char *key, uint64_t index, in
         clocks->delays->previous = delay;
     }
     clocks->delays = delay;
-    loop_timer_start(clocks->config.loop, &delay->timer, loop_now_ms(clocks->config.loop) + ms + 1);
+    loop_timer_start(clocks->config.loop, &delay->timer, now_ms(clocks) + ms + 1);
 }
 
 /* ---- tombstones ---- */
@@ -365,7 +382,9 @@ static void ignore(const struct catalog_event *event, void *context) {
 
 void clocks_lead(struct clocks *clocks, bool leader) {
     const struct catalog_view *view = catalog_view(clocks->config.catalog);
-    stop_all(clocks);
+    if (!MUTANT(clocks_kept)) {
+        stop_all(clocks);
+    }
     clocks->leader = leader;
     catalog_take_events(clocks->config.catalog, ignore,
                         NULL); /* the view shows what came of them */

@@ -33,7 +33,7 @@ void clocks_lead(struct clocks *clocks, bool leader);
 /* The catalog has a new view: follows what has happened. */
 void clocks_published(struct clocks *clocks);
 /* A session's time begins anew. ERR_NOT_FOUND: there is no such session, or its end is in the log
- * already. ERR_NO_LEADER. */
+ * already. ERR_NO_LEADER: this server does not lead, or is not sure of it. */
 enum err clocks_renew(struct clocks *clocks, const char *session);
 /* Any thread: sessions with a TTL. */
 size_t clocks_active(const struct clocks *clocks);

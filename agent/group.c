@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 #define STOP_MS 1000 /* each for log, snapshot and reading thread: 3 s at worst */
 
@@ -28,8 +29,8 @@ bool group_leads(const struct group *group) {
 
 bool group_may_read(const struct group *group, bool consistent) {
     int64_t until_ms = atomic_load_explicit(&group->lease_at_ms, memory_order_acquire);
-    return until_ms == INT64_MAX ||
-           (!consistent && until_ms > 0 && clock_monotonic_ms() < until_ms);
+    int64_t at_ms = MUTANT(lease_by_turn) ? loop_now_ms(group->config.loop) : clock_monotonic_ms();
+    return until_ms == INT64_MAX || (!consistent && until_ms > 0 && at_ms < until_ms);
 }
 
 int64_t group_contact_ms(const struct group *group) {
@@ -110,8 +111,9 @@ static void log_leader(struct group *group) {
 /* This server's leadership counts for others once all is applied here that was committed when it
  * became ready (Ongaro 6.4). */
 void group_judge_leadership(struct group *group) {
-    bool leads = group->leader_ready && group->applied >= group->lead_from && !group->disk_failed &&
-                 !group->applying_failed;
+    bool ready = group->leader_ready || (group->role == RAFT_LEADER && MUTANT(read_before_ready));
+    bool applied = group->applied >= group->lead_from || MUTANT(leads_unapplied);
+    bool leads = ready && applied && !group->disk_failed && !group->applying_failed;
     bool known = leads || (group->role != RAFT_LEADER && group->leader_known);
     bool led = group_leads(group), knew = group_has_leader(group);
     if (known != knew) {
@@ -208,7 +210,8 @@ static void note_role(struct group *group, const struct raft_output *output) {
                   raft_role_name(output->role), (unsigned long long)output->term);
         group_metrics_role(&group->metrics, output->role);
         if (group->role == RAFT_LEADER) {
-            group_answer_appended(group, ERR_TIMEOUT, &lost);
+            group_answer_appended(group, MUTANT(lost_is_refused) ? ERR_NO_LEADER : ERR_TIMEOUT,
+                                  &lost);
         }
     }
     group->leader_moved = group->leader_moved || output->role != group->role ||
@@ -340,6 +343,9 @@ static enum err start_core(struct group *group, const struct storage_start *star
         event.start.sizes = start->needs_repair ? NULL : &start->sizes;
         event.start.needs_repair = start->needs_repair;
         group->applied = group->apply_to = start->snapshot_index;
+        if (MUTANT(apply_from_log_start)) {
+            group->applied = start->log_first - 1;
+        }
         group->snapshot_bytes = start->snapshot_bytes;
     } else {
         event.start.log_first = 1;

@@ -7,6 +7,7 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 #define RETRY_MS 500 /* of an append that found the disk full */
 
@@ -169,9 +170,25 @@ static void send_batch(struct group *group, struct batch *batch) {
     }
 }
 
+static void start_retry_timer(struct group *group) {
+    group->retrying = true;
+    loop_timer_start(group->config.loop, &group->retry_timer,
+                     loop_now_ms(group->config.loop) + RETRY_MS);
+}
+
+/* A snapshot comes first: it lets the log be compacted, which makes room. Space that has come back
+ * would else go to the log, again and again. */
 void group_retry_refused(struct loop_timer *timer) {
     struct group *group = CONTAINER_OF(timer, struct group, retry_timer);
     group->retrying = false;
+    if (group->closing) {
+        return;
+    }
+    group_maybe_snapshot(group);
+    if (group->snapshot_writing || group->compactions > 0) {
+        start_retry_timer(group);
+        return;
+    }
     for (uint32_t i = 0; i < group->tail.count; i++) {
         struct batch *batch = log_tail_get(&group->tail, i);
         if (batch->refused) {
@@ -181,11 +198,16 @@ void group_retry_refused(struct loop_timer *timer) {
 }
 
 static void note_persisted(struct group *group, struct batch *batch) {
-    const struct store_entry *last = &batch->entries[batch->kept - 1];
+    uint32_t count = MUTANT(late_sync) ? batch->count : batch->kept;
+    const struct store_entry *last = &batch->entries[count - 1];
     struct raft_event event = {
         .kind = RAFT_EVENT_PERSISTED,
         .persisted = {.term = last->term, .index = last->index, .cuts = batch->cuts}};
     batch->persisted = true;
+    if (group->full_told) {
+        group->full_told = false;
+        log_write(group->config.log, LOG_INFO, MODULE, "the disk has space again");
+    }
     metric_sample(group->metrics.dispatch_log,
                   metrics_ms_since(batch->sent_at_ns, metrics_clock_ns()));
     metric_set(group->metrics.dispatch_logs, batch->count);
@@ -203,7 +225,7 @@ static void batch_back(struct loop_task *task) {
     }
     if (batch->err != ERR_OK && batch->err != ERR_NO_SPACE) {
         group_fail_disk(group, batch->text.s);
-    } else if (batch->dropped) {
+    } else if (batch->dropped && !MUTANT(late_sync)) {
         /* cut off meanwhile: the core no longer asks about them */
     } else if (batch->err == ERR_NO_SPACE) {
         batch->refused = refused = true;
@@ -212,11 +234,10 @@ static void batch_back(struct loop_task *task) {
     }
     log_tail_release(batch);
     if (refused && group->appends_under_way == 0 && !group->retrying) {
-        log_write(group->config.log, LOG_ERROR, MODULE,
+        log_write(group->config.log, group->full_told ? LOG_DEBUG : LOG_ERROR, MODULE,
                   "the disk is full, writes wait until there is space");
-        group->retrying = true;
-        loop_timer_start(group->config.loop, &group->retry_timer,
-                         loop_now_ms(group->config.loop) + RETRY_MS);
+        group->full_told = true;
+        start_retry_timer(group);
     }
 }
 

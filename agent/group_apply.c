@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
+#include "base/mutant.h"
 
 static bool slice_is_full(const struct group *group) {
     return catalog_touched(group->config.catalog) >= group->slice_end;
@@ -170,6 +171,9 @@ static void run_apply(struct loop_task *task) {
     }
     if (group->entry_begun) {
         return; /* half a command is nobody's business */
+    }
+    if (MUTANT(answer_before_publish)) {
+        group_answer_applied(group);
     }
     catalog_publish(group->config.catalog);
     group_judge_leadership(group);

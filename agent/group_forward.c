@@ -9,6 +9,7 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 static const struct err_text no_leader = {"No cluster leader"};
 static const struct err_text lost_leader = {
@@ -206,7 +207,10 @@ static void forward_done(struct rpc_request *request, enum err err, const struct
         group_hold(group, proposal);
         return;
     }
-    if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
+    bool unknown = err == ERR_CLOSED || err == ERR_TIMEOUT;
+    if (unknown && MUTANT(forwarded_again)) {
+        group_hold(group, proposal);
+    } else if (unknown) {
         outcome_unknown(group, proposal);
     } else {
         group_queue_answer(group, proposal, err, text);
@@ -325,7 +329,8 @@ void group_reads_applied(struct group *group) {
     group->reads_applying = NULL;
     while (list != NULL) {
         struct group_read *next = list->next;
-        struct group_read **to = list->index <= applied ? &ready : &group->reads_applying;
+        bool is_applied = list->index <= applied || MUTANT(read_unapplied);
+        struct group_read **to = is_applied ? &ready : &group->reads_applying;
         list->next = *to;
         *to = list;
         list = next;

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 static void fail(struct group *group, uint64_t index, uint64_t term, const char *why) {
     log_write(group->config.log, LOG_ERROR, MODULE, "failed to install snapshot: error=\"%s\"",
@@ -125,7 +126,9 @@ static void commit_back(struct storage_job *job) {
     }
     catalog_take_image(group->config.catalog, install->image);
     install->image = NULL;
-    group_skip_to(group, install->info.index); /* what the tail still has of it */
+    if (!MUTANT(apply_again_after_install)) {
+        group_skip_to(group, install->info.index); /* what the tail still has of it */
+    }
     group->apply_to = install->info.index;
     group->applying_failed = false;
     group_check_reset(group);

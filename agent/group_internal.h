@@ -92,7 +92,7 @@ struct group {
     struct log_tail tail;
     struct group_proposal *applied_list, **applied_last; /* to answer: see queue_answer */
     unsigned appends_under_way;
-    bool retrying;
+    bool retrying, full_told;
 
     uint64_t applied, apply_to;
     uint64_t slice_end; /* catalog_touched() at which the slice is full */

@@ -8,7 +8,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-#define RETRY_MS 30000 /* after one that failed */
+#define RETRY_MS 30000     /* after one that failed */
+#define FULL_RETRY_MS 1000 /* because the disk was full */
 
 /* A compaction of the log; several may be under way. */
 struct compaction {
@@ -52,9 +53,11 @@ static void snapshot_back(struct loop_task *task) {
         return;
     }
     if (group->snapshot_err != ERR_OK) {
-        group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + RETRY_MS;
-        log_write(group->config.log, LOG_ERROR, MODULE, "failed to take snapshot: error=\"%s\"",
-                  group->snapshot_text.s);
+        bool full = group->snapshot_err == ERR_NO_SPACE;
+        group->snapshot_retry_at_ms =
+            loop_now_ms(group->config.loop) + (full ? FULL_RETRY_MS : RETRY_MS);
+        log_write(group->config.log, full && group->full_told ? LOG_DEBUG : LOG_ERROR, MODULE,
+                  "failed to take snapshot: error=\"%s\"", group->snapshot_text.s);
         return;
     }
     metric_sample(group->metrics.take_snapshot,
@@ -67,7 +70,7 @@ static void snapshot_back(struct loop_task *task) {
         .snapshot_taken = {.index = group->snapshot_info.index, .term = group->snapshot_info.term}};
     group_step(group, &event);
     if (!storage_has_space(group->storage)) {
-        group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + RETRY_MS;
+        group->snapshot_retry_at_ms = loop_now_ms(group->config.loop) + FULL_RETRY_MS;
     }
 }
 

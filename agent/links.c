@@ -349,17 +349,29 @@ static void send_waiting(struct path *path) {
 
 /* ---- servers that say nothing ---- */
 
-static void ponged(struct rpc_request *ping, enum err err, const struct err_text *text,
+static void ping(struct link *link, int64_t timeout_ms);
+
+static void ponged(struct rpc_request *rpc, enum err err, const struct err_text *text,
                    const uint8_t *body, size_t size) {
-    struct link *link = CONTAINER_OF(ping, struct link, ping);
+    struct link *link = CONTAINER_OF(rpc, struct link, ping);
     struct path *path = link->path;
     (void)text;
     (void)body;
     (void)size;
     link->pinging = false;
+    if (err == ERR_CLOSED) {
+        return;
+    }
     if (err != ERR_TIMEOUT) {
         link->heard_at_ms = now_ms(path);
+        if (link->suspect) { /* it was slow: what it still has to do it may do */
+            link->suspect = false;
+            link->close_at_ms = now_ms(path) + DRAIN_MS;
+        }
         return;
+    }
+    if (link->suspect) {
+        return; /* it is closed soon */
     }
     if (link->heard_at_ms > link->pinged_at_ms) {
         soon(path);
@@ -372,6 +384,8 @@ static void ponged(struct rpc_request *ping, enum err err, const struct err_text
     path->links->config.lost(path->links->config.context, path->own, &link->node);
     if (link == path->active) {
         leave_link(link, SUSPECT_MS);
+    } else if (link->close_at_ms > now_ms(path) + SUSPECT_MS) {
+        link->close_at_ms = now_ms(path) + SUSPECT_MS;
     }
     struct links_request *next;
     for (struct links_request *request = link->requests; request != NULL; request = next) {
@@ -382,8 +396,16 @@ static void ponged(struct rpc_request *ping, enum err err, const struct err_text
             put_waiting(path, request, HASTY_MS);
         }
     }
+    ping(link, SUSPECT_MS);
     tell_connected(path);
     soon(path);
+}
+
+static void ping(struct link *link, int64_t timeout_ms) {
+    link->ping = (struct rpc_request){.done = ponged};
+    link->pinged_at_ms = now_ms(link->path);
+    link->pinging = rpc_request(link->connection, &link->ping, RPC_METHOD_PING, NULL, 0,
+                                (int)timeout_ms) == ERR_OK;
 }
 
 /* Sends a ping if it is time. Returns when to look again, INT64_MAX: not for its sake. */
@@ -397,10 +419,7 @@ static int64_t watch_link(struct link *link, int64_t now) {
     if (now < due_ms) {
         return due_ms;
     }
-    link->ping = (struct rpc_request){.done = ponged};
-    link->pinged_at_ms = now;
-    link->pinging = rpc_request(link->connection, &link->ping, RPC_METHOD_PING, NULL, 0,
-                                own ? PONG_MS : PONG_FAR_MS) == ERR_OK;
+    ping(link, own ? PONG_MS : PONG_FAR_MS);
     return link->pinging ? INT64_MAX : now + PING_MS;
 }
 

@@ -124,6 +124,7 @@
 #define LIMIT_FAILOVER_AWAY 4096       /* services that are answered from elsewhere, kept track of */
 #define LIMIT_FAILOVER_DATACENTERS 256 /* of one policy */
 #define LIMIT_FAILOVER_HOLD_DOWN_S 86400
+#define LIMIT_FAILOVER_FRESH_MS 10000 /* rows of a datacenter that is there are no older */
 #define LIMIT_FAILOVER_NOTES 256 /* on their way to the core */
 
 /* Filters. */

@@ -327,21 +327,32 @@ bool failover_is_healthy(const struct catalog_view *view, const char *service, b
     return health.found;
 }
 
-static bool find_elsewhere(const struct failover_source *source,
-                           const struct failover_policy *policy, const struct str_list *known,
-                           failover_usable_fn *usable, void *context, struct arena *arena,
+bool failover_look(const struct failover_source *source, const char *datacenter, bool old,
+                   struct failover_place *ret_place) {
+    return source->look(source->context, datacenter, ret_place) &&
+           old == (ret_place->age_ms > LIMIT_FAILOVER_FRESH_MS);
+}
+
+static bool find_elsewhere(const struct failover_source *source, const struct str_list *targets,
+                           failover_usable_fn *usable, void *context,
                            struct failover_place *ret_place) {
-    bool all = policy->nearest == 0 && policy->datacenters.count == 0;
-    struct str_list targets =
-        all ? *known : failover_targets(policy->nearest, &policy->datacenters, known, arena);
-    for (uint32_t i = 0; i < targets.count; i++) {
-        struct failover_place place;
-        if (source->look(source->context, targets.v[i], &place) && usable(place.view, context)) {
-            *ret_place = place;
-            return true;
+    for (int old = 0; old <= 1; old++) {
+        for (uint32_t i = 0; i < targets->count; i++) {
+            struct failover_place place;
+            if (failover_look(source, targets->v[i], old == 1, &place) &&
+                usable(place.view, context)) {
+                *ret_place = place;
+                return true;
+            }
         }
     }
     return false;
+}
+
+static struct str_list policy_targets(const struct failover_policy *policy,
+                                      const struct str_list *known, struct arena *arena) {
+    bool all = policy->nearest == 0 && policy->datacenters.count == 0;
+    return all ? *known : failover_targets(policy->nearest, &policy->datacenters, known, arena);
 }
 
 struct failover_place failover_find(const struct failover_source *source,
@@ -358,9 +369,8 @@ struct failover_place failover_find(const struct failover_source *source,
         return place;
     }
     struct failover_policy policy = failover_policy_of(home, service, &source->defaults, arena);
-    if (policy.enabled &&
-        find_elsewhere(source, &policy, &state->datacenters, usable, context, arena, &place) &&
-        !away) {
+    struct str_list targets = policy_targets(&policy, &state->datacenters, arena);
+    if (policy.enabled && find_elsewhere(source, &targets, usable, context, &place) && !away) {
         source->note(source->context, service);
     }
     return place;

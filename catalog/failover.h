@@ -98,6 +98,11 @@ struct failover_source {
     void (*note)(void *context, const char *service);
 };
 
+/* The rows of a datacenter; of one that has been silent for LIMIT_FAILOVER_FRESH_MS only if old:
+ * its instances may be gone with it, so lookups look there last. */
+bool failover_look(const struct failover_source *source, const char *datacenter, bool old,
+                   struct failover_place *ret_place);
+
 /* Whether a view can answer this lookup. */
 typedef bool failover_usable_fn(const struct catalog_view *view, void *context);
 

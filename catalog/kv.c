@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "catalog/internal.h"
 #include "catalog/row.h"
 
@@ -159,7 +160,9 @@ void catalog_apply_reap(struct catalog *catalog, uint64_t index) {
             oldest->tree ? &catalog->next.tree_tombstones : &catalog->next.tombstones;
         remove_order(catalog, oldest);
         tree_remove(from, &batch, oldest->key, strlen(oldest->key));
-        catalog->next.indexes.reaped = oldest->index;
+        if (!MUTANT(tombstone_dropped)) {
+            catalog->next.indexes.reaped = oldest->index;
+        }
         catalog_retire(catalog, oldest);
     }
 }
@@ -173,7 +176,9 @@ static void delete_kv(struct catalog *catalog, const struct catalog_kv *row) {
     drop_held(catalog, row);
     catalog_add_tombstone(catalog, key, false, catalog_now(catalog));
     catalog->next.indexes.tombstones = catalog_now(catalog);
-    touch(catalog, key);
+    if (!MUTANT(deletion_unmarked)) {
+        touch(catalog, key);
+    }
     catalog_retire(catalog, row);
 }
 
@@ -233,8 +238,9 @@ static enum err lock_kv(struct catalog *catalog, const struct catalog_kv *old,
     }
     const char *holder = old != NULL ? catalog_kv_session(old) : "";
     bool mine = strcmp(holder, session->id) == 0;
-    *ret_held =
-        (*holder == '\0' || mine) && catalog_get_lock_delay(&catalog->next, op->key) == NULL;
+    bool delayed = catalog_get_lock_delay(&catalog->next, op->key) != NULL;
+    *ret_held = (*holder == '\0' || mine || MUTANT(lock_stolen)) &&
+                (!delayed || MUTANT(lock_delay_ignored));
     if (*ret_held) {
         write_kv(catalog, old, op, session->id,
                  (old != NULL ? old->lock_index : 0) + (mine ? 0 : 1));
@@ -248,7 +254,8 @@ static enum err unlock_kv(struct catalog *catalog, const struct catalog_kv *old,
     if (*op->session == '\0') {
         return err_set(text, ERR_REFUSED, "missing session");
     }
-    *ret_held = old != NULL && str_equal_fold(catalog_kv_session(old), op->session);
+    *ret_held = old != NULL && (str_equal_fold(catalog_kv_session(old), op->session) ||
+                                MUTANT(unlocked_by_anyone));
     if (*ret_held) {
         write_kv(catalog, old, op, "", old->lock_index);
     }
@@ -265,6 +272,9 @@ enum err catalog_change_kv(struct catalog *catalog, const struct catalog_kv_oper
     switch (op->verb) {
     case KV_CAS:
         *ret_held = op->index == 0 ? old == NULL : old != NULL && old->modify_index == op->index;
+        if (MUTANT(cas_by_value) && old != NULL) {
+            *ret_held = old->modify_index >= op->index;
+        }
         if (!*ret_held) {
             return ERR_OK;
         }
@@ -308,7 +318,7 @@ enum err catalog_apply_kv(struct catalog *catalog, const struct catalog_kv_opera
     } else if (result != NULL) {
         result->unchanged = !held;
         if (held && op->verb == KV_LOCK) {
-            result->fence_index = view_index_kv(&catalog->next, op->key);
+            result->fence_index = MUTANT(fence_stays) ? 1 : view_index_kv(&catalog->next, op->key);
         }
     }
     return err;

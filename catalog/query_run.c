@@ -181,9 +181,10 @@ struct failover_place query_run(const struct failover_source *source,
     const struct str_list *named =
         query->targets_present ? &query->target_datacenters : &query->datacenters;
     struct str_list targets = failover_targets(query->nearest, named, &state->datacenters, arena);
-    for (uint32_t i = 0; i < targets.count && ret_instances->count == 0; i++) {
-        ++*ret_tried;
-        if (source->look(source->context, targets.v[i], &other)) {
+    for (uint32_t at = 0; at < 2 * targets.count && ret_instances->count == 0; at++) {
+        bool old = at >= targets.count; /* those that are silent are asked last */
+        *ret_tried += !old;
+        if (failover_look(source, targets.v[at % targets.count], old, &other)) {
             place = other;
             query_select(place.view, query, rand, arena, ret_instances);
         }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/uuid.h"
 #include "catalog/internal.h"
 #include "catalog/row.h"
@@ -99,7 +100,9 @@ static void end_session(struct catalog *catalog, struct catalog_session *row) {
     link_checks(catalog, row, false);
     catalog->next.indexes.row_hash -= row_hash_session(row);
     touch(catalog, row);
-    catalog_release_keys(catalog, row);
+    if (!MUTANT(keys_kept_at_end)) {
+        catalog_release_keys(catalog, row);
+    }
     catalog_end_session_queries(catalog, row->id);
     catalog_add_event(catalog, CATALOG_SESSION_ENDED, row->id, 0, 0);
     catalog_note_session(catalog, row, false);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "catalog/internal.h"
 #include "catalog/row.h"
 
@@ -413,7 +414,7 @@ void catalog_apply_transaction(struct catalog *catalog, const struct catalog_tra
         for (uint32_t i = 0; i < txn->count; i++) {
             run_operation(catalog, &txn->operations[i], i, to);
         }
-        if (to->failure_count == 0) {
+        if (to->failure_count == 0 || MUTANT(transaction_half)) {
             commit(catalog, &undo);
         } else {
             take_back(catalog, &undo);

@@ -182,7 +182,8 @@ const char *node_address(const struct answer *answer, const struct catalog_node 
 const char *service_address(const struct answer *answer, const struct catalog_service *service,
                             uint16_t qtype);
 uint16_t service_port(const struct answer *answer, const struct catalog_service *service);
-/* The answer is of another datacenter, whose wide-area addresses are wanted. */
+/* The wide-area addresses are wanted: by another datacenter that asks, or of one whose mirror this
+ * is. */
 bool is_translated(const struct answer *answer);
 uint32_t service_ttl(const struct dns_snapshot *snapshot, const char *service);
 struct name_ref name_of_text(enum name_form form, const char *text);

@@ -392,50 +392,6 @@ static const char *find_token(struct http_exchange *exchange, const struct http_
     return "";
 }
 
-static void redirect_to(const struct http_request *req, const char *uri, const char *path,
-                        struct http_response *res) {
-    const char *query = http_uri_encode(str_or_empty(strchr(uri, '?')), true, req->arena);
-    path = http_uri_encode(path, false, req->arena);
-    bool get = strcmp(req->method, "GET") == 0;
-    const char *body = arena_format(req->arena, "<a href=\"%s\">Moved Permanently</a>.\n", path);
-    http_response_text(res, 301, "%s", get ? body : "");
-    res->content_type = get ? "text/html; charset=utf-8" : NULL;
-    res->no_endpoint = true;
-    http_response_header(res, "Location", arena_format(req->arena, "%s%s", path, query));
-}
-
-static void not_found(const struct http_request *req, struct http_response *res) {
-    res->no_endpoint = true;
-    if (strcmp(req->path, "/") == 0) {
-        http_response_text(res, 200,
-                           "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in "
-                           "the agent configuration and restart.");
-    } else if (strstr(req->path, "/v1/") != NULL) {
-        http_response_text(res, 404, "Invalid URL path: not a recognized HTTP API endpoint\n");
-    } else {
-        http_response_text(res, 404,
-                           "Invalid URL path: if attempting to use the HTTP API, ensure the path "
-                           "starts with '/v1/'\n");
-    }
-}
-
-struct tenancy {
-    const char *header, *feature;
-};
-
-/* What only an enterprise server has and this request asks for; NULL: nothing. */
-static const struct tenancy *find_tenancy(struct http_exchange *exchange) {
-    static const struct tenancy all[] = {{"X-Consul-Namespace", "Namespaces"},
-                                         {"X-Consul-Partition", "Partitions"}};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        const char *value = str_or_empty(http_exchange_header(exchange, all[i].header));
-        if (*value != '\0' && strcmp(value, "default") != 0) {
-            return &all[i];
-        }
-    }
-    return NULL;
-}
-
 /* Method and path parameter. False: an answer is set. */
 static bool judge_route(const struct http_route *route, const char *method,
                         const struct http_request *req, struct http_response *res) {
@@ -572,11 +528,11 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     bool slash_missing;
     const struct http_route *route = http_route_find(req->path, method, &req->rest, &slash_missing);
     if (route == NULL) {
-        not_found(req, res);
+        http_judge_not_found(req, res);
         return HTTP_ANSWERED;
     }
     if (slash_missing) {
-        redirect_to(req, exchange->uri, route->pattern, res);
+        http_judge_redirect(req, exchange->uri, route->pattern, res);
         return HTTP_ANSWERED;
     }
     exchange->route = route;
@@ -592,7 +548,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (!judge_route(route, method, req, res)) {
         return HTTP_ANSWERED;
     }
-    const struct tenancy *tenancy = find_tenancy(exchange);
+    const struct http_tenancy *tenancy = http_judge_tenancy(exchange);
     if (tenancy != NULL) {
         http_response_text(res, 400, "Invalid header: \"%s\" - %s are a Consul Enterprise feature",
                            tenancy->header, tenancy->feature);
@@ -665,8 +621,8 @@ static struct http_answer *find_repeated(struct http_exchange *exchange, const c
     struct http_server *server = exchange->server;
     if (strcmp(method, "GET") != 0 || server->config.rate_mode != HTTP_RATE_OFF ||
         strstr(exchange->uri, "index=") != NULL || strstr(exchange->uri, "wait=") != NULL ||
-        find_tenancy(exchange) != NULL || http_exchange_header(exchange, "Cache-Control") != NULL ||
-        !may_repeat(exchange)) {
+        http_judge_tenancy(exchange) != NULL ||
+        http_exchange_header(exchange, "Cache-Control") != NULL || !may_repeat(exchange)) {
         return NULL;
     }
     epoch_enter(server->backend->epoch);
@@ -734,7 +690,7 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
             res.content_type = NULL;
         } else if (!is_clean_key(exchange) &&
                    (clean = http_path_clean(req.path, req.arena)) != NULL) {
-            redirect_to(&req, exchange->uri, clean, &res);
+            http_judge_redirect(&req, exchange->uri, clean, &res);
         } else {
             verdict = dispatch_route(exchange, method, &req, &res);
         }

@@ -188,6 +188,20 @@ struct str_map http_answer_headers(const struct http_server *server,
 struct http_answer *http_answer_carried(struct http_server *server,
                                         const struct backend_reply *reply, char *body, size_t size);
 
+/* ---- judge.c ---- */
+
+/* 301 to the path, with the query of uri. */
+void http_judge_redirect(const struct http_request *req, const char *uri, const char *path,
+                         struct http_response *res);
+void http_judge_not_found(const struct http_request *req, struct http_response *res);
+
+struct http_tenancy {
+    const char *header, *feature;
+};
+
+/* What only an enterprise server has and this request asks for; NULL: nothing. */
+const struct http_tenancy *http_judge_tenancy(struct http_exchange *exchange);
+
 /* ---- carry.c: requests that are answered by other agents, and theirs ---- */
 
 /* The datacenter whose servers answer the request, "" for this one's; NULL: this agent does. */

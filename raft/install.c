@@ -143,7 +143,7 @@ void raft_snapshot_installed(struct raft *raft, const struct raft_event *event,
     raft_compact_configurations(raft, index);
     ASSERT(raft->commit < index);
     raft->commit = index;
-    raft->applied = MUTANT(apply_again_after_install) ? raft->applied : index;
+    raft->applied = index;
     if (raft->verified < index) {
         raft->verified = index;
     }

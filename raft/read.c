@@ -80,7 +80,7 @@ uint64_t raft_lease_until(const struct raft *raft, uint64_t now_ms) {
     if (raft_is_sole_voter(raft)) {
         return RAFT_NEVER;
     }
-    if (raft->lease_lost && !MUTANT(lease_kept_in_transfer)) {
+    if (raft->lease_lost) {
         return 0;
     }
     uint64_t sent[LIMIT_RAFT_SERVERS];

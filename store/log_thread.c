@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/thread.h"
 
 /* Small, because an append may wait for one step. */
@@ -33,6 +34,7 @@ struct request {
 struct store_log_thread {
     struct store_log *log;
     struct store_hard_state *state;
+    bool failed;          /* something that what follows rests on was not written */
     struct thread thread; /* its mutex guards what follows */
     struct request *head;
     struct request **tail;
@@ -47,9 +49,21 @@ static void finish(struct request *request, const struct err_text *text) {
     free(request);
 }
 
+/* Entries rest on the hard state of their term, and on the cut before them. */
+static bool refuse(const struct store_log_thread *thread, struct request *request,
+                   struct err_text *text) {
+    if (thread->failed) {
+        request->result = err_set(text, ERR_IO, "an earlier write has failed");
+    }
+    return thread->failed;
+}
+
 static void append_one(struct store_log_thread *thread, struct request *request,
                        struct err_text *text) {
     uint64_t last = store_log_last(thread->log);
+    if (refuse(thread, request, text)) {
+        return;
+    }
     if (last != 0 && request->entries[0].index != last + 1) {
         /* Behind a request that the full disk refused. */
         request->result = err_set(text, ERR_NO_SPACE, "an earlier entry found no space");
@@ -66,6 +80,7 @@ static struct request *append_group(struct store_log_thread *thread, struct requ
         append_one(thread, end, &text);
     }
     enum err synced = store_log_sync(thread->log, &sync_text);
+    thread->failed = thread->failed || synced != ERR_OK;
     for (struct request *next; first != end; first = next) {
         next = first->next;
         bool lost = first->result == ERR_OK && synced != ERR_OK;
@@ -78,7 +93,9 @@ static struct request *append_group(struct store_log_thread *thread, struct requ
 static struct request *do_one(struct store_log_thread *thread, struct request *request) {
     struct err_text text = {.s = ""};
     struct request *next = request->next;
-    if (request->kind == REQUEST_COMPACT) {
+    if (request->kind != REQUEST_COMPACT && refuse(thread, request, &text)) {
+        /* nothing more */
+    } else if (request->kind == REQUEST_COMPACT) {
         request->result = store_log_compact(thread->log, request->index, &text);
     } else if (request->kind == REQUEST_TRUNCATE) {
         request->result = store_log_truncate(thread->log, request->index, &text);
@@ -86,6 +103,10 @@ static struct request *do_one(struct store_log_thread *thread, struct request *r
         request->result = store_log_reset(thread->log, &text);
     } else {
         request->result = store_hard_state_write(thread->state, &request->vote, &text);
+    }
+    if (request->kind != REQUEST_COMPACT && request->result != ERR_OK &&
+        !MUTANT(failure_forgotten)) {
+        thread->failed = true;
     }
     finish(request, &text);
     return next;

@@ -3,8 +3,8 @@
  * Requests are done in the order in which they were queued. All appends that wait when the thread
  * comes round go into one write and one sync (group commit); a hard state between two appends
  * splits them. Each request gets its callback, exactly once, on the log thread: it should only post
- * to the caller's loop. After a failed write or sync every request is answered ERR_IO, with nothing
- * written. */
+ * to the caller's loop. After a failed write, sync or cut every request but a compaction is
+ * answered ERR_IO, with nothing written: what comes later rests on what came before. */
 #ifndef STORE_LOG_THREAD_H
 #define STORE_LOG_THREAD_H
 

@@ -176,7 +176,7 @@ class Calm(ClientTest):
     def test_large_bodies_and_answers(self):
         value = "x" * 500000
         for i in range(8):
-            self.agent.must_put("/v1/kv/large/%d" % i, value)
+            eventually(lambda: self.agent.put("/v1/kv/large/%d" % i, value).status == 200, "a write")
         reply = self.agent.get("/v1/kv/large/?recurse")
         self.assertEqual(len(reply.json), 8)
         self.assertEqual(reply.body, self.group.servers[0].get("/v1/kv/large/?recurse").body)
@@ -350,7 +350,6 @@ class Datacenters(ClientTest):
             self.assertEqual(agent.resolve("far.service.dc2.consul", tcp=True).data("A"),
                              [self.there.ip])
             self.assertEqual(agent.resolve("t1.node.dc2.consul").data("A"), [self.there.ip])
-            self.assertEqual(agent.resolve("far.service.consul").rcode, NXDOMAIN)
             self.assertEqual(agent.resolve("far.service.dc3.consul").rcode, NXDOMAIN)
 
     def test_a_registration_there(self):

@@ -188,6 +188,8 @@ static void carry_out(struct backend_call *call, struct arena *arena) {
     case BACKEND_OPERATOR:
     case BACKEND_SNAPSHOT:
     case BACKEND_RESTORE:
+    case BACKEND_FORWARD:
+    case BACKEND_QUESTION:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         return;
@@ -261,6 +263,7 @@ static struct http_request request_of(const char *method, const char *body, size
                                  .agent_node = facts.node_name,
                                  .arena = arena,
                                  .backend = &backend,
+                                 .agent_node = facts.node_name,
                                  .use_cache = true,
                                  .authz = {.token = ""}};
 }

@@ -65,6 +65,18 @@ struct disk {
 };
 
 static struct disk *disk; /* the one in use */
+static void (*pause_before)(enum disk_call call);
+
+void disk_set_pause(void (*pause)(enum disk_call call)) {
+    pause_before = pause;
+}
+
+/* Another disk may be in use meanwhile, but is not when it returns. */
+static void pass_time(enum disk_call call) {
+    if (pause_before != NULL) {
+        pause_before(call);
+    }
+}
 
 static bool chance(uint32_t per_1000) {
     return rand_below(disk->rand, 1000) < per_1000;
@@ -100,6 +112,10 @@ void disk_wipe(void) {
 void disk_set_faults(const struct disk_faults *faults) {
     disk->faults = *faults;
     disk->calls_left = faults->crash_after_calls;
+}
+
+void disk_crash(void) {
+    disk->crashed = true;
 }
 
 bool disk_has_crashed(void) {
@@ -321,6 +337,7 @@ const char *disk_file_path(const char *path_prefix, uint32_t n) {
 
 enum err store_file_open(const char *path, enum store_file_mode mode, struct store_file **ret_file,
                          struct err_text *text) {
+    pass_time(DISK_NAMES);
     if (disk->crashed || (mode == STORE_FILE_CREATE && crash_now())) {
         return refuse(text);
     }
@@ -356,6 +373,7 @@ enum err store_file_size(struct store_file *file, uint64_t *ret_size, struct err
 
 enum err store_file_read(struct store_file *file, uint64_t offset, void *data, size_t size,
                          size_t *ret_size, struct err_text *text) {
+    pass_time(DISK_READ);
     if (disk->crashed) {
         return refuse(text);
     }
@@ -378,6 +396,7 @@ static uint64_t used_bytes(void) {
 
 enum err store_file_write(struct store_file *file, uint64_t offset, const void *data, size_t size,
                           struct err_text *text) {
+    pass_time(DISK_WRITE);
     if (disk->crashed) {
         return refuse(text);
     }
@@ -411,6 +430,7 @@ enum err store_file_write(struct store_file *file, uint64_t offset, const void *
 }
 
 enum err store_file_sync(struct store_file *file, struct err_text *text) {
+    pass_time(DISK_SYNC);
     if (disk->crashed) {
         return refuse(text);
     }
@@ -450,6 +470,7 @@ enum err store_file_lock(struct store_file *file, struct err_text *text) {
 }
 
 enum err store_file_rename(const char *from, const char *to, struct err_text *text) {
+    pass_time(DISK_NAMES);
     if (disk->crashed || crash_now()) {
         return refuse(text);
     }
@@ -462,6 +483,7 @@ enum err store_file_rename(const char *from, const char *to, struct err_text *te
 }
 
 enum err store_file_unlink(const char *path, struct err_text *text) {
+    pass_time(DISK_NAMES);
     if (disk->crashed || crash_now()) {
         return refuse(text);
     }
@@ -484,6 +506,7 @@ static bool is_in(const char *path, const char *directory) {
 }
 
 enum err store_directory_sync(const char *path, struct err_text *text) {
+    pass_time(DISK_SYNC);
     if (disk->crashed || crash_now()) {
         return refuse(text);
     }

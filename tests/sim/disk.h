@@ -22,6 +22,10 @@ struct disk_faults {
 
 struct disk;
 
+enum disk_call { DISK_READ, DISK_WRITE, DISK_SYNC, DISK_NAMES };
+/* Called before each call that may take its time; NULL: none. For all disks. */
+void disk_set_pause(void (*pause)(enum disk_call call));
+
 /* The new disk is the one in use: every call is about that one. */
 struct disk *disk_create(struct rand *rand);
 void disk_use(struct disk *disk);
@@ -35,6 +39,8 @@ bool disk_has_crashed(void);
 /* Some sync failed, or some write, since the last restart. */
 bool disk_sync_has_failed(void);
 bool disk_write_has_failed(void);
+/* As if the crash had come now. */
+void disk_crash(void);
 /* The process is gone; with power_lost the cache, too. */
 void disk_restart(bool power_lost);
 

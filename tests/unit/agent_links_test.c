@@ -15,12 +15,15 @@
 #include "tests/unit/net_support.h"
 
 #define SERVERS 2
+#define STALLED_PINGS 16
+#define STALL_MS 1500  /* longer than a server may be silent before it is left */
 #define HANGS_MS 20000 /* a test that takes so long has failed */
 
 enum conduct {
     ANSWERS,
     HANGS_UP,  /* closes the connection instead of an answer */
     IS_SILENT, /* even to pings */
+    STALLS,    /* the same, for a while */
     IS_SLOW,   /* answers pings, and the request a while later */
     SAYS_NO
 };
@@ -31,7 +34,8 @@ struct server {
     struct uuid node;
     enum conduct conduct;
     unsigned asked;
-    struct rpc_ticket ticket;
+    struct rpc_ticket ticket, pings[STALLED_PINGS];
+    unsigned ping_count;
     struct loop_timer timer;
     struct bench *bench;
 };
@@ -53,6 +57,9 @@ struct bench {
 
 static void answer_late(struct loop_timer *timer) {
     struct server *server = CONTAINER_OF(timer, struct server, timer);
+    for (unsigned i = 0; i < server->ping_count; i++) {
+        rpc_answer(server->rpc, server->pings[i], ERR_OK, NULL, NULL, 0);
+    }
     rpc_answer(server->rpc, server->ticket, ERR_OK, NULL, "late", 4);
 }
 
@@ -73,10 +80,11 @@ static void on_request(void *context, struct rpc_connection *from, struct rpc_ti
     case IS_SILENT:
         break;
     case IS_SLOW:
+    case STALLS:
         server->ticket = ticket;
         server->timer.run = answer_late;
         loop_timer_start(server->bench->loop, &server->timer,
-                         loop_now_ms(server->bench->loop) + 1500);
+                         loop_now_ms(server->bench->loop) + STALL_MS);
         break;
     case SAYS_NO:
         rpc_answer(server->rpc, ticket, ERR_REFUSED, &no, NULL, 0);
@@ -90,7 +98,9 @@ static void on_ping(void *context, struct rpc_connection *from, struct rpc_ticke
     (void)from;
     (void)body;
     (void)size;
-    if (server->conduct != IS_SILENT) {
+    if (server->conduct == STALLS && server->ping_count < STALLED_PINGS) {
+        server->pings[server->ping_count++] = ticket;
+    } else if (server->conduct != IS_SILENT) {
         rpc_answer(server->rpc, ticket, ERR_OK, NULL, NULL, 0);
     }
 }
@@ -284,6 +294,16 @@ static void a_write_with_a_silent_server_ends(void **state) {
     assert_int_equal(asked(bench), 1);
 }
 
+static void a_write_with_a_server_that_stalls_is_carried_out(void **state) {
+    struct bench *bench = *state;
+    first_does(bench, STALLS);
+    memset(bench->answer, 0, sizeof bench->answer);
+    ask(bench, "", false);
+    assert_int_equal(bench->err, ERR_OK);
+    assert_string_equal(bench->answer, "late");
+    assert_int_equal(asked(bench), 1);
+}
+
 static void a_slow_server_is_waited_for(void **state) {
     struct bench *bench = *state;
     first_does(bench, IS_SLOW);
@@ -337,6 +357,7 @@ int main(void) {
         TEST(a_write_does_not),
         TEST(a_silent_server_is_left),
         TEST(a_write_with_a_silent_server_ends),
+        TEST(a_write_with_a_server_that_stalls_is_carried_out),
         TEST(a_slow_server_is_waited_for),
         TEST(a_refusal_is_an_answer),
         TEST(without_servers_there_is_an_error),

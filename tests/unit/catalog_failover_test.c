@@ -4,7 +4,7 @@
  *   up <dc> <service> [key=value]..., down <dc> <service>, gone <dc> <service>   its one instance
  *   policy <service> <JSON>, no-policy <service>      as at the HTTP API
  *   default on|off <nearest> <ms> [dc]...             of the configuration
- *   cut <dc>, heal <dc>                               whether there are rows of it
+ *   cut <dc>, heal <dc>, silent <dc>                  whether there are rows of it, and young ones
  *   ask <service>                                     where a lookup is answered
  *   at <ms>                                           time passes; who is away is looked at
  *   away                                              who is */
@@ -22,7 +22,7 @@ static const char *const names[PLACES] = {"home", "dc2", "dc3", "dc4"};
 struct world {
     struct epoch *epoch;
     struct catalog *places[PLACES];
-    bool cut[PLACES];
+    bool cut[PLACES], silent[PLACES];
     uint64_t index;
     int64_t now_ms;
     struct failover_core *core;
@@ -51,7 +51,8 @@ static size_t place_of(const char *name) {
 static bool look(void *context, const char *datacenter, struct failover_place *ret_place) {
     struct world *w = context;
     size_t place = place_of(datacenter);
-    *ret_place = (struct failover_place){names[place], view_of(w, place), 7};
+    *ret_place = (struct failover_place){names[place], view_of(w, place),
+                                         w->silent[place] ? LIMIT_FAILOVER_FRESH_MS + 1 : 7};
     return !w->cut[place];
 }
 
@@ -198,6 +199,9 @@ static void run_line(void *context, const char *line) {
         set_default(w, words, count);
     } else if (strcmp(words[0], "cut") == 0 || strcmp(words[0], "heal") == 0) {
         w->cut[place_of(words[1])] = words[0][0] == 'c';
+        w->silent[place_of(words[1])] = false;
+    } else if (strcmp(words[0], "silent") == 0) {
+        w->silent[place_of(words[1])] = true;
     } else if (strcmp(words[0], "ask") == 0) {
         ask(w, words[1]);
     } else if (strcmp(words[0], "at") == 0) {

@@ -80,6 +80,21 @@ void check_persisted(struct server *server) {
     }
 }
 
+/* What stands there, as soon as somebody has it in memory. */
+void check_content(struct server *server, uint64_t index) {
+    struct fact *fact = &server->world->facts[index];
+    const struct entry_seen *seen = &server->log[index];
+    if (!fact->known || seen->term != fact->term) {
+        return;
+    }
+    if (fact->content == 0) {
+        fact->content = seen->content;
+    } else if (fact->content != seen->content) {
+        world_fail(server->world, "%c holds another entry %lu than was committed", server->letter,
+                   index);
+    }
+}
+
 void check_committed(struct server *server, uint64_t before) {
     struct world *world = server->world;
     uint64_t commit = server->output.commit;
@@ -102,8 +117,9 @@ void check_committed(struct server *server, uint64_t before) {
             fact->known = true;
             fact->term = term;
             fact->seen_in = server->output.term;
-            fact->content = content_of(&server->held[i]);
+            fact->content = 0;
         }
+        check_content(server, i);
     }
     if (commit > before && server->output.role == RAFT_LEADER) {
         check_durable(server, commit);

@@ -39,3 +39,20 @@ void check_vote(struct server *server, const struct raft_message *m) {
         server->votes_for = to;
     }
 }
+
+/* A wiped server is another one: its votes are not this one's. */
+void check_identity(struct server *server, const struct raft_id *self) {
+    if (!raft_id_equal(&server->votes_by, self)) {
+        server->votes_by = *self;
+        server->votes_any = false;
+        server->votes_term = 0;
+    }
+}
+
+/* At its start. */
+void check_vote_kept(struct server *server, uint64_t term) {
+    if (server->votes_any && term < server->votes_term) {
+        world_fail(server->world, "%c has voted in term %lu, and comes back with term %lu",
+                   server->letter, server->votes_term, term);
+    }
+}

@@ -2,21 +2,29 @@
 #include <stdio.h>
 
 #include "base/mutant.h"
+#include "agent/group_internal.h"
 #include "tests/sim/group/group.h"
 
-#define CLIENTS_STOP_US (3000 * MS) /* as in client.c */
 #define STALL_MS 2000
 
-/* A leader whose disk makes no progress gives up: 2 s by its own clock, and some slack. */
+/* A leader whose disk makes no progress gives up: 2 s by its own clock, as its turn has read it,
+ * and some slack. */
 void check_disk_progress(struct server *server) {
-    const struct disk_op *op = server->queue;
-    while (op != NULL && op->kind != DISK_APPEND) {
-        op = op->next;
-    }
-    if (op == NULL || server->output.role != RAFT_LEADER || server->disk_failed) {
+    struct raft_status status;
+    if (server->output.role != RAFT_LEADER || server->group->disk_failed) {
         return;
     }
-    uint64_t waits_ms = (server->world->now - op->asked_at) * server->rate / (1000 * 1000);
+    raft_get_status(server->raft, &status);
+    const struct entry_seen *first = &server->log[status.persisted + 1];
+    if (status.persisted >= status.last || first->term == 0) {
+        return;
+    }
+    uint64_t since =
+        first->pushed_at > server->reported_at ? first->pushed_at : server->reported_at;
+    uint64_t late_us = server->world->now - since;
+    uint64_t waited_ms = server_now_ms(server) - late_us * server->rate / (1000 * 1000);
+    uint64_t now_ms = (uint64_t)loop_now_ms(server->loop);
+    uint64_t waits_ms = now_ms > waited_ms ? now_ms - waited_ms : 0;
     if (waits_ms > STALL_MS + 300) {
         world_fail(server->world, "%c leads though its disk has hung for %lu ms", server->letter,
                    waits_ms);
@@ -48,9 +56,15 @@ bool check_live(struct world *world, char *why, size_t size) {
             return false;
         }
         if (world->now < world->calm_at + CLIENTS_STOP_US + 2000 * MS ||
-            server->kv.applied != leader->output.commit) {
+            server_view_applied(server) != leader->output.commit) {
             snprintf(why, size, "%c has applied %lu, %c has committed %lu", server->letter,
-                     server->kv.applied, leader->letter, leader->output.commit);
+                     server_view_applied(server), leader->letter, leader->output.commit);
+            return false;
+        }
+    }
+    for (uint32_t i = 1; i <= world->model.session_count; i++) {
+        if (world->model.sessions[i].alive_at_all) {
+            snprintf(why, size, "session %s has not ended", world->model.sessions[i].id);
             return false;
         }
     }

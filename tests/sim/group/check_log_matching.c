@@ -13,14 +13,13 @@ struct slot {
     uint64_t index, term, content, term_before; /* term_before 0: not known */
 };
 
-uint64_t content_of(const struct held *held) {
-    return hash_bytes(held->kind, held->payload != NULL ? (const void *)held->payload : "",
-                      held->size);
+uint64_t content_of(uint8_t kind, const void *payload, size_t size) {
+    return hash_bytes(kind, size > 0 ? payload : "", size);
 }
 
 void check_entry_held(struct server *server, uint64_t index) {
     struct world *world = server->world;
-    const struct held *held = &server->held[index];
+    const struct entry_seen *held = &server->log[index];
     if (world->matching == NULL) {
         world->matching = mem_calloc(SLOTS, sizeof(struct slot));
     }
@@ -31,7 +30,7 @@ void check_entry_held(struct server *server, uint64_t index) {
         ASSERT(++tries < SLOTS);
     }
     struct slot *slot = &slots[at];
-    uint64_t content = content_of(held), term_before = server->held[index - 1].term;
+    uint64_t content = held->content, term_before = server->log[index - 1].term;
     if (slot->index == 0) {
         *slot = (struct slot){index, held->term, content, term_before};
         return;

@@ -1,35 +1,50 @@
-/* Watches: each is answered once, with something newer than was seen, that was really there; and
- * none stays behind when its key has changed. */
+/* Watches: each is answered once, with an index above the one that it has seen, which is not below
+ * the key's last change; and none stays behind when its key has changed. */
 #include "tests/sim/group/group.h"
 
-void check_watch(struct world *world, uint32_t at, uint64_t number, uint64_t version,
-                 uint64_t value) {
-    struct watcher *watcher = &world->watchers[at];
-    if (watcher->number != number) {
-        world_fail(world, "watch %lu is answered twice", number);
-        return;
+static uint64_t changed_at(struct world *world, uint32_t key, uint64_t applied) {
+    uint64_t newest = 0;
+    for (uint32_t i = 0; i < DATA_KEYS; i++) {
+        uint64_t from =
+            i == key || key >= DATA_KEYS ? model_at(&world->model, i, applied)->from : 0;
+        newest = from > newest ? from : newest;
     }
-    if (version <= watcher->version) {
-        world_fail(world, "watch %lu goes back from version %lu to %lu", number, watcher->version,
-                   version);
-    }
-    const struct fact *fact = &world->facts[version];
-    if (!fact->applied || fact->key != watcher->key || fact->value != value) {
-        world_fail(world, "watch %lu tells a value that was never there", number);
-    }
-    watcher->version = version;
-    watcher->number = 0;
+    return newest;
 }
 
+void check_watch(struct world *world, struct watcher *watcher, uint64_t index, uint64_t applied) {
+    if (index < changed_at(world, watcher->key, applied)) {
+        world_fail(world, "a watch of key %u is told %lu; the key has changed at %lu", watcher->key,
+                   index, changed_at(world, watcher->key, applied));
+    }
+    if (watcher->known && index <= watcher->index) {
+        world_fail(world, "a watch of key %u is told %lu behind %lu", watcher->key, index,
+                   watcher->index);
+    }
+    if (index > applied && index > 1) {
+        world_fail(world, "a watch of key %u is told %lu, of a view of %lu", watcher->key, index,
+                   applied);
+    }
+}
+
+/* Not even when the tombstone of a deletion goes. */
+void check_index_kept(struct world *world, const struct watcher *watcher, uint64_t index) {
+    if (index < watcher->index) {
+        world_fail(world, "the index of key %u goes back from %lu to %lu", watcher->key,
+                   watcher->index, index);
+    }
+}
+
+/* Between two turns nobody waits for what is there already. */
 void check_no_watch_lost(struct world *world) {
     for (uint32_t i = 0; i < WATCHERS; i++) {
         const struct watcher *watcher = &world->watchers[i];
         const struct server *server = &world->servers[watcher->server];
-        if (watcher->number != 0 && server->up && server->life == watcher->life &&
-            server->kv.version[watcher->key] > watcher->version) {
-            world_fail(world, "a watch at %c has seen version %lu of key %u and sleeps at %lu",
-                       server->letter, watcher->version, watcher->key,
-                       server->kv.version[watcher->key]);
+        if (watcher->waiting && server->up && server->life == watcher->life &&
+            changed_at(world, watcher->key, server_view_applied(server)) > watcher->index) {
+            world_fail(world, "a watch at %c has seen %lu of key %u and sleeps at %lu",
+                       server->letter, watcher->index, watcher->key,
+                       changed_at(world, watcher->key, server_view_applied(server)));
         }
     }
 }

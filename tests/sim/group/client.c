@@ -1,209 +1,261 @@
 /* Clients: one operation at a time each, and a record of what they were told. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "base/hash.h"
-#include "base/mutant.h"
+#include "base/mem.h"
+#include "catalog/codec.h"
 #include "tests/sim/group/group.h"
 
-#define GIVE_UP_US (1500 * MS)
+#define GIVE_UP_US (4000 * MS)
+
+/* ---- what they want ---- */
 
 static void think(struct world *world, uint32_t client, uint64_t most_us) {
     world->clients[client].op = 0;
     world_post(world, world_between(world, 100, most_us), EVENT_CLIENT, NULL)->a = client;
 }
 
-static void choose(struct world *world, struct op *op) {
-    uint64_t what = rand_below(&world->rand, 100);
-    op->kind = what < 50   ? OP_WRITE
-               : what < 70 ? OP_READ
-               : what < 88 ? OP_CONSISTENT_READ
-                           : OP_STALE_READ;
-    op->command.key = (uint32_t)rand_below(&world->rand, KEYS);
-    uint64_t write = rand_below(&world->rand, 10);
-    op->command.kind = write < 6 ? COMMAND_PUT : write < 9 ? COMMAND_CAS : COMMAND_DELETE;
-    op->command.expect = world->floor[op->command.key];
-    for (int i = 0; i < 8; i++) {
-        op->command.filling[i] = hash_mix(world->seed + world->op_count * 8 + (uint64_t)i);
-    }
+uint64_t client_number(const struct world *world) {
+    return world->op_count + 1;
 }
 
-void client_next(struct world *world, uint32_t client) {
+static uint64_t begin(struct world *world, uint32_t client, enum op_kind kind) {
+    if (world->op_count + 2 >= OPS_MAX || world->committed + 400 >= INDEX_MAX) {
+        return 0;
+    }
     struct client *own = &world->clients[client];
-    if (world->calm && world->now > world->calm_at + 3000 * MS) {
-        return; /* the end */
-    }
-    if (world->op_count + 2 >= OPS_MAX || world->committed + 200 >= INDEX_MAX) {
-        return;
-    }
     uint64_t number = ++world->op_count;
     struct op *op = &world->ops[number];
-    choose(world, op);
+    op->kind = kind;
     op->state = OP_OPEN;
-    op->command.op = number;
     op->client = client;
-    op->floor = world->floor[op->command.key];
-    if (op->kind == OP_STALE_READ || world_one_in(world, 10)) {
+    op->floor = kind == OP_READ ? world->written : world->floor;
+    if (kind == OP_STALE_READ || world_one_in(world, 6)) {
         own->target = (uint32_t)rand_below(&world->rand, world->server_count);
     }
     op->server = own->target;
     own->op = number;
     world_post(world, world_between(world, 50, 800), EVENT_REQUEST, NULL)->a = number;
     world_post(world, GIVE_UP_US, EVENT_GIVE_UP, NULL)->a = number;
+    return number;
+}
+
+uint64_t client_write(struct world *world, uint32_t client, const struct catalog_command *command) {
+    uint64_t number = begin(world, client, OP_WRITE);
+    if (number > 0) {
+        struct buf out;
+        buf_init(&out, LIMIT_ENTRY_BYTES);
+        codec_encode_command(command, &out);
+        world->ops[number].bytes = (uint8_t *)buf_take(&out, &world->ops[number].size);
+    }
+    return number;
+}
+
+/* What somebody knows of the key: mostly the present. */
+static uint64_t guess(struct world *world, uint32_t key) {
+    const struct version *now = model_at(&world->model, key, world->floor);
+    return world_one_in(world, 8) ? 0 : now->modify;
+}
+
+static void choose_kv(struct world *world, struct catalog_kv_operation *kv) {
+    static const enum catalog_kv_verb verbs[] = {KV_SET, KV_SET,    KV_CAS,
+                                                 KV_CAS, KV_DELETE, KV_DELETE_CAS};
+    uint32_t key = (uint32_t)rand_below(&world->rand, DATA_KEYS);
+    *kv = (struct catalog_kv_operation){
+        .verb = verbs[rand_below(&world->rand, sizeof verbs / sizeof verbs[0])],
+        .key = model_key(key),
+        .flags = client_number(world),
+        .index = guess(world, key),
+        .session = ""};
+}
+
+static void write_something(struct world *world, uint32_t client) {
+    struct catalog_operation operations[3] = {0};
+    struct catalog_command command = {.kind = COMMAND_KV};
+    uint64_t filling[8];
+    for (int i = 0; i < 8; i++) {
+        filling[i] = hash_mix(world->seed + world->op_count * 8 + (uint64_t)i);
+    }
+    struct catalog_bytes value = {(uint8_t *)filling, 16 + 8 * (uint32_t)(filling[0] % 6)};
+    if (world_one_in(world, 4)) { /* a condition on one key, writes to others */
+        command.kind = COMMAND_TRANSACTION;
+        command.transaction.operations = operations;
+        command.transaction.count = 2 + (uint32_t)rand_below(&world->rand, 2);
+        for (uint32_t i = 0; i < command.transaction.count; i++) {
+            operations[i].kind = ROW_KV;
+            choose_kv(world, &operations[i].kv);
+            operations[i].kv.value = value;
+        }
+        uint64_t check = rand_below(&world->rand, 3);
+        if (check < 2) {
+            operations[0].kv.verb = check == 0 ? KV_CHECK_INDEX : KV_CHECK_NOT_EXISTS;
+        }
+    } else {
+        choose_kv(world, &command.kv);
+        command.kv.value = value;
+    }
+    client_write(world, client, &command);
+}
+
+bool client_is_over(const struct world *world) {
+    return world->calm && world->now > world->calm_at + CLIENTS_STOP_US && world->acked_in_calm > 0;
+}
+
+void client_next(struct world *world, uint32_t client) {
+    if (client_is_over(world)) {
+        return;
+    }
+    uint64_t what = rand_below(&world->rand, 100);
+    if (what < 50) {
+        write_something(world, client);
+        return;
+    }
+    uint64_t number = begin(world, client,
+                            what < 70   ? OP_READ
+                            : what < 88 ? OP_CONSISTENT_READ
+                                        : OP_STALE_READ);
+    world->ops[number].key = (uint32_t)rand_below(&world->rand, KEYS);
 }
 
 /* ---- at the server ---- */
 
-void client_answer(struct server *server, uint64_t op, enum err err, uint64_t version,
-                   uint64_t value) {
+/* A request that its server works on. */
+struct call {
+    struct loop_task task;
+    struct group_proposal proposal;
+    struct group_read read;
+    struct server *server;
+    struct catalog_result outcome;
+    uint64_t op;
+};
+
+static void answer(struct server *server, uint64_t op, const struct answer *what) {
     struct event *event =
         world_post(server->world, world_between(server->world, 50, 800), EVENT_RESPONSE, NULL);
     event->a = op;
-    event->b = version;
-    event->c = value;
-    event->life = (uint32_t)err;
-    if (server->world->ops[op].kind == OP_STALE_READ) {
-        event->server = server->life;
-        event->b = server->kv.applied;
+    event->b = server->life;
+    event->answer = *what;
+    if (server->dying) { /* nobody speaks any more */
+        event->answer = (struct answer){.err = ERR_CLOSED};
     }
 }
 
-static void answer_read(struct server *server, uint64_t number) {
-    uint32_t key = server->world->ops[number].command.key;
-    client_answer(server, number, ERR_OK, server->kv.version[key], server->kv.value[key]);
+static void answer_error(struct server *server, uint64_t op, enum err err) {
+    answer(server, op, &(struct answer){.err = err});
 }
 
-static void consistent_read(struct server *server, uint64_t number) {
-    struct raft_event event = {.kind = RAFT_EVENT_READ,
-                               .read = {.ticket = ++server->world->tickets}};
-    if (server->read_count == sizeof server->reads / sizeof server->reads[0] ||
-        server->output.role != RAFT_LEADER) {
-        client_answer(server, number, ERR_NO_LEADER, 0, 0);
-        return;
+static void written(struct group_proposal *proposal, enum err err, const struct err_text *text) {
+    struct call *call = CONTAINER_OF(proposal, struct call, proposal);
+    struct answer what = {.err = err,
+                          .unchanged = call->outcome.unchanged || call->outcome.failure_count > 0,
+                          .fence = call->outcome.fence_index};
+    (void)text;
+    const struct op *op = &call->server->world->ops[call->op];
+    if (err == ERR_OK && group_leads(call->server->group) &&
+        op->index > server_view_applied(call->server)) {
+        world_fail(call->server->world, "write %lu is answered before it can be read", call->op);
     }
-    server->reads[server->read_count++] =
-        (struct waiting_read){.ticket = event.read.ticket, .op = number};
-    if (!server_step(server, &event)) { /* the core refuses: the term is too young */
-        server->read_count--;
-        client_answer(server, number, ERR_NO_LEADER, 0, 0);
-    }
+    answer(call->server, call->op, &what);
+    catalog_result_clear(&call->outcome);
+    free(call);
 }
 
-/* The lease is judged now, by this server's own clock. */
-static void default_read(struct server *server, uint64_t number) {
-    bool serves = server->output.role == RAFT_LEADER && server->output.leader_ready &&
-                  server_now_ms(server) < server->output.lease_until_ms &&
-                  server->kv.applied >= server->ready_at && !server->disk_failed;
-    if (serves) {
-        server->world->lease_reads++;
-        answer_read(server, number);
-    } else if (server->output.role == RAFT_LEADER) {
-        consistent_read(server, number);
+/* Takes the view, as an HTTP thread does, at any time. */
+static void read_view(struct server *server, uint64_t number) {
+    const struct op *op = &server->world->ops[number];
+    const struct catalog_view *view = catalog_view(server->catalog);
+    const struct catalog_kv *kv = view_get_kv(view, model_key(op->key));
+    struct answer what = {.err = ERR_OK, .applied = view_applied(view)};
+    if (kv != NULL) {
+        what.present = true;
+        what.modify = kv->modify_index;
+        what.op = kv->flags;
+        what.session_size = kv->session_size;
+    }
+    answer(server, number, &what);
+}
+
+void client_view(struct server *server, const struct event *event) {
+    read_view(server, event->a);
+}
+
+static void may_read_now(struct group_read *read, enum err err) {
+    struct call *call = CONTAINER_OF(read, struct call, read);
+    struct server *server = call->server;
+    if (err != ERR_OK || server->dying) {
+        answer_error(server, call->op, err != ERR_OK ? err : ERR_CLOSED);
     } else {
-        client_answer(server, number, ERR_NO_LEADER, 0, 0);
+        world_post(server->world, world_between(server->world, 0, 300), EVENT_VIEW, server)->a =
+            call->op;
+    }
+    free(call);
+}
+
+static void run_call(struct loop_task *task) {
+    struct call *call = CONTAINER_OF(task, struct call, task);
+    const struct op *op = &call->server->world->ops[call->op];
+    if (call->server->dying) {
+        answer_error(call->server, call->op, ERR_CLOSED);
+        free(call->proposal.data);
+        free(call);
+    } else if (op->kind == OP_WRITE) {
+        group_propose(call->server->group, &call->proposal);
+    } else {
+        group_read(call->server->group, &call->read, op->kind == OP_CONSISTENT_READ);
     }
 }
 
+/* agent/backend.c and the HTTP threads, in short. */
 void client_request(struct world *world, const struct event *event) {
     struct op *op = &world->ops[event->a];
     struct server *server = &world->servers[op->server];
     if (!server->up) {
-        client_answer(server, event->a, ERR_NO_LEADER, 0, 0);
+        answer_error(server, event->a, ERR_NO_LEADER);
         return;
     }
-    switch (op->kind) {
-    case OP_WRITE:
-        disk_use(server->disk);
-        if (!store_log_has_space(server->log) && !server->disk_busy) {
-            storage_work(server); /* the thread tries now and then to make the spare segments */
-        }
-        if (!server->up || server->output.role != RAFT_LEADER || server->waiting_count == 64 ||
-            !store_log_has_space(server->log)) {
-            client_answer(server, event->a, ERR_NO_LEADER, 0, 0);
-            return;
-        }
-        server->waiting_ops[server->waiting_count++] = event->a;
-        if (!server->flush_posted) {
-            server->flush_posted = true;
-            world_post(world, 200, EVENT_FLUSH, server);
-        }
-        break;
-    case OP_READ:
-        default_read(server, event->a);
-        break;
-    case OP_CONSISTENT_READ:
-        consistent_read(server, event->a);
-        break;
-    case OP_STALE_READ:
-        answer_read(server, event->a);
-        break;
+    server_enter(server);
+    if (op->kind == OP_STALE_READ) {
+        read_view(server, event->a);
+        return;
     }
-}
-
-void client_applied(struct server *server, uint64_t index, uint64_t op, bool changed) {
-    client_answer(server, op, ERR_OK, index, changed);
-}
-
-void client_reads_confirmed(struct server *server, const struct raft_output *output) {
-    for (uint32_t i = 0; i < output->read_count; i++) {
-        for (uint32_t k = 0; k < server->read_count; k++) {
-            if (server->reads[k].ticket == output->reads[i].ticket) {
-                server->reads[k].index = output->reads[i].index;
-            }
-        }
+    if (op->kind != OP_WRITE && group_may_read(server->group, op->kind == OP_CONSISTENT_READ)) {
+        world->lease_reads++;
+        read_view(server, event->a);
+        return;
     }
-}
-
-void client_reads_applied(struct server *server) {
-    uint32_t left = 0;
-    for (uint32_t i = 0; i < server->read_count; i++) {
-        struct waiting_read *read = &server->reads[i];
-        if (read->index > 0 && (server->kv.applied >= read->index)) {
-            answer_read(server, read->op);
-        } else {
-            server->reads[left++] = *read;
-        }
+    struct call *call = mem_calloc(1, sizeof *call);
+    call->task.run = run_call;
+    call->server = server;
+    call->op = event->a;
+    call->read.done = may_read_now;
+    call->proposal.done = written;
+    call->proposal.outcome = &call->outcome;
+    if (op->kind == OP_WRITE) {
+        call->proposal.data = mem_memdup(op->bytes, op->size);
+        call->proposal.size = op->size;
     }
-    server->read_count = left;
-}
-
-void client_lost_leader(struct server *server) {
-    for (uint64_t i = server->held_first; i <= server->held_last && i <= INDEX_MAX; i++) {
-        if (server->proposals[i] != 0) {
-            client_answer(server, server->proposals[i], ERR_TIMEOUT, 0, 0);
-            server->proposals[i] = 0;
-        }
-    }
-    uint32_t left = 0;
-    for (uint32_t i = 0; i < server->read_count; i++) {
-        if (server->reads[i].index > 0 && server->up) {
-            server->reads[left++] = server->reads[i]; /* confirmed, waits for its apply */
-        } else {
-            client_answer(server, server->reads[i].op, ERR_NO_LEADER, 0, 0);
-        }
-    }
-    server->read_count = left;
-    for (uint32_t i = 0; i < server->waiting_count; i++) {
-        client_answer(server, server->waiting_ops[i], ERR_NO_LEADER, 0, 0);
-    }
-    server->waiting_count = 0;
+    loop_post(server->loop, &call->task);
 }
 
 /* ---- back at the client ---- */
 
 static void judge_stale(struct world *world, const struct op *op, const struct event *event) {
     struct client *client = &world->clients[op->client];
-    if (client->stale_life[op->server] == event->server &&
-        event->b < client->stale_seen[op->server]) {
+    if (client->stale_life[op->server] == event->b &&
+        event->answer.applied < client->stale_seen[op->server]) {
         world_fail(world, "a stale read went back from index %lu to %lu",
-                   client->stale_seen[op->server], event->b);
+                   client->stale_seen[op->server], event->answer.applied);
     }
-    client->stale_life[op->server] = event->server;
-    client->stale_seen[op->server] = event->b;
+    client->stale_life[op->server] = (uint32_t)event->b;
+    client->stale_seen[op->server] = event->answer.applied;
 }
 
 void client_response(struct world *world, const struct event *event) {
     struct op *op = &world->ops[event->a];
-    enum err err = (enum err)event->life;
+    enum err err = event->answer.err;
     if (op->state != OP_OPEN && op->state != OP_UNKNOWN) {
         world_fail(world, "operation %lu is answered twice", event->a);
         return;
@@ -211,25 +263,36 @@ void client_response(struct world *world, const struct event *event) {
     bool open = op->state == OP_OPEN;
     if (op->kind == OP_STALE_READ && err == ERR_OK) {
         judge_stale(world, op, event);
-        op->state = OP_DONE;
-    } else {
-        check_response(world, event->a, err, event->b, event->c);
     }
+    check_response(world, event->a, &event->answer);
     struct client *client = &world->clients[op->client];
     if (!open || client->op != event->a) {
         return; /* given up meanwhile */
     }
-    if (err != ERR_OK) {
+    bool fine = err == ERR_OK || err == ERR_REFUSED;
+    if (!fine) {
         client->target = (uint32_t)rand_below(&world->rand, world->server_count);
     }
-    think(world, op->client, err == ERR_OK ? 20 * MS : 60 * MS);
+    if (op->client >= CLIENTS_MAX) {
+        client->op = 0;
+        locker_answered(world, op->client, &event->answer);
+    } else {
+        think(world, op->client, fine ? 20 * MS : 60 * MS);
+    }
 }
 
 void client_give_up(struct world *world, const struct event *event) {
     struct op *op = &world->ops[event->a];
-    if (op->state == OP_OPEN) {
-        op->state = OP_UNKNOWN;
-        world->clients[op->client].target = (uint32_t)rand_below(&world->rand, world->server_count);
+    struct client *client = &world->clients[op->client];
+    if (op->state != OP_OPEN) {
+        return;
+    }
+    op->state = OP_UNKNOWN;
+    client->target = (uint32_t)rand_below(&world->rand, world->server_count);
+    if (op->client >= CLIENTS_MAX) {
+        client->op = 0;
+        locker_answered(world, op->client, &(struct answer){.err = ERR_TIMEOUT});
+    } else {
         think(world, op->client, 50 * MS);
     }
 }

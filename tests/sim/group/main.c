@@ -10,7 +10,7 @@
 
 static struct totals {
     uint64_t acked, reads, leases, elections, crashes, installs, repairs, wipes, wakes, changes,
-        transfers, truncations;
+        transfers, truncations, grants, expiries, leaves, forwards;
 } t;
 static bool trace;
 
@@ -30,7 +30,11 @@ static void run(uint64_t seed, struct sim_result *ret) {
     t.changes += world->changes;
     t.transfers += world->transfers;
     t.truncations += world->truncations;
-    ret->hash = rand_next(&world->rand) ^ world->event_numbers ^ world->acked << 40;
+    t.grants += world->grants;
+    t.expiries += world->expiries;
+    t.leaves += world->leaves;
+    t.forwards += world->forwards;
+    ret->hash = world->hash ^ rand_next(&world->rand);
     free(world);
 }
 
@@ -38,9 +42,11 @@ static void summary(void) {
     printf("%" PRIu64 " writes, %" PRIu64 " reads (%" PRIu64 " by lease), %" PRIu64
            " watches, %" PRIu64 " elections, %" PRIu64 " crashes, %" PRIu64 " installs, %" PRIu64
            " repairs, %" PRIu64 " wipes, %" PRIu64 " changes, %" PRIu64 " transfers, %" PRIu64
-           " cuts\n",
+           " cuts, %" PRIu64 " grants, %" PRIu64 " expiries, %" PRIu64 " leaves, %" PRIu64
+           " forwards\n",
            t.acked, t.reads, t.leases, t.wakes, t.elections, t.crashes, t.installs, t.repairs,
-           t.wipes, t.changes, t.transfers, t.truncations);
+           t.wipes, t.changes, t.transfers, t.truncations, t.grants, t.expiries, t.leaves,
+           t.forwards);
 }
 
 static int option(const char *name, const char *value) {

@@ -1,6 +1,7 @@
 /* What goes wrong. */
 #include <string.h>
 
+#include "agent/group_internal.h"
 #include "base/mutant.h"
 #include "tests/sim/group/group.h"
 
@@ -18,6 +19,19 @@ static struct server *victim(struct world *world) {
     return leader != NULL && world_one_in(world, 2) ? leader : any(world);
 }
 
+static void wipe_disk(struct server *server) {
+    disk_use(server->disk);
+    disk_wipe();
+    server->damaged = true;
+    if (!MUTANT(wiped_keeps_id)) {
+        server->disk_seed = rand_next(&server->world->rand);
+    }
+    memset(&server->id.disk, 0, sizeof server->id.disk);
+    memset(server->durable_term, 0, (INDEX_MAX + 1) * sizeof *server->durable_term);
+    server->durable_snapshot = server->mark_certain = server->synced_to = 0;
+    server->repairing = false;
+}
+
 void nemesis_restart(struct server *server) {
     struct world *world = server->world;
     if (server->up || world->failed) {
@@ -27,13 +41,20 @@ void nemesis_restart(struct server *server) {
     if (!world->calm && world_one_in(world, 12)) {
         disk_set_faults(&(struct disk_faults){.crash_after_calls = world_between(world, 1, 40)});
     }
-    if (!server_start(server)) {
-        disk_use(server->disk);
-        disk_restart(true);
-        world_post(world, 100 * MS, EVENT_RESTART, server);
-    } else {
+    if (server_start(server)) {
         world_trace(world, "%c is up", server->letter);
+        return;
     }
+    disk_use(server->disk);
+    bool excused = disk_has_crashed() || disk_write_has_failed() || disk_sync_has_failed();
+    if (!excused && !server->damaged) {
+        world_fail(world, "%c does not start", server->letter);
+    } else if (!excused) { /* what its error says: start with an empty one */
+        world_trace(world, "%c gives up its disk", server->letter);
+        wipe_disk(server);
+    }
+    disk_restart(true);
+    world_post(world, 100 * MS, EVENT_RESTART, server);
 }
 
 void nemesis_crash(struct server *server, bool power_lost) {
@@ -43,7 +64,7 @@ void nemesis_crash(struct server *server, bool power_lost) {
     }
     world_trace(world, "%c %s", server->letter, power_lost ? "loses power" : "is killed");
     world->crashes++;
-    server_stop(server);
+    server_kill(server);
     disk_use(server->disk);
     disk_restart(power_lost);
     uint64_t down = world_one_in(world, 3) ? world_between(world, 500 * MS, 4000 * MS)
@@ -136,7 +157,7 @@ static void repair_disks(struct world *world) {
         }
         disk_use(server->disk);
         disk_set_faults(&(struct disk_faults){0});
-        if (server->disk_failed) {
+        if (server->group->disk_failed) {
             nemesis_crash(server, world_one_in(world, 2));
         }
     }
@@ -169,6 +190,12 @@ static bool is_complete(struct world *world) {
 }
 
 static bool may_damage(struct world *world, const struct server *server) {
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        const struct server *other = &world->servers[i];
+        if (other->leaving || (!other->up && world->now >= other->known_dead_at)) {
+            return false; /* soon there may be a voter less */
+        }
+    }
     return !server->damaged && count_damaged(world) < world->damage_max && is_complete(world);
 }
 
@@ -180,21 +207,12 @@ static void wipe(struct world *world) {
     nemesis_crash(server, true);
     world_trace(world, "%c is wiped", server->letter);
     world->wipes++;
-    disk_use(server->disk);
-    disk_wipe();
-    server->damaged = true;
-    if (!MUTANT(wiped_keeps_id)) {
-        rand_bytes(&world->rand, server->id.disk.bytes, 16);
-    }
-    memset(server->durable_term, 0, (INDEX_MAX + 1) * sizeof *server->durable_term);
-    server->durable = server->durable_snapshot = server->mark_certain = server->synced_to = 0;
-    server->votes_any = false;
-    server->votes_term = 0;
+    wipe_disk(server);
 }
 
 static bool find_record(struct world *world, uint64_t index, struct disk_place *ret) {
     uint64_t op = world->facts[index].op;
-    if (op == 0 || !disk_find(LOG_FILES, &world->ops[op].command, 24, ret) ||
+    if (op == 0 || !disk_find(LOG_FILES, world->ops[op].bytes, 24, ret) ||
         ret->offset < RECORD_HEADER) {
         return false;
     }
@@ -256,6 +274,50 @@ static void rot(struct world *world) {
     }
 }
 
+/* ---- graceful ends ---- */
+
+static void left(void *context) {
+    struct server *server = context;
+    world_post(server->world, 1 * MS, EVENT_STOPPED, server)->a = 1;
+}
+
+/* SIGTERM, or `cairn leave`. */
+static void stop_gracefully(struct world *world) {
+    struct server *server = &world->servers[rand_below(&world->rand, world->server_count)];
+    if (!server->up || server->leaving || server->hang_until > world->now) {
+        return;
+    }
+    bool for_good = world_one_in(world, 2);
+    if (for_good && (count_damaged(world) > 0 || !is_complete(world))) {
+        return;
+    }
+    world->leaves++;
+    server->leaving = for_good;
+    world_trace(world, "%c %s", server->letter, for_good ? "leaves" : "stops");
+    if (!for_good) {
+        world_post(world, 1 * MS, EVENT_STOPPED, server);
+        return;
+    }
+    server_enter(server);
+    group_leave(server->group, left, server);
+    server_leave(server);
+}
+
+void nemesis_stopped(struct server *server, bool left_group) {
+    struct world *world = server->world;
+    if (server->hang_until > world->now) {
+        server->hang_until = world->now;
+    }
+    server_stop(server);
+    server->left = left_group;
+    disk_use(server->disk);
+    disk_restart(false);
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        server_tell_pool(&world->servers[i]);
+    }
+    world_post(world, world_between(world, 100 * MS, 1500 * MS), EVENT_RESTART, server);
+}
+
 /* ---- operators ---- */
 
 static void change(struct world *world) {
@@ -263,16 +325,25 @@ static void change(struct world *world) {
     if (leader == NULL || count_damaged(world) > 0 || !is_complete(world)) {
         return;
     }
-    struct raft_event event = {
-        .kind = RAFT_EVENT_CHANGE,
-        .change = {.kind = world_one_in(world, 2) ? RAFT_CHANGE_REMOVE : RAFT_CHANGE_ADD_LEARNER,
-                   .id = server->id}};
+    enum raft_change_kind kind =
+        world_one_in(world, 2) ? RAFT_CHANGE_REMOVE : RAFT_CHANGE_ADD_LEARNER;
+    struct err_text text;
     world->changes++;
+    server_enter(leader);
     /* Somebody does not wait for the first: the core has to. */
-    if (server_step(leader, &event) && world_one_in(world, 2)) {
-        event.change.id = any(world)->id;
-        server_step(leader, &event);
+    if (group_change(leader->group, kind, &server->id, &text) == ERR_OK && world_one_in(world, 2)) {
+        group_change(leader->group, kind, &any(world)->id, &text);
     }
+    server_leave(leader);
+}
+
+/* Of a leader that has committed nothing yet: it has to refuse (2015). */
+void nemesis_too_early(struct server *server) {
+    struct err_text text;
+    if (group_change(server->group, RAFT_CHANGE_ADD_LEARNER, &server->id, &text) == ERR_OK) {
+        server->world->changes++;
+    }
+    server_leave(server);
 }
 
 static void transfer(struct world *world) {
@@ -280,10 +351,11 @@ static void transfer(struct world *world) {
     if (leader == NULL) {
         return;
     }
-    struct raft_event event = {.kind = RAFT_EVENT_TRANSFER,
-                               .transfer = {.any = world_one_in(world, 2), .to = any(world)->id}};
+    struct err_text text;
     world->transfers++;
-    server_step(leader, &event);
+    server_enter(leader);
+    group_transfer(leader->group, world_one_in(world, 2) ? NULL : &any(world)->id, &text);
+    server_leave(leader);
     /* The old leader does not hear what becomes of it. */
     for (uint32_t i = 0; i < world->server_count && world_one_in(world, 2); i++) {
         world->links[i][leader->at].cut = true;
@@ -346,6 +418,10 @@ void nemesis_strike(struct world *world, const struct event *event) {
         heal_net(world);
     } else if (what < 42) {
         bad_net(world);
+    } else if (what < 45) {
+        stop_gracefully(world);
+    } else if (what < 49) {
+        victim(world)->stands_still = true;
     } else if (what < 60) {
         nemesis_crash(victim(world), world_one_in(world, 2));
     } else if (what < 64) {

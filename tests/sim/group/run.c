@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "tests/sim/group/group.h"
 
@@ -31,6 +32,10 @@ void world_trace(struct world *world, const char *format, ...) {
     vprintf(format, args);
     printf("\n");
     va_end(args);
+}
+
+void world_note(struct world *world, uint64_t what) {
+    world->hash = hash_mix(world->hash ^ what ^ world->now);
 }
 
 bool world_one_in(struct world *world, uint64_t n) {
@@ -93,25 +98,31 @@ static void run_server_event(struct world *world, struct event *event) {
     if (!server->up || server->life != event->life) {
         return;
     }
+    server_enter(server);
     switch (event->kind) {
-    case EVENT_TIMER:
-        if (server->timer_at == event->at) {
-            server->timer_at = 0;
-            server_step(server, &(struct raft_event){.kind = RAFT_EVENT_TIMER});
-            server_arm_timer(server);
-        }
+    case EVENT_TURN:
+        sim_loop_turn(server, event);
         break;
-    case EVENT_DISK:
-        storage_work(server);
+    case EVENT_BODY:
+        sim_loop_body(server);
         break;
-    case EVENT_REPORT:
-        server_step(server, &event->report);
+    case EVENT_THREAD:
+        sim_thread_step(server, event);
         break;
-    case EVENT_FLUSH:
-        server_flush(server);
+    case EVENT_NET:
+        sim_rpc_arrives(world, event);
         break;
-    case EVENT_UNREACHABLE:
-        server_step(server, &event->report);
+    case EVENT_CONNECT:
+        sim_rpc_connect(server, event);
+        break;
+    case EVENT_VIEW:
+        client_view(server, event);
+        break;
+    case EVENT_TOO_EARLY:
+        nemesis_too_early(server);
+        break;
+    case EVENT_STOPPED:
+        nemesis_stopped(server, event->a == 1);
         break;
     default:
         ASSERT(!"an event of a server");
@@ -120,9 +131,6 @@ static void run_server_event(struct world *world, struct event *event) {
 
 static void run_event(struct world *world, struct event *event) {
     switch (event->kind) {
-    case EVENT_MESSAGE:
-        net_deliver(world, event);
-        break;
     case EVENT_RESTART:
         nemesis_restart(&world->servers[event->server]);
         break;
@@ -137,6 +145,12 @@ static void run_event(struct world *world, struct event *event) {
         break;
     case EVENT_CLIENT:
         client_next(world, (uint32_t)event->a);
+        break;
+    case EVENT_LOCKER:
+        locker_next(world, (uint32_t)event->a);
+        break;
+    case EVENT_RENEWED:
+        locker_renewed(world, event);
         break;
     case EVENT_WATCH:
         watch_next(world, (uint32_t)event->a);
@@ -160,6 +174,7 @@ static void run_until(struct world *world, uint64_t end) {
         struct event *event = take_first(world);
         world->now = event->at;
         run_event(world, event);
+        check_no_watch_lost(world);
         free(event->data);
         free(event);
     }
@@ -182,12 +197,13 @@ static void make_group(struct world *world) {
         server->at = i;
         server->letter = (char)('A' + i);
         server->learner = i >= world->voter_count;
+        server->name[0] = server->letter;
         server->disk = disk_create(&world->rand);
-        server->queue_end = &server->queue;
-        server->held = mem_calloc(INDEX_MAX + 1, sizeof *server->held);
+        server->disk_seed = rand_next(&world->rand);
+        server->log = mem_calloc(INDEX_MAX + 2, sizeof *server->log);
+        server->written_term = mem_calloc(INDEX_MAX + 1, sizeof *server->written_term);
         server->durable_term = mem_calloc(INDEX_MAX + 1, sizeof *server->durable_term);
         server->id.node.bytes[0] = (uint8_t)server->letter;
-        rand_bytes(&world->rand, server->id.disk.bytes, 16);
     }
     for (uint32_t i = 0; i < SERVERS_MAX * SERVERS_MAX; i++) {
         world->links[i / SERVERS_MAX][i % SERVERS_MAX] =
@@ -199,14 +215,16 @@ static void make_group(struct world *world) {
         }
     }
     /* The first servers each make the group, from the same configuration. */
-    struct raft_event event = {.kind = RAFT_EVENT_BOOTSTRAP};
-    event.bootstrap.configuration.count = world->voter_count;
+    struct raft_configuration configuration = {.count = world->voter_count};
     for (uint32_t i = 0; i < world->voter_count; i++) {
-        event.bootstrap.configuration.servers[i] =
-            (struct raft_server){.id = world->servers[i].id, .voter = true};
+        configuration.servers[i] = (struct raft_server){.id = world->servers[i].id, .voter = true};
     }
     for (uint32_t i = 0; i < world->voter_count && !world->failed; i++) {
-        server_step(&world->servers[i], &event);
+        struct err_text text;
+        server_enter(&world->servers[i]);
+        if (group_bootstrap(world->servers[i].group, &configuration, &text) != ERR_OK) {
+            world_fail(world, "no group: %s", text.s);
+        }
     }
 }
 
@@ -214,6 +232,9 @@ static void begin_clients(struct world *world) {
     world->client_count = 3 + (uint32_t)rand_below(&world->rand, CLIENTS_MAX - 2);
     for (uint32_t i = 0; i < world->client_count; i++) {
         world_post(world, world_between(world, 1, 500 * MS), EVENT_CLIENT, NULL)->a = i;
+    }
+    for (uint32_t i = 0; i < LOCKERS; i++) {
+        world_post(world, world_between(world, 1, 500 * MS), EVENT_LOCKER, NULL)->a = i;
     }
     for (uint32_t i = 0; i < WATCHERS; i++) {
         world_post(world, world_between(world, 1, 500 * MS), EVENT_WATCH, NULL)->a = i;
@@ -237,17 +258,19 @@ static void end_run(struct world *world) {
     }
     if (!world->failed) {
         check_equal(world);
-        check_no_watch_lost(world);
     }
 }
 
 static void clear(struct world *world) {
     for (uint32_t i = 0; i < world->server_count; i++) {
         struct server *server = &world->servers[i];
-        server_stop(server);
+        if (server->up) {
+            server_kill(server);
+        }
         disk_use(server->disk);
         disk_destroy();
-        free(server->held);
+        free(server->log);
+        free(server->written_term);
         free(server->durable_term);
     }
     while (world->heap_count > 0) {
@@ -257,6 +280,10 @@ static void clear(struct world *world) {
     }
     free(world->heap);
     world->heap = NULL;
+    for (uint64_t i = 1; i <= world->op_count; i++) {
+        free(world->ops[i].bytes);
+    }
+    model_clear(&world->model);
     check_matching_clear(world);
 }
 

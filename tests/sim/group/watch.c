@@ -1,78 +1,107 @@
-/* Blocking queries: answered once the key's version is above the one that was seen. */
+/* Blocking queries on keys: asked again with the index that was told last, as clients do. */
+#include <string.h>
+
+#include "base/container.h"
 #include "base/mutant.h"
+#include "catalog/watch.h"
 #include "tests/sim/group/group.h"
 
-static void answer(struct server *server, const struct watch *watch) {
-    struct world *world = server->world;
-    server->world->watch_wakes++;
-    check_watch(world, watch->watcher, watch->number, server->kv.version[watch->key],
-                server->kv.value[watch->key]);
-    if (!world->failed) {
-        world_post(world, world_between(world, 100, 5 * MS), EVENT_WATCH, NULL)->a = watch->watcher;
-    }
+/* A key, which begins no other one; or all of them. */
+static const char *prefix_of(uint32_t key) {
+    return key < DATA_KEYS ? model_key(key) : "k";
 }
 
-/* Asks again with what it saw; now and then elsewhere, where the clock of versions may be behind.
- */
-void watch_next(struct world *world, uint32_t at) {
-    struct watcher *watcher = &world->watchers[at];
+static uint64_t index_of(const struct server *server, uint32_t key) {
+    return view_index_prefix(catalog_view(server->catalog), prefix_of(key));
+}
+
+static void tell(struct watcher *watcher, struct server *server) {
+    struct world *world = server->world;
+    uint64_t index = index_of(server, watcher->key);
+    if (watcher->waiting) {
+        watches_leave(server->watches, &watcher->waiter);
+    }
+    watcher->waiting = false;
+    check_watch(world, watcher, index, server_view_applied(server));
+    world->watch_wakes++;
+    watcher->known = true;
+    watcher->index = index;
+    world_post(world, world_between(world, 10, 30 * MS), EVENT_WATCH, NULL)->a = watcher->number;
+}
+
+/* Mostly of the server it was at: what it has seen there never goes back. */
+void watch_next(struct world *world, uint32_t number) {
+    struct watcher *watcher = &world->watchers[number];
+    watcher->number = number;
     struct server *server = &world->servers[watcher->server];
-    if (watcher->number == 0 && (!server->up || watcher->life != server->life)) {
+    if (!watcher->known || !server->up || server->life != watcher->life ||
+        world_one_in(world, 20)) {
         watcher->server = (uint32_t)rand_below(&world->rand, world->server_count);
+        watcher->key = (uint32_t)rand_below(&world->rand, DATA_KEYS + 2);
+        watcher->known = false;
         server = &world->servers[watcher->server];
-        watcher->life = server->life;
-        watcher->version = server->kv.version[watcher->key];
     }
     if (!server->up) {
-        world_post(world, 50 * MS, EVENT_WATCH, NULL)->a = at;
+        world_post(world, 50 * MS, EVENT_WATCH, NULL)->a = number;
         return;
     }
-    struct watch watch = {.number = ++world->watch_numbers,
-                          .key = watcher->key = at % KEYS,
-                          .watcher = at,
-                          .version = watcher->version};
-    watcher->number = watch.number;
-    if (MUTANT(watch_after_read)) {
-        if (server->kv.version[watch.key] > watch.version) {
-            answer(server, &watch);
-            return;
-        }
-        struct event *event = world_post(world, 2 * MS, EVENT_WATCH_REGISTER, server);
-        event->a = watch.number;
-        event->b = watch.version;
-        event->c = at;
+    watcher->life = server->life;
+    if (!watcher->known || index_of(server, watcher->key) > watcher->index) {
+        tell(watcher, server);
         return;
     }
-    if (server->kv.version[watch.key] > watch.version) {
-        answer(server, &watch);
-    } else {
-        server->watches[server->watch_count++] = watch;
-    }
+    /* From here to the core's thread. */
+    world_post(world, world_between(world, 1, 300), EVENT_WATCH_REGISTER, server)->a = number;
 }
 
-/* The planted bug: what changed between the read and this is not looked at. */
+/* http/blocking.c: joins first, then looks again. */
 void watch_register(struct world *world, const struct event *event) {
+    struct watcher *watcher = &world->watchers[event->a];
     struct server *server = &world->servers[event->server];
-    if (server->up && server->life == event->life) {
-        server->watches[server->watch_count++] = (struct watch){.number = event->a,
-                                                                .version = event->b,
-                                                                .watcher = (uint32_t)event->c,
-                                                                .key = (uint32_t)event->c % KEYS};
+    if (!server->up || server->life != event->life) {
+        watcher->known = false;
+        world_post(world, 10 * MS, EVENT_WATCH, NULL)->a = event->a;
+        return;
+    }
+    const char *prefix = prefix_of(watcher->key);
+    watches_join(server->watches, watcher->key < DATA_KEYS ? WATCH_KEY : WATCH_PREFIX, prefix,
+                 prefix, &watcher->waiter);
+    watcher->waiting = true;
+    if (index_of(server, watcher->key) > watcher->index && !MUTANT(watch_after_read)) {
+        tell(watcher, server);
     }
 }
 
 void watch_wake(struct server *server) {
-    uint32_t left = 0;
-    for (uint32_t i = 0; i < server->watch_count; i++) {
-        struct watch watch = server->watches[i];
-        if (server->kv.version[watch.key] > watch.version) {
-            answer(server, &watch);
-            if (MUTANT(watch_twice)) {
-                server->watches[left++] = watch;
+    struct watch_group *group;
+    if (server->dying) {
+        return;
+    }
+    while ((group = watches_take_dirty(server->watches)) != NULL) {
+        struct waiter *waiter = watch_group_waiters(group), *next;
+        for (; waiter != NULL; waiter = next) {
+            struct watcher *watcher = CONTAINER_OF(waiter, struct watcher, waiter);
+            next = waiter->next;
+            if (index_of(server, watcher->key) > watcher->index) {
+                tell(watcher, server);
             }
-        } else {
-            server->watches[left++] = watch;
         }
     }
-    server->watch_count = left;
+    for (uint32_t i = 0; i < WATCHERS; i++) {
+        const struct watcher *watcher = &server->world->watchers[i];
+        if (watcher->waiting && watcher->server == server->at) {
+            check_index_kept(server->world, watcher, index_of(server, watcher->key));
+        }
+    }
+}
+
+void watch_server_gone(struct server *server) {
+    for (uint32_t i = 0; i < WATCHERS; i++) {
+        struct watcher *watcher = &server->world->watchers[i];
+        if (watcher->waiting && watcher->server == server->at) {
+            watches_leave(server->watches, &watcher->waiter);
+            watcher->waiting = watcher->known = false;
+            world_post(server->world, 10 * MS, EVENT_WATCH, NULL)->a = i;
+        }
+    }
 }
