@@ -173,8 +173,10 @@ void raft_receive_append(struct raft *raft, uint64_t now_ms, const struct raft_e
     uint32_t known = count_known(raft, m);
     if (known < m->append.count) {
         uint64_t first = m->append.prev_index + 1 + known;
-        if (first <= raft->verified) {
-            return; /* not from a leader: within a term its log only grows (3.5) */
+        /* Not from a leader: within a term its log only grows, and its terms never fall (3.5). */
+        if (first <= raft->verified ||
+            raft_log_term(&raft->log, first - 1) > m->append.entry_term) {
+            return;
         }
         if (first <= raft->log.last && !MUTANT(conflict_kept)) {
             raft_truncate(raft, first, output); /* 3.5: the leader's log is the truth */
