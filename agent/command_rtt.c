@@ -139,7 +139,7 @@ static bool find_wan(const struct decode_objects *all, const char *name,
 }
 
 static int estimate(struct rtt *rtt, const char *const names[2]) {
-    struct decode_objects found = {NULL};
+    struct decode_objects found = {0};
     struct err_text text = {""};
     struct coordinate at[2];
     enum err err = client_get(

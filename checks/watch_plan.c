@@ -261,7 +261,7 @@ static void put_row(struct json *json, const struct row *row) {
 /* Keys in the order of members that handlers know. */
 static enum err put_rows(const char *body, bool one, struct arena *arena, const char **ret_payload,
                          struct err_text *text) {
-    struct decode_objects rows = {NULL};
+    struct decode_objects rows = {0};
     enum err err = decode_json_list(&row_spec, body, strlen(body), arena, &rows, text);
     if (err != ERR_OK) {
         return err;
@@ -334,7 +334,7 @@ static const char *skip_elements(const char *list, uint32_t skip) {
 /* Those younger than the one that was seen last. */
 static enum err cut_events(const char *body, uint64_t seen, struct arena *arena,
                            const char **ret_payload, struct err_text *text) {
-    struct decode_objects events = {NULL};
+    struct decode_objects events = {0};
     enum err err = decode_json_list(&event_spec, body, strlen(body), arena, &events, text);
     const struct event *event = events.v;
     uint32_t skip = 0;

@@ -188,8 +188,6 @@ static void carry_out(struct backend_call *call, struct arena *arena) {
     case BACKEND_OPERATOR:
     case BACKEND_SNAPSHOT:
     case BACKEND_RESTORE:
-    case BACKEND_FORWARD:
-    case BACKEND_QUESTION:
     case BACKEND_LEAVE:
     case BACKEND_RELOAD:
         return;
@@ -261,9 +259,10 @@ static struct http_request request_of(const char *method, const char *body, size
                                  .body = body,
                                  .body_size = size,
                                  .agent_node = facts.node_name,
+                                 .datacenter = facts.datacenter,
+                                 .client_ip = "",
                                  .arena = arena,
                                  .backend = &backend,
-                                 .agent_node = facts.node_name,
                                  .use_cache = true,
                                  .authz = {.token = ""}};
 }
