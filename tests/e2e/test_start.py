@@ -148,7 +148,6 @@ class StartErrors(StartTest):
                 ({"ports": {"http": "80"}}, ("config.json", "http")),
                 ({"ports": {"http": 70000}}, ("70000",)),
                 ({"data_dir": None}, ("data_dir cannot be empty",)),
-                ({"server": False, "bootstrap": False}, ("-server", "-dev")),
                 ({"server": False}, ("'bootstrap = true' requires 'server = true'",)),
                 ({"bootstrap_expect": 3}, ("bootstrap_expect",)),
                 ({"node_id": "nonsense"}, ("node_id",)),
