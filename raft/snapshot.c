@@ -55,7 +55,8 @@ void raft_send_snapshot(struct raft *raft, uint64_t now_ms, struct raft_peer *pe
     if (peer->probing) {
         return; /* silent; the heartbeats tell when it is back */
     }
-    if (peer->snapshot == NULL) {
+    /* What the peer has of it already may not reach to the log, which has gone on meanwhile. */
+    if (peer->snapshot == NULL || peer->match >= peer->snapshot_index) {
         begin(raft, peer);
     }
     uint64_t patience_ms = 4ull * raft->options.election_ms;
