@@ -32,18 +32,24 @@ struct concern {
 
 static bool match_service(const struct catalog_service *service, void *context) {
     struct concern *concern = context;
-    if (pattern_find(concern->set, concern->service, service->name) != PATTERN_MATCH) {
-        return true;
+    enum pattern_result result = pattern_find(concern->set, concern->service, service->name);
+    if (result != PATTERN_MATCH) {
+        return result != PATTERN_LIMIT;
     }
     concern->found = concern->tag == NULL;
     for (uint32_t i = 0; i < service->tags.count && !concern->found; i++) {
-        concern->found =
-            pattern_find(concern->set, concern->tag, service->tags.v[i]) == PATTERN_MATCH;
+        result = pattern_find(concern->set, concern->tag, service->tags.v[i]);
+        if (result == PATTERN_LIMIT) {
+            return false;
+        }
+        concern->found = result == PATTERN_MATCH;
     }
     return !concern->found;
 }
 
-/* Filters were judged by who fired it; one that cannot be read here fits nobody. */
+/* Filters were judged by who fired it; one that cannot be read here fits nobody, and so does one
+ * that takes too many steps: an event is heard by all agents at once, on the threads that also
+ * hold their elections. */
 static bool concerns(const struct agent *agent, const Pb__UserEvent *event) {
     struct arena arena;
     struct err_text reason;
@@ -51,6 +57,7 @@ static bool concerns(const struct agent *agent, const Pb__UserEvent *event) {
     struct concern concern = {.found = true};
     arena_init(&arena);
     concern.set = pattern_set_create(&arena);
+    pattern_set_limit(concern.set, LIMIT_EVENT_STEPS);
     if (*event->node_filter != '\0') {
         concern.found =
             pattern_compile(concern.set, event->node_filter, &node, &reason) == ERR_OK &&

@@ -248,6 +248,7 @@
 #define LIMIT_GOSSIP_EVENTS_QUEUED 128               /* on their way to others */
 #define LIMIT_GOSSIP_EVENTS_BYTES (96 * 1024)        /* kept for members that have missed them */
 #define LIMIT_EVENT_BYTES 512                        /* name, filters and payload (contract 14.1) */
+#define LIMIT_EVENT_STEPS 50000 /* of an event's filters on all services: the core's turn, 4 ms */
 #define LIMIT_EVENTS_KEPT 256                        /* shown by an agent */
 
 /* Telemetry. */

@@ -23,6 +23,7 @@ struct pattern_set {
     pcre2_match_data *data;
     unsigned count;
     uint64_t steps; /* an upper bound of those taken by matches that were not cheap */
+    uint64_t steps_max;
 };
 
 /* ---- what RE2 does not know ---- */
@@ -150,6 +151,7 @@ static void leave(void *block, void *arena) {
 struct pattern_set *pattern_set_create(struct arena *arena) {
     struct pattern_set *set = arena_alloc(arena, sizeof *set);
     set->arena = arena;
+    set->steps_max = LIMIT_FILTER_STEPS;
     set->general = pcre2_general_context_create(allocate, leave, arena);
     set->compile = pcre2_compile_context_create(set->general);
     pcre2_set_newline(set->compile, PCRE2_NEWLINE_LF);
@@ -159,6 +161,10 @@ struct pattern_set *pattern_set_create(struct arena *arena) {
     pcre2_set_heap_limit(set->match, LIMIT_FILTER_MATCH_KIB);
     set->data = pcre2_match_data_create(1, set->general);
     return set;
+}
+
+void pattern_set_limit(struct pattern_set *set, uint64_t steps) {
+    set->steps_max = set->steps + steps;
 }
 
 enum err pattern_compile(struct pattern_set *set, const char *text,
@@ -197,7 +203,7 @@ static enum pattern_result find(struct pattern_set *set, const struct pattern *p
     int found = PCRE2_ERROR_MATCHLIMIT;
     for (unsigned i = 0; i < 3 && found == PCRE2_ERROR_MATCHLIMIT; i++) {
         set->steps += i > 0 ? steps[i] : 0;
-        if (set->steps > LIMIT_FILTER_STEPS) {
+        if (set->steps > set->steps_max) {
             return PATTERN_LIMIT;
         }
         pcre2_set_match_limit(set->match, steps[i]);

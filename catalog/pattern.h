@@ -5,6 +5,7 @@
 #define CATALOG_PATTERN_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -21,6 +22,8 @@ enum pattern_result {
 
 /* All memory, that of matching too, is the arena's, which must outlive the set. */
 struct pattern_set *pattern_set_create(struct arena *arena);
+/* Of all matches from here on, instead of LIMIT_FILTER_STEPS; those that end at once are free. */
+void pattern_set_limit(struct pattern_set *set, uint64_t steps);
 /* ERR_INVALID: not a pattern of RE2; ERR_TOO_LARGE: LIMIT_FILTER_PATTERNS are there already. The
  * text tells the reason alone. */
 enum err pattern_compile(struct pattern_set *set, const char *text,

@@ -222,7 +222,7 @@ void http_carry_resume(struct http_exchange *exchange);
 /* Whether one more answer of so many bytes (0 = not known yet) may be held. */
 bool http_answer_fits(struct http_server *server, size_t size);
 
-/* The peer's address without its port, "" when it has none. In the exchange's arena. */
+/* The peer's address without its port, "" when it has none or is an agent. In the exchange's arena. */
 const char *http_exchange_client_ip(struct http_exchange *exchange);
 /* Whether the peer may use other methods than GET. */
 bool http_exchange_may_write(struct http_exchange *exchange);

@@ -6,7 +6,7 @@ import os
 import signal
 import unittest
 
-from cairn import NXDOMAIN, SERVFAIL, Agent, eventually
+from cairn import NXDOMAIN, SERVFAIL, Agent, eventually, new_ip
 from servers import Group
 
 
@@ -89,6 +89,31 @@ class Calm(ClientTest):
             eventually(lambda: agent.get("/v1/catalog/service/web").json == [], "gone")
         eventually(lambda: self.agent.resolve("web.service.consul").rcode == NXDOMAIN,
                    "gone from its own rows, too")
+
+    def test_prepared_queries(self):
+        """They are executed by a server, which is told who asked."""
+        server, own = self.group.servers[0], new_ip()
+        for number in range(4):
+            server.register("api", ID="q%d" % number, node="q%d" % number,
+                            address="10.3.0.%d" % number if number else own)
+        reply = self.agent.request("POST", "/v1/query", {"Name": "api", "Service": {
+            "Service": "api", "Near": "_ip"}})
+        self.assertEqual(reply.status, 200, reply)
+
+        def first(headers=None):
+            reply = self.agent.get("/v1/query/api/execute", headers)
+            self.assertEqual(reply.status, 200, reply)
+            self.assertEqual(len(reply.json["Nodes"]), 4)
+            return reply.json["Nodes"][0]["Node"]["Node"]
+        eventually(lambda: self.agent.get("/v1/query/api/execute").status == 200, "the query")
+        with self.agent.client(source=own) as client:
+            firsts = {client.get("/v1/query/api/execute").json["Nodes"][0]["Node"]["Node"]
+                      for _ in range(20)}
+            self.assertEqual(firsts, {"q0"})  # of the client's own address
+        self.assertEqual({first({"X-Forwarded-For": "10.3.0.2"}) for _ in range(20)}, {"q2"})
+        self.assertEqual(self.agent.get("/v1/query/api/explain").status, 200)
+        reply = self.agent.get("/v1/query/api/execute?dc=dc9")
+        self.assertEqual((reply.status, reply.text), (500, "No path to datacenter"))
 
     def test_its_node_is_alive(self):
         def status():

@@ -297,6 +297,24 @@ class BigNode(HostileTest):
         self.assertLessEqual(seen, {count, 0})
 
 
+class CostlyEvents(HostileTest):
+    def test_filters_of_events_do_not_hold_the_core(self):
+        """Every agent judges them against its services, between its other duties."""
+        for i in range(150):
+            self.agent.must_put("/v1/agent/service/register",
+                                {"Name": "a" * 60 + str(i), "Tags": ["a" * 60]})
+        begun = time.monotonic()
+        for filters in ("service=(a%7C[a-c]%7Caa)*[x-z]", "service=a&tag=(a%7C[a-c]%7Caa)*[x-z]"):
+            for _ in range(10):
+                self.agent.must_put("/v1/event/fire/deploy?" + filters, b"")
+        self.agent.must_put("/v1/kv/key", b"value")
+        self.assertLess(time.monotonic() - begun, 5)
+        # What is cheap is found as before, among many services too.
+        self.agent.must_put("/v1/event/fire/cheap?service=%5Ea%2B149$&tag=a%2B", b"")
+        eventually(lambda: [event["Name"] for event in self.agent.get("/v1/event/list").json] ==
+                   ["cheap"], "the one that was meant for it")
+
+
 class Greedy(HostileTest):
     config = {"limits": {"http_max_conns_per_client": 20}}
 
