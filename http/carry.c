@@ -36,16 +36,21 @@ const char *http_carry_where(const struct http_exchange *exchange, const struct 
 }
 
 /* What a server needs to know of the request's headers. */
-static struct str_map gather_headers(struct http_exchange *exchange) {
+static struct str_map gather_headers(struct http_exchange *exchange,
+                                     const struct http_request *req) {
     static const char *const names[] = {"Accept", "Authorization", "Cache-Control",
                                         "X-Consul-Token"};
-    struct str_pair *v = arena_alloc(&exchange->arena, sizeof names / sizeof names[0] * sizeof *v);
+    size_t most = sizeof names / sizeof names[0] + 1;
+    struct str_pair *v = arena_alloc(&exchange->arena, most * sizeof *v);
     uint32_t count = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *value = http_exchange_header(exchange, names[i]);
         if (value != NULL) {
             v[count++] = (struct str_pair){names[i], value};
         }
+    }
+    if (*req->client_ip != '\0') {
+        v[count++] = (struct str_pair){"X-Forwarded-For", req->client_ip};
     }
     return (struct str_map){.v = v, .count = count, .present = true};
 }
@@ -114,7 +119,7 @@ bool http_carry_prepare(struct http_exchange *exchange, const struct http_reques
     call->forward.method = arena_strdup(&exchange->arena, req->method);
     call->forward.target = http_carry_target(exchange, req);
     call->forward.node = req->agent_node;
-    call->forward.headers = gather_headers(exchange);
+    call->forward.headers = gather_headers(exchange, req);
     call->forward.body = req->body;
     call->forward.body_size = req->body_size;
     call->forward.hops = hops;

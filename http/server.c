@@ -301,6 +301,9 @@ const char *http_exchange_header(struct http_exchange *exchange, const char *nam
 }
 
 const char *http_exchange_client_ip(struct http_exchange *exchange) {
+    if (exchange->carried != NULL) {
+        return ""; /* an agent that knows it sends it along */
+    }
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct addr addr;
