@@ -209,7 +209,7 @@ void handle_operator_usage(const struct http_request *req, struct http_read *rea
     json_object_begin(&json);
     json_key(&json, "Usage");
     json_object_begin(&json);
-    json_key(&json, req->backend->facts->datacenter);
+    json_key(&json, req->datacenter);
     json_object_begin(&json);
     json_member_u64(&json, "Services", usage.services);
     json_member_u64(&json, "ServiceInstances", usage.instances);

@@ -402,6 +402,23 @@ class Datacenters(ClientTest):
                 reply = agent.get(path)
                 self.assertEqual((reply.status, reply.text), (500, "No path to datacenter"))
 
+    def test_a_prepared_query_there(self):
+        """The client's address goes along: ?near=_ip means who asked first."""
+        for node in ("near1", "near2", "near3"):
+            self.there.must_put("/v1/catalog/register", {
+                "Node": node, "Address": "192.0.2.%s" % node[-1], "Service": {"Service": "many"}})
+        made = self.there.request("POST", "/v1/query",
+                                  {"Name": "many", "Service": {"Service": "many"}})
+        self.addCleanup(self.there.request, "DELETE", "/v1/query/" + made.json["ID"])
+        for agent in (self.here, self.agent):
+            self.assertEqual(agent.get("/v1/query/many/execute").text, "Query not found")
+            explained = agent.get("/v1/query/many/explain?dc=dc2").json
+            self.assertEqual(explained["Query"]["Name"], "many")
+            reply = agent.get("/v1/query/many/execute?dc=dc2&near=_ip").json
+            self.assertEqual((reply["Datacenter"], len(reply["Nodes"])), ("dc2", 3))
+            self.assertEqual(agent.get("/v1/query/none/execute?dc=dc2").status, 404)
+        self.assertEqual(self.there.get("/v1/query/many/execute").status, 200)
+
     def test_its_leader(self):
         self.assertIn(self.agent.get("/v1/status/leader?dc=dc2").json,
                       [s.server_address for s in self.two.servers])
