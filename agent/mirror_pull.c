@@ -555,12 +555,6 @@ void mirror_pull_go_by(struct mirror_pull *pull, bool near) {
     begin_at(pull, now_ms(pull) + 1);
 }
 
-void mirror_pull_retry(struct mirror_pull *pull) {
-    if (pull->retry_at_ms > now_ms(pull)) {
-        begin_at(pull, now_ms(pull) + 1);
-    }
-}
-
 /* ---- names ---- */
 
 void mirror_pull_want(struct mirror_pull *pull, const char *service) {

@@ -45,8 +45,6 @@ void mirror_pull_destroy(struct mirror_pull *pull);
 /* From where: servers of the datacenter, or the connection that `near` tells. A stream under way is
  * begun again. */
 void mirror_pull_go_by(struct mirror_pull *pull, bool near);
-/* Now, where it would wait for its time. */
-void mirror_pull_retry(struct mirror_pull *pull);
 
 /* Of a mirror by names. */
 void mirror_pull_want(struct mirror_pull *pull, const char *service);
