@@ -10,15 +10,6 @@
 
 /* ---- writes ---- */
 
-static bool judge_dc(const struct http_request *req, struct http_response *res) {
-    struct err_text text;
-    if (http_query_judge_dc(req, &text) != ERR_OK) {
-        http_response_error(res, ERR_REFUSED, &text);
-        return false;
-    }
-    return true;
-}
-
 static bool parse(const struct http_request *req, struct backend_call *call,
                   enum catalog_query_verb verb, struct http_response *res) {
     struct catalog_set_query *set = &call->command.set_query;
@@ -34,7 +25,7 @@ static bool parse(const struct http_request *req, struct backend_call *call,
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, res);
+    return http_query_accept_dc(req, res);
 }
 
 bool handle_query_create(const struct http_request *req, struct backend_call *call,
@@ -65,7 +56,7 @@ bool handle_query_delete(const struct http_request *req, struct backend_call *ca
     call->command.kind = COMMAND_QUERY;
     call->command.set_query.verb = QUERY_DELETE;
     call->command.set_query.query.id = req->rest;
-    return judge_dc(req, res);
+    return http_query_accept_dc(req, res);
 }
 
 /* ---- reads ---- */
