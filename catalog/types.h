@@ -76,6 +76,9 @@ enum catalog_health catalog_health_of(const char *status);
 
 /* One instance of a service with all that a lookup needs, kept beside the rows. */
 struct catalog_instance {
+/* NULL: the service has no address of this name. */
+const struct catalog_tagged_address *catalog_find_tagged(const struct catalog_service *service,
+                                                         const char *name);
     const struct catalog_node *node;
     const struct catalog_service *service;
     enum catalog_health health; /* worst of the checks below */
