@@ -23,7 +23,8 @@ struct mirror_pull_config {
     struct loop *loop;
     struct log *log;
     struct epoch *epoch;
-    const char *datacenter; /* whose rows; copied */
+    const char *datacenter; /* whose rows, "": of our own; copied */
+    const char *shown;      /* its name in the log; copied */
     bool all;               /* else services are added by name */
     bool mirrored;          /* others mirror this mirror */
     struct links *links;    /* to servers of the datacenter */

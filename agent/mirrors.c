@@ -95,6 +95,8 @@ static void mirror_published(void *context) {
 static bool is_in_use(void *context, const struct catalog *catalog) {
     return mirror_sources_use(((struct mirrors *)context)->sources, catalog);
 }
+                                       .shown = *datacenter != '\0' ? datacenter
+                                                                    : agent->config->datacenter,
 
 static struct mirror_pull_config pull_config(struct mirrors *mirrors, const char *datacenter) {
     struct agent *agent = mirrors->agent;
