@@ -1,3 +1,4 @@
+/* Coordinates as protobuf. */
 #include <string.h>
 
 #include "catalog/codec_parts.h"

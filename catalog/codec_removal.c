@@ -1,3 +1,4 @@
+/* Removed members as protobuf. */
 #include "catalog/codec_parts.h"
 
 Pb__Removal *codec_put_removal(const struct catalog_removal *removal, struct arena *arena) {
