@@ -1,12 +1,11 @@
 /* /v1/query: prepared queries (contract, kv 4). */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-#include "base/assert.h"
 #include "base/ip.h"
 #include "catalog/query.h"
 #include "http/handlers.h"
+#include "net/crypto.h"
 
 /* ---- writes ---- */
 
@@ -180,9 +179,7 @@ static const char *source_of(const struct http_request *req, const struct catalo
 
 static struct rand make_rand(void) {
     struct rand rand;
-    uint64_t seed;
-    ASSERT(getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed);
-    rand_init(&rand, seed);
+    rand_init(&rand, crypto_random_u64());
     return rand;
 }
 
