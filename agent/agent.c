@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,6 +29,7 @@
 #include "base/duration.h"
 #include "base/mem.h"
 #include "catalog/changes.h"
+#include "net/crypto.h"
 #include "store/identity.h"
 
 #define MODULE "agent"
@@ -41,12 +41,6 @@
 #define STOP_MS 1500 /* requests that are still parked after this are given up */
 #define LOG_FLUSH_MS 500
 #define REMOVALS_KEPT_MS (24 * 3600 * 1000) /* beyond reconnect_timeout */
-
-static uint64_t random_u64(void) {
-    uint64_t value;
-    ASSERT(getrandom(&value, sizeof value, 0) == (ssize_t)sizeof value);
-    return value;
-}
 
 /* ---- callbacks of the parts ---- */
 
@@ -258,7 +252,7 @@ static bool start_group(struct agent *agent, struct err_text *text) {
         .epoch = agent->epoch,
         .catalog = agent->catalog,
         .data_dir = config->dev ? NULL : config->data_dir,
-        .random_seed = random_u64(),
+        .random_seed = crypto_random_u64(),
         .bootstrap = config->bootstrap,
         .published = published,
         .leader_changed = leader_changed,
@@ -309,7 +303,7 @@ static bool start_client(struct agent *agent, struct err_text *text) {
     struct uuid node, disk;
     bool known;
     agent->rpc_addr = config->advertise;
-    ASSERT(getrandom(&disk, sizeof disk, 0) == (ssize_t)sizeof disk);
+    crypto_random(&disk, sizeof disk);
     if (!config->dev &&
         store_identity_open(config->data_dir, &disk, &agent->identity, text) != ERR_OK) {
         return false;
@@ -365,7 +359,7 @@ static bool start_state(struct agent *agent, struct err_text *text) {
         .node = &agent->node,
         .server_port = (uint16_t)config->server_port,
         .output_ms = config->check_update_interval_ns / DURATION_MS,
-        .seed = random_u64(),
+        .seed = crypto_random_u64(),
         .taken = taken_from_catalog,
         .leads = leads,
         .context = agent,
@@ -487,7 +481,7 @@ static bool start_http(struct agent *agent, struct err_text *text) {
         .translate_wan = config->translate_wan_addrs,
         .judge_paths = !config->http.no_path_filter,
         .metrics = agent->telemetry.metrics,
-        .seed = random_u64(),
+        .seed = crypto_random_u64(),
     };
     agent->http =
         http_server_start(&http, &agent->backend, agent->watches, agent->loop, agent->log, text);
@@ -556,7 +550,7 @@ static bool start_dns(struct agent *agent, struct err_text *text) {
         .listen = config->dns_listen.v,
         .listen_count = config->dns_listen.count,
         .threads = DNS_THREADS,
-        .seed = random_u64(),
+        .seed = crypto_random_u64(),
         .answers = dns_answers(agent, config, &agent->arena),
         .epoch = agent->epoch,
         .catalog = agent->catalog,

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent/carry.h"
 #include "agent/internal.h"
@@ -14,6 +13,7 @@
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "net/crypto.h"
 
 struct asker {
     struct agent *agent;
@@ -164,7 +164,7 @@ bool asker_create(struct agent *agent, struct err_text *text) {
     links.asked_far = metrics_add(metrics, METRIC_COUNTER, "rpc.cross-dc",
                                   "Requests to servers of other datacenters.", NULL, 0);
     ASSERT(uuid_parse(agent->node_id, &links.self));
-    ASSERT(getrandom(&links.seed, sizeof links.seed, 0) == (ssize_t)sizeof links.seed);
+    links.seed = crypto_random_u64();
     agent->links = links_create(&links);
     if (server) {
         pools_watch_far_servers(agent, far_servers_changed, asker);

@@ -2,7 +2,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent/carry.h"
 #include "agent/events.h"
@@ -15,6 +14,7 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "net/crypto.h"
 
 #define MODULE "agent"
 
@@ -367,7 +367,7 @@ static void run_command(struct loop_task *task) {
 /* Random, not of any version, as clients of this API know ids of sessions. */
 static void make_id(struct backend_call *call) {
     struct uuid id;
-    ASSERT(getrandom(id.bytes, sizeof id.bytes, 0) == (ssize_t)sizeof id.bytes);
+    crypto_random(id.bytes, sizeof id.bytes);
     uuid_format(&id, call->made_id);
     if (call->command.kind == COMMAND_SESSION) {
         call->command.session.id = call->made_id;

@@ -3,15 +3,14 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent/internal.h"
 #include "agent/pools.h"
-#include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "net/crypto.h"
 
 #define MODULE "agent"
 #define BODY_BYTES 8192
@@ -259,9 +258,7 @@ static void flush(struct loop_timer *timer) {
 
 struct coordinates *coordinates_create(struct agent *agent) {
     struct coordinates *coordinates = mem_calloc(1, sizeof *coordinates);
-    uint64_t seed;
-    ASSERT(getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed);
-    rand_init(&coordinates->rand, seed);
+    rand_init(&coordinates->rand, crypto_random_u64());
     coordinates->agent = agent;
     coordinates->send_timer.run = send_own;
     coordinates->flush_timer.run = flush;

@@ -2,13 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent/pools_internal.h"
-#include "base/assert.h"
 #include "base/mem.h"
 #include "catalog/pattern.h"
 #include "http/http.h"
+#include "net/crypto.h"
 #include "proto/rpc.pb-c.h"
 
 #define MODULE "agent"
@@ -180,7 +179,7 @@ void events_fire(struct agent *agent, struct backend_call *call) {
     if (size <= sizeof bytes) {
         (void)pb__user_event__pack(&event, bytes);
         uint8_t random[sizeof id.bytes];
-        ASSERT(getrandom(random, sizeof random, 0) == (ssize_t)sizeof random);
+        crypto_random(random, sizeof random);
         id = uuid_from_random(random);
         uuid_format(&id, call->made_id);
         call->err = pool_fire(agent->pools->lan.pool, &id, bytes, size);

@@ -80,7 +80,7 @@ struct agent {
     struct events *events;
     struct loop_timer removals_timer, removals_retry_timer;
     struct removing *removals_waiting; /* for a leader that commits them */
-    uint64_t removals_seen; /* their index when the LAN pool was told last */
+    uint64_t removals_seen;            /* their index when the LAN pool was told last */
     struct coordinates *coordinates;
     struct sync *sync;
     struct files *files; /* NULL in -dev */

@@ -615,11 +615,6 @@ bool links_connected(const struct links *links) {
     return atomic_load(&links->connected);
 }
 
-const char *links_server_name(const struct links *links, const char *datacenter) {
-    struct path *path = find_path((struct links *)(uintptr_t)links, datacenter, false);
-    return path != NULL && path->active != NULL ? path->active->name : NULL;
-}
-
 struct links *links_create(const struct links_config *config) {
     struct links *links = mem_calloc(1, sizeof *links);
     links->config = *config;

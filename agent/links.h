@@ -81,7 +81,5 @@ void links_cancel(struct links_request *request, struct rpc_connection **ret_con
 
 /* Any thread: a server of this datacenter is connected. */
 bool links_connected(const struct links *links);
-/* The name of a datacenter's server that is connected; NULL: none. */
-const char *links_server_name(const struct links *links, const char *datacenter);
 
 #endif

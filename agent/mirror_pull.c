@@ -48,7 +48,7 @@ struct name_list {
 
 struct mirror_pull {
     struct mirror_pull_config config;
-    char *datacenter;
+    char *datacenter, *shown;
     bool near;
     _Atomic(struct mirror *) live; /* NULL: never whole */
     struct mirror *staging;        /* NULL: parts go into the live one */
@@ -182,8 +182,7 @@ static void break_stream(struct mirror_pull *pull, const char *why, int64_t leas
     if (!pull->told_lost) {
         pull->told_lost = true;
         log_write(pull->config.log, atomic_load(&pull->live) != NULL ? LOG_WARN : LOG_DEBUG, MODULE,
-                  "the stream of rows is broken: datacenter=%s error=\"%s\"", pull->datacenter,
-                  why);
+                  "the stream of rows is broken: datacenter=%s error=\"%s\"", pull->shown, why);
     }
     pull->retry_ms = pull->retry_ms == 0 ? RETRY_MIN_MS : 2 * pull->retry_ms;
     pull->retry_ms = pull->retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : pull->retry_ms;
@@ -261,7 +260,7 @@ static void swap(struct mirror_pull *pull) {
     retire(pull, pull->fresh);
     pull->fresh = NULL;
     log_write(pull->config.log, LOG_INFO, MODULE,
-              "rows are mirrored: datacenter=%s index=%llu instances=%zu", pull->datacenter,
+              "rows are mirrored: datacenter=%s index=%llu instances=%zu", pull->shown,
               (unsigned long long)mirror_index(target(pull)), mirror_instances(target(pull)));
 }
 
@@ -290,7 +289,7 @@ static bool fits(struct mirror_pull *pull) {
     }
     log_write(pull->config.log, LOG_ERROR, MODULE,
               "the rows take more than mirror.max_bytes, they are not mirrored: datacenter=%s",
-              pull->datacenter);
+              pull->shown);
     if (mirror != pull->staging) {
         atomic_store(&pull->live, NULL);
         retire(pull, mirror);
@@ -331,7 +330,7 @@ static void take_batch(struct mirror_pull *pull, const Pb__RpcMirrorBatch *batch
     if (pull->told_lost && pull->staging == NULL) {
         pull->told_lost = false;
         log_write(pull->config.log, LOG_INFO, MODULE, "the stream of rows goes on: datacenter=%s",
-                  pull->datacenter);
+                  pull->shown);
     }
     atomic_fetch_add_explicit(&pull->counts.bytes, batch->size, memory_order_relaxed);
     count_rows(pull);
@@ -514,6 +513,7 @@ struct mirror_pull *mirror_pull_create(const struct mirror_pull_config *config) 
     struct mirror_pull *pull = mem_calloc(1, sizeof *pull);
     pull->config = *config;
     pull->datacenter = mem_strdup(config->datacenter);
+    pull->shown = mem_strdup(config->shown);
     pull->parts_last = &pull->parts;
     pull->apply_timer.run = apply_one;
     pull->timer.run = begin_again;
@@ -545,6 +545,7 @@ void mirror_pull_destroy(struct mirror_pull *pull) {
     mirror_destroy(atomic_load(&pull->live));
     mirror_destroy(pull->fresh);
     free(pull->datacenter);
+    free(pull->shown);
     free(pull);
 }
 
@@ -553,12 +554,6 @@ void mirror_pull_go_by(struct mirror_pull *pull, bool near) {
     pull->near = near;
     pull->retry_ms = 0;
     begin_at(pull, now_ms(pull) + 1);
-}
-
-void mirror_pull_retry(struct mirror_pull *pull) {
-    if (pull->retry_at_ms > now_ms(pull)) {
-        begin_at(pull, now_ms(pull) + 1);
-    }
 }
 
 /* ---- names ---- */

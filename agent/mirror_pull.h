@@ -23,7 +23,8 @@ struct mirror_pull_config {
     struct loop *loop;
     struct log *log;
     struct epoch *epoch;
-    const char *datacenter; /* whose rows; copied */
+    const char *datacenter; /* whose rows, "": of our own; copied */
+    const char *shown;      /* its name in the log; copied */
     bool all;               /* else services are added by name */
     bool mirrored;          /* others mirror this mirror */
     struct links *links;    /* to servers of the datacenter */
@@ -45,8 +46,6 @@ void mirror_pull_destroy(struct mirror_pull *pull);
 /* From where: servers of the datacenter, or the connection that `near` tells. A stream under way is
  * begun again. */
 void mirror_pull_go_by(struct mirror_pull *pull, bool near);
-/* Now, where it would wait for its time. */
-void mirror_pull_retry(struct mirror_pull *pull);
 
 /* Of a mirror by names. */
 void mirror_pull_want(struct mirror_pull *pull, const char *service);

@@ -3,14 +3,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent/internal.h"
 #include "agent/servers.h"
-#include "base/assert.h"
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "net/crypto.h"
 
 #define EVICT_MS 5000
 
@@ -46,12 +45,6 @@ struct want {
     struct agent *agent;
     char service[];
 };
-
-static uint64_t random_u64(void) {
-    uint64_t value;
-    ASSERT(getrandom(&value, sizeof value, 0) == (ssize_t)sizeof value);
-    return value;
-}
 
 /* ---- what others mirror ---- */
 
@@ -102,9 +95,11 @@ static struct mirror_pull_config pull_config(struct mirrors *mirrors, const char
                                        .log = agent->log,
                                        .epoch = agent->epoch,
                                        .datacenter = datacenter,
+                                       .shown = *datacenter != '\0' ? datacenter
+                                                                    : agent->config->datacenter,
                                        .links = agent->links,
                                        .context = mirrors,
-                                       .seed = random_u64()};
+                                       .seed = crypto_random_u64()};
 }
 
 static struct mirror_gauges add_gauges(struct agent *agent, const char *datacenter) {

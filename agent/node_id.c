@@ -5,10 +5,10 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "net/crypto.h"
 #include "store/file.h"
 #include "store/replace.h"
 
@@ -87,7 +87,7 @@ enum err node_id_find(const struct config *config, struct uuid *ret_id, bool *re
         return ERR_OK;
     }
     uint8_t random[16];
-    ASSERT(getrandom(random, sizeof random, 0) == (ssize_t)sizeof random);
+    crypto_random(random, sizeof random);
     *ret_id = uuid_from_random(random);
     *ret_known = false;
     return ERR_OK;

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent/events.h"
 #include "agent/pools_internal.h"
@@ -12,6 +11,7 @@
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "net/crypto.h"
 
 #define FLOOD_MS 30000
 #define COUNTS_MS 1000
@@ -257,8 +257,7 @@ static bool open_pool(struct agent *agent, struct member_pool *pool, bool wan,
         wan ? &config->gossip.wan_allowed : &config->gossip.lan_allowed;
     struct metrics *metrics = agent->telemetry.metrics;
     struct str_pair network = {"network", wan ? "wan" : "lan"};
-    uint64_t seed;
-    ASSERT(getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed);
+    uint64_t seed = crypto_random_u64();
     pool->agent = agent;
     pool->wan = wan;
     pool->module = wan              ? "agent.server.serf.wan"

@@ -12,9 +12,9 @@ static bool is_own(const struct catalog_node *node, const struct backend_member 
     return *node->id == '\0' || str_equal_fold(node->id, id_of(member));
 }
 
-static struct catalog_check health_check(const char *node, bool alive) {
+struct catalog_check reconcile_agent_check(const char *node, bool alive) {
     return (struct catalog_check){.node = node,
-                                  .id = RECONCILE_CHECK_ID,
+                                  .id = CATALOG_AGENT_CHECK,
                                   .name = "Serf Health Status",
                                   .status = alive ? "passing" : "critical",
                                   .notes = "",
@@ -35,7 +35,7 @@ static struct catalog_command create_node(const struct backend_member *member,
                                           struct arena *arena) {
     struct catalog_command command = {.kind = COMMAND_REGISTER};
     struct catalog_check *check = arena_alloc(arena, sizeof *check);
-    *check = health_check("", true);
+    *check = reconcile_agent_check("", true);
     command.reg.node = (struct catalog_node){
         .id = id_of(member), .name = member->name, .address = member->ip, .region = "", .zone = ""};
     command.reg.skip_node_update = true;
@@ -73,15 +73,15 @@ struct catalog_command reconcile_deregister(const struct catalog_node *node) {
 static const struct catalog_check *differing_check(const struct catalog_view *view,
                                                    const struct catalog_node *node, bool alive,
                                                    struct arena *arena) {
-    const struct catalog_check *known = view_get_check(view, node->name, RECONCILE_CHECK_ID);
+    const struct catalog_check *known = view_get_check(view, node->name, CATALOG_AGENT_CHECK);
     struct catalog_check *check = arena_alloc(arena, sizeof *check);
-    *check = health_check(node->name, alive);
+    *check = reconcile_agent_check(node->name, alive);
     check->modify_index = known != NULL ? known->modify_index : 0;
     return known != NULL && strcmp(known->status, check->status) == 0 ? NULL : check;
 }
 
 static bool is_healthy(const struct catalog_view *view, const struct catalog_node *node) {
-    const struct catalog_check *check = view_get_check(view, node->name, RECONCILE_CHECK_ID);
+    const struct catalog_check *check = view_get_check(view, node->name, CATALOG_AGENT_CHECK);
     return check != NULL && catalog_health_of(check->status) != HEALTH_CRITICAL;
 }
 
@@ -136,7 +136,7 @@ static const struct catalog_node *find_node(const struct catalog_view *view,
     }
     node = view_get_node(view, member->name);
     return node != NULL && *node->id == '\0' &&
-                   view_get_check(view, node->name, RECONCILE_CHECK_ID) != NULL
+                   view_get_check(view, node->name, CATALOG_AGENT_CHECK) != NULL
                ? node
                : NULL;
 }
@@ -203,7 +203,7 @@ static bool has_name(const struct backend_pool *pool, const char *name) {
 
 bool reconcile_is_forgotten(const struct catalog_view *view, const struct catalog_node *node,
                             const struct reconcile_members *members) {
-    if (view_get_check(view, node->name, RECONCILE_CHECK_ID) == NULL) {
+    if (view_get_check(view, node->name, CATALOG_AGENT_CHECK) == NULL) {
         return false;
     }
     return *node->id != '\0' ? !reconcile_has_member(members, node->id)

@@ -10,8 +10,8 @@
 #include "base/arena.h"
 #include "catalog/backend.h"
 
-/* Of the check that tells whether the agent of a node lives. */
-#define RECONCILE_CHECK_ID "serfHealth"
+/* What is told of whether the agent of a node lives. */
+struct catalog_check reconcile_agent_check(const char *node, bool alive);
 
 enum reconcile_verdict {
     RECONCILE_SAME,   /* nothing to tell */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/reconcile_judge.h"
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -282,7 +283,7 @@ static bool judge_remote_check(const struct catalog_check *check, void *context)
     bool of_known = *check->service_id == '\0' ||
                     local_knows(sync->config.local, LOCAL_SERVICE, check->service_id);
     if (!local_knows(sync->config.local, LOCAL_CHECK, check->id) && of_known &&
-        strcmp(check->id, "serfHealth") != 0) {
+        strcmp(check->id, CATALOG_AGENT_CHECK) != 0) {
         tell_gone(sync, LOCAL_CHECK, check->id, 0, false, run->wait);
     }
     return true;
@@ -328,18 +329,7 @@ static void describe_self(const struct sync *sync, struct self *self) {
                                  .zone = "",
                                  .proxy = "",
                                  .connect = ""};
-    self->check = (struct catalog_check){.node = "",
-                                         .id = "serfHealth",
-                                         .name = "Serf Health Status",
-                                         .status = "passing",
-                                         .notes = "",
-                                         .output = "Agent alive and reachable",
-                                         .service_id = "",
-                                         .service_name = "",
-                                         .type = "",
-                                         .interval = "",
-                                         .timeout = "",
-                                         .definition = ""};
+    self->check = reconcile_agent_check("", true);
 }
 
 /* Of an agent without -server: what else is there of it is the leader's. */
@@ -364,10 +354,10 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
     describe_self(sync, &self);
     const struct catalog_node *node = view_get_node(view, name);
     const struct catalog_service *service = view_get_service(view, name, "consul");
-    const struct catalog_check *check = view_get_check(view, name, "serfHealth");
+    const struct catalog_check *check = view_get_check(view, name, CATALOG_AGENT_CHECK);
     bool own_service = local_knows(sync->config.local, LOCAL_SERVICE, "consul");
     /* Whether a server that does not lead is alive is for the leader to say. */
-    bool own_check = local_knows(sync->config.local, LOCAL_CHECK, "serfHealth") ||
+    bool own_check = local_knows(sync->config.local, LOCAL_CHECK, CATALOG_AGENT_CHECK) ||
                      !sync->config.leads(sync->config.context);
     if (node != NULL && row_equal_node(node, sync->config.node) &&
         (own_service || (service != NULL && row_equal_service(service, &self.service))) &&

@@ -17,14 +17,6 @@ static double sum_of_sizes(const struct coordinate *c) {
     return sum;
 }
 
-bool coordinate_is_finite(const struct coordinate *c) {
-    bool finite = isfinite(c->error) && isfinite(c->height) && isfinite(c->adjustment);
-    for (int i = 0; i < COORDINATE_DIMENSIONS; i++) {
-        finite = finite && isfinite(c->vector[i]);
-    }
-    return finite;
-}
-
 bool coordinate_is_sane(const struct coordinate *c) {
     /* False for NaN. */
     return sum_of_sizes(c) < SANE_MAX_S && c->error >= 0 && c->height >= 0;

@@ -21,10 +21,8 @@ struct coordinate {
 
 /* The origin, unsure. */
 struct coordinate coordinate_start(void);
-/* All are numbers, not infinite. */
-bool coordinate_is_finite(const struct coordinate *c);
-/* Also none beyond a quarter of an hour, which no round trip is, error and height not negative:
- * what anybody may be believed. */
+/* All are numbers, none beyond a quarter of an hour, which no round trip is, error and height not
+ * negative: what anybody may be believed. */
 bool coordinate_is_sane(const struct coordinate *c);
 
 bool coordinate_equal(const struct coordinate *a, const struct coordinate *b);

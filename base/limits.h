@@ -23,7 +23,6 @@
 #define LIMIT_HTTP_STACK_BYTES (1024 * 1024)       /* of an HTTP thread */
 #define LIMIT_HTTP_STREAM_BLOCK_BYTES 4096         /* sent at once of an answer that does not end */
 #define LIMIT_HTTP_STREAM_FLUSH_MS 200             /* between two such blocks */
-#define LIMIT_HTTP_CONNECTIONS_PER_CLIENT 200      /* default of limits.http_max_conns_per_client */
 #define LIMIT_HTTP_REFUSED_IDLE_S 5                /* a silent connection over that limit ends */
 #define LIMIT_HTTP_PENDING 100000                  /* requests parked at one agent: above 429 */
 #define LIMIT_HTTP_WORKERS 3                       /* threads for the answers of woken queries */
@@ -94,10 +93,7 @@
 
 /* Keys and sessions. */
 #define LIMIT_KV_KEY_BYTES 2000
-#define LIMIT_KV_VALUE_BYTES (512 * 1024) /* default of limits.kv_max_value_size */
-#define LIMIT_TXN_BYTES (512 * 1024)      /* default of limits.txn_max_req_len */
 #define LIMIT_TXN_OPS 128
-#define LIMIT_SESSION_TTL_MIN_S 10 /* default of session_ttl_min */
 #define LIMIT_SESSION_TTL_MAX_S (24 * 3600)
 #define LIMIT_SESSION_CHECKS 64
 #define LIMIT_LOCK_DELAY_MS (60 * 1000)
@@ -121,11 +117,11 @@
 #define LIMIT_QUERY_BYTES (64 * 1024) /* all texts of one; what its template comes to */
 
 /* Failover. */
-#define LIMIT_FAILOVER_AWAY 4096       /* services that are answered from elsewhere, kept track of */
+#define LIMIT_FAILOVER_AWAY 4096 /* services that are answered from elsewhere, kept track of */
 #define LIMIT_FAILOVER_DATACENTERS 256 /* of one policy */
 #define LIMIT_FAILOVER_HOLD_DOWN_S 86400
 #define LIMIT_FAILOVER_FRESH_MS 10000 /* rows of a datacenter that is there are no older */
-#define LIMIT_FAILOVER_NOTES 256 /* on their way to the core */
+#define LIMIT_FAILOVER_NOTES 256      /* on their way to the core */
 
 /* Filters. */
 #define LIMIT_FILTER_BYTES (8 * 1024)     /* an expression */
@@ -154,10 +150,10 @@
 #define LIMIT_CHECK_FRAME_BYTES (LIMIT_CHECK_TEXT_BYTES + 4096)   /* on their way to a script */
 
 /* Watches. */
-#define LIMIT_WATCHES 100                         /* of the configuration: a connection each */
-#define LIMIT_WATCH_HANDLERS 16                   /* run at once; the others wait */
+#define LIMIT_WATCHES 100                           /* of the configuration: a connection each */
+#define LIMIT_WATCH_HANDLERS 16                     /* run at once; the others wait */
 #define LIMIT_WATCH_ANSWER_BYTES (16 * 1024 * 1024) /* larger answers are an error */
-#define LIMIT_WATCH_SCRIPT_MS (3600 * 1000)       /* a handler that runs longer is killed */
+#define LIMIT_WATCH_SCRIPT_MS (3600 * 1000)         /* a handler that runs longer is killed */
 
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)

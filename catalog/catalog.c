@@ -566,7 +566,8 @@ static void set_node(struct catalog *catalog, const struct catalog_node *node,
 
 /* Alive as far as its own gossip check says; a node without one may be taken over. */
 static bool node_is_healthy(const struct catalog *catalog, const struct catalog_node *node) {
-    const struct catalog_check *check = view_get_check(&catalog->next, node->name, "serfHealth");
+    const struct catalog_check *check =
+        view_get_check(&catalog->next, node->name, CATALOG_AGENT_CHECK);
     return check != NULL && catalog_health_of(check->status) != HEALTH_CRITICAL;
 }
 

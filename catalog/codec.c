@@ -5,8 +5,6 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/uuid.h"
-#include "catalog/codec_removal.h"
-#include "catalog/codec_coordinate.h"
 #include "catalog/codec_parts.h"
 #include "catalog/codec_unknown.h"
 #include "catalog/row.h"
@@ -578,7 +576,8 @@ enum err codec_decode_command(const uint8_t *data, size_t size, struct arena *ar
         return ERR_OK;
     case PB__COMMAND__KIND_SET_COORDINATES:
         ret_command->kind = COMMAND_COORDINATES;
-        return codec_get_coordinates(pb->set_coordinates, arena, &ret_command->coordinates);
+        ret_command->coordinates = codec_get_coordinates(pb->set_coordinates, arena);
+        return ERR_OK;
     case PB__COMMAND__KIND_SET_QUERY:
         ret_command->kind = COMMAND_QUERY;
         return codec_get_set_query(pb->set_query, arena, &ret_command->set_query);

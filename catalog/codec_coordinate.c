@@ -1,10 +1,7 @@
-#include "catalog/codec_coordinate.h"
-
+/* Coordinates as protobuf. */
 #include <string.h>
 
-static char *writable(const char *s) {
-    return (char *)(uintptr_t)s; /* protobuf-c's structs lack const; packing does not write */
-}
+#include "catalog/codec_parts.h"
 
 Pb__Coordinate *codec_put_coordinate(const struct catalog_coordinate *row, struct arena *arena) {
     Pb__Coordinate *pb = arena_alloc(arena, sizeof *pb);
@@ -44,13 +41,12 @@ Pb__SetCoordinates *codec_put_coordinates(const struct catalog_set_coordinates *
     return pb;
 }
 
-enum err codec_get_coordinates(const Pb__SetCoordinates *pb, struct arena *arena,
-                               struct catalog_set_coordinates *ret_set) {
+struct catalog_set_coordinates codec_get_coordinates(const Pb__SetCoordinates *pb,
+                                                     struct arena *arena) {
     struct catalog_coordinate *rows = arena_alloc(arena, (pb->n_coordinates + 1) * sizeof *rows);
     uint32_t count = 0;
     for (size_t i = 0; i < pb->n_coordinates; i++) {
         count += codec_get_coordinate(pb->coordinates[i], &rows[count]) == ERR_OK;
     }
-    *ret_set = (struct catalog_set_coordinates){rows, count};
-    return ERR_OK;
+    return (struct catalog_set_coordinates){rows, count};
 }

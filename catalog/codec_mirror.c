@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "proto/catalog.pb-c.h"
+#include "catalog/codec_parts.h"
 
 void codec_encode_mirror(const struct mirror_record *record, struct buf *out) {
     Pb__MirrorRecord pb;
@@ -20,20 +20,20 @@ void codec_encode_mirror(const struct mirror_record *record, struct buf *out) {
         break;
     case MIRROR_GONE:
         gone.kind = record->gone.kind;
-        gone.node = (char *)(uintptr_t)record->gone.node;
-        gone.id = (char *)(uintptr_t)record->gone.id;
+        gone.node = writable(record->gone.node);
+        gone.id = writable(record->gone.id);
         pb.kind_case = PB__MIRROR_RECORD__KIND_GONE;
         pb.gone = &gone;
         break;
     case MIRROR_TOUCH:
-        touch.node = (char *)(uintptr_t)record->touch.node;
+        touch.node = writable(record->touch.node);
         touch.index = record->touch.index;
         pb.kind_case = PB__MIRROR_RECORD__KIND_TOUCH;
         pb.touch = &touch;
         break;
     case MIRROR_READY:
         pb.kind_case = PB__MIRROR_RECORD__KIND_READY;
-        pb.ready = (char *)(uintptr_t)record->ready;
+        pb.ready = writable(record->ready);
         break;
     }
     Pb__MirrorRecord *records[] = {&pb};

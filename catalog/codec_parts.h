@@ -4,6 +4,7 @@
 #define CATALOG_CODEC_PARTS_H
 
 #include "base/arena.h"
+#include "base/err.h"
 #include "catalog/codec.h"
 #include "proto/catalog.pb-c.h"
 
@@ -60,5 +61,23 @@ Pb__SetFailover *codec_put_set_failover(const struct catalog_set_failover *set,
 /* ERR_CORRUPT. */
 enum err codec_get_set_failover(const Pb__SetFailover *pb, struct arena *arena,
                                 struct catalog_set_failover *ret_set);
+
+/* ---- codec_coordinate.c ---- */
+
+Pb__Coordinate *codec_put_coordinate(const struct catalog_coordinate *row, struct arena *arena);
+/* ERR_VERSION: of a space with other dimensions. */
+enum err codec_get_coordinate(const Pb__Coordinate *pb, struct catalog_coordinate *ret_row);
+Pb__SetCoordinates *codec_put_coordinates(const struct catalog_set_coordinates *set,
+                                          struct arena *arena);
+/* Those that codec_get_coordinate refuses are left out. */
+struct catalog_set_coordinates codec_get_coordinates(const Pb__SetCoordinates *pb,
+                                                     struct arena *arena);
+
+/* ---- codec_removal.c ---- */
+
+Pb__Removal *codec_put_removal(const struct catalog_removal *removal, struct arena *arena);
+struct catalog_removal codec_get_removal(const Pb__Removal *pb);
+Pb__RemovalEnd *codec_put_removal_end(const struct catalog_removal_end *end, struct arena *arena);
+struct catalog_removal_end codec_get_removal_end(const Pb__RemovalEnd *pb, struct arena *arena);
 
 #endif

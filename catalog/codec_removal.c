@@ -1,11 +1,5 @@
-#include "catalog/codec_removal.h"
-
-#include "proto/catalog.pb-c.h"
-
-/* protobuf-c takes texts as writable and only reads them. */
-static char *writable(const char *text) {
-    return (char *)(uintptr_t)text;
-}
+/* Removed members as protobuf. */
+#include "catalog/codec_parts.h"
 
 Pb__Removal *codec_put_removal(const struct catalog_removal *removal, struct arena *arena) {
     Pb__Removal *pb = arena_alloc(arena, sizeof *pb);

@@ -398,16 +398,6 @@ static bool is_ip(int family, const char *s) {
     return inet_pton(family, s, &bytes) == 1;
 }
 
-static const struct catalog_tagged_address *find_tagged(const struct catalog_service *service,
-                                                        const char *name) {
-    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
-        if (strcmp(service->tagged_addresses[i].name, name) == 0) {
-            return &service->tagged_addresses[i];
-        }
-    }
-    return NULL;
-}
-
 /* Keeps the list sorted by name; it has room. */
 static void insert_tagged(struct catalog_service *service, const char *name, const char *address,
                           uint32_t port) {
@@ -439,7 +429,7 @@ enum err definition_judge_tagged(const struct catalog_service *service, struct e
                  {"lan_ipv6", AF_INET6},
                  {"wan_ipv6", AF_INET6}};
     for (size_t i = 0; i < COUNT(typed); i++) {
-        const struct catalog_tagged_address *tagged = find_tagged(service, typed[i].name);
+        const struct catalog_tagged_address *tagged = catalog_find_tagged(service, typed[i].name);
         if (tagged != NULL && !is_ip(typed[i].family, tagged->address)) {
             return err_set(text, ERR_REFUSED,
                            "Service tagged address \"%s\" must be a valid ipv%d address",
@@ -457,7 +447,7 @@ static void derive_tagged(struct catalog_service *service) {
     }
     const char *names[] = {v4 ? "lan_ipv4" : "lan_ipv6", v4 ? "wan_ipv4" : "wan_ipv6"};
     for (size_t i = 0; i < COUNT(names); i++) {
-        if (find_tagged(service, names[i]) == NULL) {
+        if (catalog_find_tagged(service, names[i]) == NULL) {
             insert_tagged(service, names[i], service->address, service->port);
         }
     }

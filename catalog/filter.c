@@ -304,16 +304,6 @@ static bool is_empty(const struct place *place, const void *value) {
     }
 }
 
-static const struct catalog_tagged_address *find_tagged(const struct catalog_service *service,
-                                                        const char *name) {
-    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
-        if (strcmp(service->tagged_addresses[i].name, name) == 0) {
-            return &service->tagged_addresses[i];
-        }
-    }
-    return NULL;
-}
-
 static bool contains(const struct step *step, const void *value) {
     const struct str_list *list = value;
     const char *s;
@@ -331,7 +321,7 @@ static bool contains(const struct step *step, const void *value) {
     case FILTER_MAP:
         return str_map_get(value, step->text) != NULL;
     default:
-        return find_tagged(value, step->text) != NULL;
+        return catalog_find_tagged(value, step->text) != NULL;
     }
 }
 
@@ -373,7 +363,7 @@ static const void *find_value(const struct place *place, const void *base, const
         *element = str_map_get((const void *)((const char *)base + place->map_offset), place->key);
         return *element != NULL ? (const void *)element : NULL;
     case FILTER_TAGGED:
-        address = find_tagged(base, place->key);
+        address = catalog_find_tagged(base, place->key);
         return address != NULL ? (const char *)address + place->offset : NULL;
     default:
         return (const char *)base + place->offset;

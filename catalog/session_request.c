@@ -6,7 +6,6 @@
 #include "catalog/definition_parts.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define DEFAULT_CHECK "serfHealth"
 
 struct service_check {
     const char *id, *name_space;
@@ -64,7 +63,7 @@ static int64_t lock_delay(int64_t ns) {
 
 /* The rules of the contract's check lists, in its order. */
 static void settle_checks(const struct session_input *in, struct catalog_session *out) {
-    bool plain = in->checks.count == 1 && strcmp(in->checks.v[0], DEFAULT_CHECK) == 0;
+    bool plain = in->checks.count == 1 && strcmp(in->checks.v[0], CATALOG_AGENT_CHECK) == 0;
     out->node_checks = in->node_checks;
     out->node_checks_present = in->node_checks.v != NULL;
     if (in->checks.count == 0) {
@@ -128,7 +127,7 @@ enum err definition_parse_session(const char *json, size_t size, const char *nod
                                   struct catalog_session *ret_session, const char **ret_dc,
                                   struct err_text *text) {
     const char **usual = arena_alloc(arena, sizeof *usual);
-    *usual = DEFAULT_CHECK;
+    *usual = CATALOG_AGENT_CHECK;
     struct session_input in = {.node = node,
                                .lock_delay_ns = 15 * DURATION_S,
                                .checks = {usual, 1},

@@ -69,10 +69,16 @@ struct catalog_check {
     struct catalog_bytes unknown;
 };
 
+/* The check of a node that tells whether its agent lives. */
+#define CATALOG_AGENT_CHECK "serfHealth"
+
 /* Worst first in value: the aggregate of several is their maximum. */
 enum catalog_health { HEALTH_PASSING, HEALTH_WARNING, HEALTH_CRITICAL };
 
 enum catalog_health catalog_health_of(const char *status);
+/* NULL: the service has no address of this name. */
+const struct catalog_tagged_address *catalog_find_tagged(const struct catalog_service *service,
+                                                         const char *name);
 
 /* One instance of a service with all that a lookup needs, kept beside the rows. */
 struct catalog_instance {

@@ -34,6 +34,16 @@ enum catalog_health catalog_health_of(const char *status) {
                                             : HEALTH_CRITICAL;
 }
 
+const struct catalog_tagged_address *catalog_find_tagged(const struct catalog_service *service,
+                                                         const char *name) {
+    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
+        if (strcmp(service->tagged_addresses[i].name, name) == 0) {
+            return &service->tagged_addresses[i];
+        }
+    }
+    return NULL;
+}
+
 uint64_t view_applied(const struct catalog_view *view) {
     return view->indexes.applied;
 }

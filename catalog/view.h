@@ -107,7 +107,6 @@ void view_walk_removals(const struct catalog_view *view, view_visit_removal visi
 
 uint64_t view_index_sessions(const struct catalog_view *view);
 const struct catalog_session *view_get_session(const struct catalog_view *view, const char *id);
-size_t view_count_sessions(const struct catalog_view *view);
 typedef bool (*view_visit_session)(const struct catalog_session *session, void *context);
 void view_walk_sessions(const struct catalog_view *view, view_visit_session visit, void *context);
 void view_walk_node_sessions(const struct catalog_view *view, const char *node,

@@ -169,10 +169,6 @@ const struct catalog_session *view_get_session(const struct catalog_view *view, 
     return tree_get(&view->sessions, key.bytes, key.size);
 }
 
-size_t view_count_sessions(const struct catalog_view *view) {
-    return view->sessions.count;
-}
-
 struct session_visitor {
     view_visit_session visit;
     void *context;

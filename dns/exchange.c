@@ -2,14 +2,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
 #include "dns/upstream.h"
+#include "net/crypto.h"
 
 #define LENGTH_BYTES 2
 #define DATAGRAMS_A_TURN 16 /* forged ones among them must not hold up the loop */
@@ -142,7 +141,7 @@ static void ready(void *context, int events) {
 
 static void disguise(struct exchange *e) {
     uint8_t random[UPSTREAM_RANDOM_BYTES];
-    ASSERT(getrandom(random, sizeof random, 0) == (ssize_t)sizeof random);
+    crypto_random(random, sizeof random);
     dns_store_u16(e->sent, (unsigned)e->request_bytes);
     memcpy(e->sent + LENGTH_BYTES, e->request, e->request_bytes);
     upstream_disguise(e->sent + LENGTH_BYTES, e->name_bytes, random);

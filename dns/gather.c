@@ -231,18 +231,8 @@ const char *node_address(const struct answer *answer, const struct catalog_node 
     return choose_address(qtype, v4, v6, plain);
 }
 
-static const struct catalog_tagged_address *find_tagged(const struct catalog_service *service,
-                                                        const char *name) {
-    for (uint32_t i = 0; i < service->tagged_address_count; i++) {
-        if (strcmp(service->tagged_addresses[i].name, name) == 0) {
-            return &service->tagged_addresses[i];
-        }
-    }
-    return NULL;
-}
-
 static const char *tagged_address(const struct catalog_service *service, const char *name) {
-    const struct catalog_tagged_address *tagged = find_tagged(service, name);
+    const struct catalog_tagged_address *tagged = catalog_find_tagged(service, name);
     return tagged != NULL ? tagged->address : NULL;
 }
 
@@ -263,7 +253,7 @@ const char *service_address(const struct answer *answer, const struct catalog_se
 
 uint16_t service_port(const struct answer *answer, const struct catalog_service *service) {
     const struct catalog_tagged_address *wan =
-        is_translated(answer) ? find_tagged(service, "wan") : NULL;
+        is_translated(answer) ? catalog_find_tagged(service, "wan") : NULL;
     return (uint16_t)(wan != NULL && wan->port != 0 ? wan->port : service->port);
 }
 

@@ -52,20 +52,6 @@ struct gossip_config gossip_config_wan(void) {
     return config;
 }
 
-struct gossip_config gossip_config_local(void) {
-    struct gossip_config config = gossip_config_lan();
-    config.probe_interval_ms = 100;
-    config.probe_timeout_ms = 40;
-    config.gossip_interval_ms = 20;
-    config.gossip_to_dead_ms = 5000;
-    config.closed_suspicion_ms = 100;
-    config.isolated_ms = 5000;
-    config.sync_interval_ms = 3000;
-    config.stream_timeout_ms = 3000;
-    config.leave_propagate_ms = 500;
-    return config;
-}
-
 struct range {
     const char *name;
     uint64_t value, low, high;

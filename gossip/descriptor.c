@@ -37,10 +37,6 @@ void gossip_descriptors_destroy(struct gossip_descriptors *descriptors) {
     free(descriptors);
 }
 
-size_t gossip_descriptors_count(const struct gossip_descriptors *descriptors) {
-    return descriptors->count;
-}
-
 uint64_t descriptor_hash_id(const struct uuid *id) {
     return hash_bytes(0x676f7373, id->bytes, sizeof id->bytes);
 }

@@ -106,7 +106,6 @@ struct gossip_descriptor {
 struct gossip_descriptors;
 struct gossip_descriptors *gossip_descriptors_create(void);
 void gossip_descriptors_destroy(struct gossip_descriptors *descriptors); /* all must be released */
-size_t gossip_descriptors_count(const struct gossip_descriptors *descriptors);
 
 /* Timers and bounds of a pool. Times are in milliseconds. */
 struct gossip_config {
@@ -158,7 +157,6 @@ struct gossip_config {
 
 struct gossip_config gossip_config_lan(void);
 struct gossip_config gossip_config_wan(void);
-struct gossip_config gossip_config_local(void); /* one machine and tests: ten times as fast */
 /* ERR_INVALID and a sentence: a value out of its range. */
 enum err gossip_config_check(const struct gossip_config *config, struct err_text *text);
 

@@ -240,7 +240,6 @@ uint32_t find_record_short(const struct gossip *gossip, uint32_t short_id);
 uint32_t random_members(struct gossip *gossip, uint32_t count, uint32_t except,
                         bool (*wanted)(const struct gossip *, const struct record *),
                         uint32_t *ret_records);
-bool wanted_live(const struct gossip *gossip, const struct record *record);
 bool wanted_alive(const struct gossip *gossip, const struct record *record);
 struct activity *activity_of(struct gossip *gossip, uint32_t record);         /* made if needed */
 struct activity *activity_find(const struct gossip *gossip, uint32_t record); /* or NULL */

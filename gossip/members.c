@@ -235,11 +235,6 @@ void set_old_descriptor(struct gossip *gossip, uint32_t record, bool old) {
     set_flag(gossip, record, RECORD_OLD_DESCRIPTOR, old);
 }
 
-bool wanted_live(const struct gossip *gossip, const struct record *record) {
-    (void)gossip;
-    return is_live(record);
-}
-
 bool wanted_alive(const struct gossip *gossip, const struct record *record) {
     (void)gossip;
     return record->state == GOSSIP_ALIVE;

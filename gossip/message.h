@@ -119,7 +119,6 @@ void write_head(struct buf *out, uint32_t pool);
 /* Kind and size; exactly size bytes of body must follow. */
 void write_section(struct buf *out, enum message_kind kind, size_t size);
 
-#define INCARNATION_BYTES_MAX 9
 #define COORDINATE_BYTES 44
 size_t incarnation_bytes(struct gossip_incarnation incarnation);
 size_t address_bytes(const struct gossip_address *address);

@@ -10,11 +10,6 @@
 
 /* ---- passing on ---- */
 
-static const char *named_datacenter(const struct http_request *req) {
-    const char *dc = str_or_empty(http_request_param(req, "datacenter"));
-    return *dc != '\0' ? dc : str_or_empty(http_request_param(req, "dc"));
-}
-
 /* Of another datacenter, in lower case; NULL: it is this agent's. */
 static const char *far_datacenter(const struct http_request *req, const char *dc) {
     if (*dc == '\0' || str_equal_fold(dc, req->backend->facts->datacenter)) {
@@ -32,7 +27,7 @@ const char *http_carry_where(const struct http_exchange *exchange, const struct 
     if (!req->backend->facts->server) {
         return ""; /* its server knows the way */
     }
-    return exchange->route->dc_ignored ? NULL : far_datacenter(req, named_datacenter(req));
+    return exchange->route->dc_ignored ? NULL : far_datacenter(req, http_query_dc(req));
 }
 
 /* What a server needs to know of the request's headers, and of who asks: its connection is this
@@ -93,7 +88,7 @@ static int64_t waiting_ms(const struct http_exchange *exchange, const struct htt
 }
 
 const char *http_carry_target(struct http_exchange *exchange, const struct http_request *req) {
-    bool far = far_datacenter(req, named_datacenter(req)) != NULL;
+    bool far = far_datacenter(req, http_query_dc(req)) != NULL;
     const char *target = name_agent(exchange->uri, req->agent_node, &exchange->arena);
     if (!far || !exchange->server->config.translate_wan || exchange->carried != NULL) {
         return target; /* it says so already, if it has to */

@@ -523,6 +523,38 @@ static const char *find_client(struct http_exchange *exchange) {
     return ip_parse(first, ip, &bytes) ? first : http_exchange_client_ip(exchange);
 }
 
+/* False: the request is refused, and the answer says why. */
+static bool admit(struct http_exchange *exchange, const char *method, struct http_request *req,
+                  struct http_response *res) {
+    if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
+        http_response_text(res, 403, "Endpoint is blocked by agent configuration");
+        return false;
+    }
+    if (exchange->carried != NULL && !http_route_travels(exchange->route)) {
+        http_response_text(res, 403, "only the agent itself answers this");
+        return false;
+    }
+    if (!judge_route(exchange->route, method, req, res)) {
+        return false;
+    }
+    const struct http_tenancy *tenancy = http_judge_tenancy(exchange);
+    if (tenancy != NULL) {
+        http_response_text(res, 400, "Invalid header: \"%s\" - %s are a Consul Enterprise feature",
+                           tenancy->header, tenancy->feature);
+        return false;
+    }
+    if (is_write(method) && !http_exchange_may_write(exchange)) {
+        http_response_text(res, 403, "Access is restricted");
+        return false;
+    }
+    struct err_text text;
+    if (http_query_judge_tenancy(req, &text) != ERR_OK) {
+        http_response_error(res, ERR_INVALID, &text);
+        return false;
+    }
+    return true;
+}
+
 static enum http_verdict dispatch_route(struct http_exchange *exchange, const char *method,
                                         struct http_request *req, struct http_response *res) {
     bool slash_missing;
@@ -537,30 +569,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     }
     exchange->route = route;
     req->rest = http_route_rest(route, req->rest, req->arena);
-    if (exchange->carried == NULL && is_blocked(exchange->server, req->path)) {
-        http_response_text(res, 403, "Endpoint is blocked by agent configuration");
-        return HTTP_ANSWERED;
-    }
-    if (exchange->carried != NULL && !http_route_travels(route)) {
-        http_response_text(res, 403, "only the agent itself answers this");
-        return HTTP_ANSWERED;
-    }
-    if (!judge_route(route, method, req, res)) {
-        return HTTP_ANSWERED;
-    }
-    const struct http_tenancy *tenancy = http_judge_tenancy(exchange);
-    if (tenancy != NULL) {
-        http_response_text(res, 400, "Invalid header: \"%s\" - %s are a Consul Enterprise feature",
-                           tenancy->header, tenancy->feature);
-        return HTTP_ANSWERED;
-    }
-    if (is_write(method) && !http_exchange_may_write(exchange)) {
-        http_response_text(res, 403, "Access is restricted");
-        return HTTP_ANSWERED;
-    }
-    struct err_text text;
-    if (http_query_judge_tenancy(req, &text) != ERR_OK) {
-        http_response_error(res, ERR_INVALID, &text);
+    if (!admit(exchange, method, req, res)) {
         return HTTP_ANSWERED;
     }
     req->client_ip = route->once ? find_client(exchange) : "";

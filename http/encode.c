@@ -22,17 +22,16 @@ const struct catalog_node *http_seen_node(const struct http_request *req, const 
 
 const struct catalog_service *http_seen_service(const struct http_request *req, const char *dc,
                                                 const struct catalog_service *service) {
-    for (uint32_t i = 0; i < service->tagged_address_count && shows_wan(req, dc); i++) {
-        const struct catalog_tagged_address *tagged = &service->tagged_addresses[i];
-        if (strcmp(tagged->name, "wan") == 0 && *tagged->address != '\0') {
-            struct catalog_service *copy = arena_alloc(req->arena, sizeof *copy);
-            *copy = *service;
-            copy->address = tagged->address;
-            copy->port = tagged->port != 0 ? tagged->port : service->port;
-            return copy;
-        }
+    const struct catalog_tagged_address *wan =
+        shows_wan(req, dc) ? catalog_find_tagged(service, "wan") : NULL;
+    if (wan == NULL || *wan->address == '\0') {
+        return service;
     }
-    return service;
+    struct catalog_service *copy = arena_alloc(req->arena, sizeof *copy);
+    *copy = *service;
+    copy->address = wan->address;
+    copy->port = wan->port != 0 ? wan->port : service->port;
+    return copy;
 }
 
 static void indexes(struct json *json, uint64_t create, uint64_t modify) {

@@ -33,11 +33,7 @@ static bool judge_filters(const struct http_request *req, struct http_response *
 
 bool handle_event_fire(const struct http_request *req, struct backend_call *call,
                        struct http_response *res) {
-    if (http_query_judge_dc(req, &call->text) != ERR_OK) {
-        http_response_text(res, 500, "%s", call->text.s);
-        return false;
-    }
-    if (!judge_filters(req, res)) {
+    if (!http_query_accept_dc(req, res) || !judge_filters(req, res)) {
         return false;
     }
     call->kind = BACKEND_FIRE_EVENT;

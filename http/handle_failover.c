@@ -1,15 +1,6 @@
 /* /v1/config/failover: where services are looked up when home has none that is healthy. */
 #include "http/handlers.h"
 
-static bool judge_dc(const struct http_request *req, struct http_response *res) {
-    struct err_text text;
-    if (http_query_judge_dc(req, &text) != ERR_OK) {
-        http_response_error(res, ERR_REFUSED, &text);
-        return false;
-    }
-    return true;
-}
-
 bool handle_failover_set(const struct http_request *req, struct backend_call *call,
                          struct http_response *res) {
     struct catalog_set_failover *set = &call->command.set_failover;
@@ -22,7 +13,7 @@ bool handle_failover_set(const struct http_request *req, struct backend_call *ca
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, res);
+    return http_query_accept_dc(req, res);
 }
 
 bool handle_failover_remove(const struct http_request *req, struct backend_call *call,
@@ -31,7 +22,7 @@ bool handle_failover_remove(const struct http_request *req, struct backend_call 
     call->command.kind = COMMAND_FAILOVER;
     call->command.set_failover =
         (struct catalog_set_failover){.remove = true, .policy = {.service = req->rest}};
-    return judge_dc(req, res);
+    return http_query_accept_dc(req, res);
 }
 
 static bool put_policy(const struct catalog_failover *policy, void *context) {

@@ -151,9 +151,7 @@ static bool parse_number(const struct http_request *req, const char *name, uint6
 /* What PUT and DELETE have in common. False: an answer is set. */
 static bool begin_write(const struct http_request *req, struct backend_call *call,
                         struct http_response *res) {
-    struct err_text text;
-    if (http_query_judge_dc(req, &text) != ERR_OK) {
-        http_response_error(res, ERR_REFUSED, &text);
+    if (!http_query_accept_dc(req, res)) {
         return false;
     }
     if (strlen(req->rest) > LIMIT_KV_KEY_BYTES) {

@@ -1,23 +1,13 @@
 /* /v1/query: prepared queries (contract, kv 4). */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-#include "base/assert.h"
 #include "base/ip.h"
 #include "catalog/query.h"
 #include "http/handlers.h"
+#include "net/crypto.h"
 
 /* ---- writes ---- */
-
-static bool judge_dc(const struct http_request *req, struct http_response *res) {
-    struct err_text text;
-    if (http_query_judge_dc(req, &text) != ERR_OK) {
-        http_response_error(res, ERR_REFUSED, &text);
-        return false;
-    }
-    return true;
-}
 
 static bool parse(const struct http_request *req, struct backend_call *call,
                   enum catalog_query_verb verb, struct http_response *res) {
@@ -34,7 +24,7 @@ static bool parse(const struct http_request *req, struct backend_call *call,
         http_response_error(res, err, &call->text);
         return false;
     }
-    return judge_dc(req, res);
+    return http_query_accept_dc(req, res);
 }
 
 bool handle_query_create(const struct http_request *req, struct backend_call *call,
@@ -65,7 +55,7 @@ bool handle_query_delete(const struct http_request *req, struct backend_call *ca
     call->command.kind = COMMAND_QUERY;
     call->command.set_query.verb = QUERY_DELETE;
     call->command.set_query.query.id = req->rest;
-    return judge_dc(req, res);
+    return http_query_accept_dc(req, res);
 }
 
 /* ---- reads ---- */
@@ -189,9 +179,7 @@ static const char *source_of(const struct http_request *req, const struct catalo
 
 static struct rand make_rand(void) {
     struct rand rand;
-    uint64_t seed;
-    ASSERT(getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed);
-    rand_init(&rand, seed);
+    rand_init(&rand, crypto_random_u64());
     return rand;
 }
 

@@ -1,17 +1,5 @@
+/* /v1/status: of the options that reads have, these take the datacenter only. */
 #include "http/handlers.h"
-
-/* Of the options that reads have, these take the datacenter only. */
-static bool judge_dc(const struct http_request *req, struct http_response *res) {
-    const char *dc = str_or_empty(http_request_param(req, "datacenter"));
-    if (*dc == '\0') {
-        dc = str_or_empty(http_request_param(req, "dc"));
-    }
-    if (*dc != '\0' && !str_equal_fold(dc, req->backend->facts->datacenter)) {
-        http_response_text(res, 500, "No path to datacenter");
-        return false;
-    }
-    return true;
-}
 
 const char *handle_leader_address(const struct http_request *req) {
     struct backend_server servers[LIMIT_RAFT_SERVERS];
@@ -28,7 +16,7 @@ const char *handle_leader_address(const struct http_request *req) {
 
 void handle_status_leader(const struct http_request *req, struct http_response *res) {
     struct json json;
-    if (!judge_dc(req, res)) {
+    if (!http_query_accept_dc(req, res)) {
         return;
     }
     http_response_json(res, req, &json);
@@ -39,7 +27,7 @@ void handle_status_leader(const struct http_request *req, struct http_response *
 void handle_status_peers(const struct http_request *req, struct http_response *res) {
     struct backend_server servers[LIMIT_RAFT_SERVERS];
     struct json json;
-    if (!judge_dc(req, res)) {
+    if (!http_query_accept_dc(req, res)) {
         return;
     }
     uint32_t count = req->backend->get_servers(req->backend->context, servers);

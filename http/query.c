@@ -20,15 +20,26 @@ enum err http_query_judge_tenancy(const struct http_request *req, struct err_tex
     return ERR_OK;
 }
 
-enum err http_query_judge_dc(const struct http_request *req, struct err_text *text) {
+const char *http_query_dc(const struct http_request *req) {
     const char *dc = str_or_empty(http_request_param(req, "datacenter"));
-    if (*dc == '\0') {
-        dc = str_or_empty(http_request_param(req, "dc"));
-    }
+    return *dc != '\0' ? dc : str_or_empty(http_request_param(req, "dc"));
+}
+
+enum err http_query_judge_dc(const struct http_request *req, struct err_text *text) {
+    const char *dc = http_query_dc(req);
     if (*dc != '\0' && !str_equal_fold(dc, req->datacenter)) {
         return err_set(text, ERR_REFUSED, "No path to datacenter");
     }
     return ERR_OK;
+}
+
+bool http_query_accept_dc(const struct http_request *req, struct http_response *res) {
+    struct err_text text;
+    enum err err = http_query_judge_dc(req, &text);
+    if (err != ERR_OK) {
+        http_response_error(res, err, &text);
+    }
+    return err == ERR_OK;
 }
 
 /* A read of catalog or health that does not say how old its answer may be. */

@@ -227,8 +227,12 @@ enum err http_query_parse_wait(const struct http_request *req, int64_t default_m
 /* Of a write whose body names a datacenter: whether its servers are to carry it out. The call then
  * says so, and is complete. */
 bool http_carry_wanted(const struct http_request *req, struct backend_call *call, const char *dc);
-/* ?dc and ?datacenter, of writes. ERR_REFUSED. */
+/* ?datacenter, else ?dc; "" when neither is there. */
+const char *http_query_dc(const struct http_request *req);
+/* Whether it is the one whose rows are read. ERR_REFUSED. */
 enum err http_query_judge_dc(const struct http_request *req, struct err_text *text);
+/* The same. False: the error is the answer. */
+bool http_query_accept_dc(const struct http_request *req, struct http_response *res);
 /* ?ns and ?partition, of every endpoint: none but the default one exists. */
 enum err http_query_judge_tenancy(const struct http_request *req, struct err_text *text);
 /* Of what is this agent's own: moves whenever an answer from it might. Inside an epoch section. */

@@ -28,6 +28,12 @@ void crypto_random(void *bytes, size_t size) {
     }
 }
 
+uint64_t crypto_random_u64(void) {
+    uint64_t value;
+    crypto_random(&value, sizeof value);
+    return value;
+}
+
 bool crypto_equal(const void *a, const void *b, size_t size) {
     return CRYPTO_memcmp(a, b, size) == 0;
 }

@@ -12,6 +12,7 @@
 
 /* From the system. */
 void crypto_random(void *bytes, size_t size);
+uint64_t crypto_random_u64(void);
 /* In time that tells nothing of where they differ. */
 bool crypto_equal(const void *a, const void *b, size_t size);
 void crypto_wipe(void *bytes, size_t size);

@@ -58,11 +58,6 @@ void rpc_set_cluster(struct rpc *rpc, const struct uuid *cluster) {
     rpc->config.self.cluster = *cluster;
 }
 
-void rpc_set_verify(struct rpc *rpc, bool incoming, bool outgoing) {
-    rpc->config.verify_incoming = incoming;
-    rpc->config.verify_outgoing = outgoing;
-}
-
 /* ---- the log ---- */
 
 /* Strangers may cause these lines, so their number is bounded. */

@@ -112,7 +112,6 @@ enum err rpc_listen(struct rpc *rpc, const struct addr *bind, struct err_text *t
 /* Once they are known; they count for new connections. */
 void rpc_set_server(struct rpc *rpc, const struct uuid *node, const struct uuid *disk);
 void rpc_set_cluster(struct rpc *rpc, const struct uuid *cluster);
-void rpc_set_verify(struct rpc *rpc, bool incoming, bool outgoing);
 
 /* ---- methods ---- */
 

@@ -96,11 +96,6 @@ void seal_destroy(struct seal *seal) {
     free(seal);
 }
 
-void seal_set_verify(struct seal *seal, bool incoming, bool outgoing) {
-    seal->verify_incoming = incoming;
-    seal->verify_outgoing = outgoing;
-}
-
 uint64_t seal_refused(const struct seal *seal, enum seal_refusal why) {
     ASSERT(why < SEAL_REFUSAL_COUNT);
     return seal->refused[why];

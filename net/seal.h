@@ -52,8 +52,6 @@ enum seal_refusal {
 struct seal *seal_create(const struct seal_config *config);
 /* NULL is allowed. */
 void seal_destroy(struct seal *seal);
-/* A reload of the two flags. */
-void seal_set_verify(struct seal *seal, bool incoming, bool outgoing);
 
 /* The packet of message; out has room for size + SEAL_OVERHEAD_BYTES. Returns its size. */
 size_t seal_packet(struct seal *seal, const void *message, size_t size, uint8_t *out);

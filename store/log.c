@@ -223,10 +223,6 @@ bool store_log_has_space(const struct store_log *log) {
     return !atomic_load(&log->no_space);
 }
 
-bool store_log_has_failed(const struct store_log *log) {
-    return atomic_load(&log->failed);
-}
-
 uint64_t store_log_first(const struct store_log *log) {
     return log->first;
 }

@@ -119,7 +119,6 @@ enum err store_log_read(struct store_log *log, uint64_t first, uint64_t last, si
 
 /* False while the disk has no room for the spare segments. Any thread. */
 bool store_log_has_space(const struct store_log *log);
-bool store_log_has_failed(const struct store_log *log);
 uint64_t store_log_first(const struct store_log *log);
 uint64_t store_log_last(const struct store_log *log);
 /* Bytes of records held, for the snapshot trigger. Any thread. */

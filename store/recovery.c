@@ -77,11 +77,5 @@ enum err store_recovery_write(const char *directory, const struct uuid *cluster,
 }
 
 enum err store_recovery_clear(const char *directory, struct err_text *text) {
-    char path[FORMAT_PATH_BYTES];
-    enum err err = format_path(path, directory, NAME, text);
-    if (err == ERR_OK) {
-        err = store_file_unlink(path, text);
-    }
-    err = err == ERR_NOT_FOUND ? ERR_OK : err;
-    return err == ERR_OK ? store_directory_sync(directory, text) : err;
+    return store_replace_clear(directory, NAME, text);
 }

@@ -2,6 +2,7 @@
 
 #include "base/mutant.h"
 #include "store/format.h"
+#include "store/replace.h"
 
 #define NAME "log-in-repair"
 
@@ -42,11 +43,5 @@ enum err store_repair_note(const char *directory, struct err_text *text) {
 }
 
 enum err store_repair_clear(const char *directory, struct err_text *text) {
-    char path[FORMAT_PATH_BYTES];
-    enum err err = format_path(path, directory, NAME, text);
-    if (err == ERR_OK) {
-        err = store_file_unlink(path, text);
-    }
-    err = err == ERR_NOT_FOUND ? ERR_OK : err;
-    return err == ERR_OK ? store_directory_sync(directory, text) : err;
+    return store_replace_clear(directory, NAME, text);
 }

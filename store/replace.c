@@ -31,3 +31,13 @@ enum err store_replace_file(const char *path, const void *data, size_t size,
     }
     return err;
 }
+
+enum err store_replace_clear(const char *directory, const char *name, struct err_text *text) {
+    char path[FORMAT_PATH_BYTES];
+    enum err err = format_path(path, directory, name, text);
+    if (err == ERR_OK) {
+        err = store_file_unlink(path, text);
+    }
+    err = err == ERR_NOT_FOUND ? ERR_OK : err;
+    return err == ERR_OK ? store_directory_sync(directory, text) : err;
+}

@@ -13,5 +13,7 @@
 /* The new content is durable once store_directory_sync has been called on the folder. After an
  * error the old content is in place. Errors of store/file.h. */
 enum err store_replace_file(const char *path, const void *data, size_t size, struct err_text *text);
+/* Removes a file of the directory, durable on return. It is no error if it is not there. */
+enum err store_replace_clear(const char *directory, const char *name, struct err_text *text);
 
 #endif

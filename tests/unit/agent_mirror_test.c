@@ -117,6 +117,7 @@ static void open_world(struct world *world, bool all) {
                                       .log = world->log,
                                       .epoch = world->epoch,
                                       .datacenter = "far",
+                                      .shown = "far",
                                       .all = all,
                                       .mirrored = all,
                                       .bytes_max = 64 << 20,

@@ -98,7 +98,7 @@ static enum reconcile_verdict settle(struct fixture *f, const struct backend_mem
 
 static const char *health(struct fixture *f, const char *node) {
     const struct catalog_check *check =
-        view_get_check(catalog_view(f->catalog), node, RECONCILE_CHECK_ID);
+        view_get_check(catalog_view(f->catalog), node, CATALOG_AGENT_CHECK);
     return check != NULL ? check->status : "none";
 }
 
@@ -331,7 +331,7 @@ static bool shows(struct world *world, void *context) {
     }
     epoch_enter(leader->epoch);
     const struct catalog_view *view = catalog_view(leader->catalog);
-    const struct catalog_check *check = view_get_check(view, wanted->node, RECONCILE_CHECK_ID);
+    const struct catalog_check *check = view_get_check(view, wanted->node, CATALOG_AGENT_CHECK);
     bool met = wanted->status == NULL ? view_get_node(view, wanted->node) == NULL
                                       : check != NULL && strcmp(check->status, wanted->status) == 0;
     epoch_exit(leader->epoch);
