@@ -416,6 +416,7 @@ void check_restored(struct server *server);
 void check_equal(struct world *world);
 /* Linearizability: writes, cas, transactions and reads. */
 void check_response(struct world *world, uint64_t op, const struct answer *answer);
+void check_newest(struct server *server);
 void check_watch(struct world *world, struct watcher *watcher, uint64_t index, uint64_t applied);
 void check_index_kept(struct world *world, const struct watcher *watcher, uint64_t index);
 void check_no_watch_lost(struct world *world);
