@@ -72,8 +72,12 @@ class Calm(ClientTest):
     @classmethod
     def tearDownClass(cls):
         cls.agent.stop(code=0)  # it leaves
-        eventually(lambda: cls.group.servers[0].get("/v1/catalog/node/c1").json is None,
-                   "the node is gone")
+        try:
+            eventually(lambda: cls.group.servers[0].get("/v1/catalog/node/c1").json is None,
+                       "the node is gone")
+        except AssertionError as failure:
+            raise AssertionError("%s\n---- c1\n%s\n%s" % (
+                failure, cls.agent.output()[-6000:], cls.group.outputs())) from failure
         cls.group.stop()
 
     def test_what_it_registers_is_found_at_servers_and_through_itself(self):
