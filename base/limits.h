@@ -121,6 +121,7 @@
 #define LIMIT_FAILOVER_DATACENTERS 256 /* of one policy */
 #define LIMIT_FAILOVER_HOLD_DOWN_S 86400
 #define LIMIT_FAILOVER_FRESH_MS 10000 /* rows of a datacenter that is there are no older */
+#define LIMIT_FAILOVER_STAY_MS 1000   /* the one where lookups are may be silent so much longer */
 #define LIMIT_FAILOVER_NOTES 256      /* on their way to the core */
 
 /* Filters. */
@@ -245,7 +246,7 @@
 #define LIMIT_GOSSIP_EVENTS_BYTES (96 * 1024)        /* kept for members that have missed them */
 #define LIMIT_EVENT_BYTES 512                        /* name, filters and payload (contract 14.1) */
 #define LIMIT_EVENT_STEPS 50000 /* of an event's filters on all services: the core's turn, 4 ms */
-#define LIMIT_EVENTS_KEPT 256                        /* shown by an agent */
+#define LIMIT_EVENTS_KEPT 256   /* shown by an agent */
 
 /* Telemetry. */
 #define LIMIT_METRICS 512                      /* series: a name and its labels */
