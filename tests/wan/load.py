@@ -33,13 +33,14 @@ def fill(world):
 class Asked:
     """One thing that was asked."""
 
-    def __init__(self, kind, server, began):
-        self.kind, self.server, self.began = kind, server, began
+    def __init__(self, kind, server, where, began):
+        self.kind, self.server, self.where, self.began = kind, server, where, began
         self.seconds, self.age_ms, self.failure = 0.0, None, None
 
     def __repr__(self):
-        return "%s at %s: %s after %.2f s" % (self.kind, self.server.name, self.failure,
-                                              self.seconds)
+        return "%s at %s about %s: %s, age %s, after %.2f s" % (
+            self.kind, self.server.name, self.where, self.failure or "well", self.age_ms,
+            self.seconds)
 
 
 class Load:
@@ -86,7 +87,7 @@ class Load:
             region = server.region.region
             others = [n for n in NAMES if n != region]
             where = others[i // len(self.work) % 2] if kind.startswith("far") else region
-            asked = Asked(kind, server, time.monotonic())
+            asked = Asked(kind, server, where, time.monotonic())
             try:
                 getattr(self, "ask_" + kind.split()[-1])(asked, where, i)
             except (OSError, EOFError) as error:
