@@ -28,7 +28,7 @@ SANITIZER_REPORT = re.compile(
     rb"|invariant broken|rows are not those of most servers", re.IGNORECASE)
 
 
-def eventually(condition, what, deadline_s=DEADLINE_S):
+def eventually(condition, what, deadline_s=DEADLINE_S, pause_s=0.02):
     """Polls until condition() is true, and returns what it returned."""
     end = time.monotonic() + deadline_s
     while True:
@@ -37,7 +37,7 @@ def eventually(condition, what, deadline_s=DEADLINE_S):
             return result
         if time.monotonic() > end:
             raise AssertionError("not within %s s: %s" % (deadline_s, what))
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 # ---- addresses ----

@@ -21,6 +21,7 @@ from cairn import eventually  # noqa: E402
 NAMES = ("a", "b", "c")
 ROUND_TRIP_MS = 80
 AGE = "X-Cairn-Mirror-Age"
+LISTS = ("/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any")
 
 
 class Machine(cairn.Agent):
@@ -64,6 +65,22 @@ class Machine(cairn.Agent):
                     row["Labels"].get("datacenter") == datacenter:
                 return row["Value"]
         return None
+
+    def every_record(self):
+        """{path: (rows, index)} of all that a mirror shows of its region."""
+        paths = list(LISTS)
+        paths += ["/v1/health/service/" + s for s in self.get("/v1/catalog/services").json]
+        paths += ["/v1/catalog/node/" + n["Node"] for n in self.get("/v1/catalog/nodes").json]
+        return {path: (reply.json, reply.index) for path in paths for reply in [self.get(path)]}
+
+    def place(self, service):
+        """The region that plain DNS names; None: nobody has it. For instances of put_in()."""
+        addresses = self.resolve(service + ".service.consul", edns=1232).data("A")
+        return NAMES[int(addresses[0].split(".")[1])] if addresses else None
+
+    def put_in(self, service, status="passing"):
+        """Its one instance in this region, whose address tells the region."""
+        self.put_instance(service, status, address="10.%d.9.9" % NAMES.index(self.region.region))
 
     def put_instance(self, service, status="passing", node=None, address="10.1.0.1"):
         """Of a node that is no agent, with a check of its own."""
@@ -139,6 +156,21 @@ class Regions:
                 eventually(lambda o=other: (server.gauge("service_instances", o) or 0) > 0 and
                            0 <= server.gauge("age_ms", o) < young_ms,
                            "%s mirrors %s" % (server.name, other))
+
+    def differences(self):
+        """Cuts all links, so that only mirrors answer, and compares each with its source, record by
+        record, indexes included. Nobody may write meanwhile. [(server, region, path)]"""
+        sources = {name: self.servers[name][0].every_record() for name in NAMES}
+        self.wan.cut()
+        wrong = []
+        for name in NAMES:
+            for server in (s for other in NAMES if other != name for s in self.servers[other]):
+                for path, told in sources[name].items():
+                    reply = server.get("%s?dc=%s" % (path, name))
+                    if reply.headers[AGE] is None or (reply.json, reply.index) != told:
+                        wrong.append((server.name, name, path))
+        self.wan.heal()
+        return wrong
 
     def kill_region(self, name, clients=True):
         """All at once, as a fire would."""
