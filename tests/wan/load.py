@@ -12,8 +12,7 @@ import itertools
 import threading
 import time
 
-import cairn
-from regions import AGE, NAMES
+from regions import AGE, NAMES, eventually
 
 INSTANCES = 3
 TEXT = "cairn-mirror-age-ms="
@@ -26,7 +25,7 @@ def fill(world):
                                                 address="10.%d.0.%d" % (NAMES.index(name), i + 1))
         for other in NAMES:
             for server in world.servers[other]:
-                cairn.eventually(lambda s=server, n=name: len(s.rows(
+                eventually(lambda s=server, n=name: len(s.rows(
                     "/v1/health/service/web-%s?dc=%s" % (n, n)) or []) == INSTANCES, "all is there")
 
 
