@@ -296,6 +296,10 @@ class Nemesis:
     def heal(self):
         for victim in self.filled:
             self.disks.empty(victim)
+            # One that has begun on the full disk either starts now, or ends with what it met.
+            cairn.eventually(lambda v=victim: not v.runs_now or
+                             v.try_request("GET", "/v1/agent/self", timeout=TIMEOUT_S),
+                             "%s starts or ends" % victim.name)
             if not victim.runs_now:
                 victim.wait()
                 if "No space left on device" not in victim.output():

@@ -1,7 +1,6 @@
 """Several servers that form a group, each a process with an address of its own."""
 import http.client
 import json
-import re
 
 from cairn import Agent, eventually, new_ip, new_port
 
@@ -38,12 +37,16 @@ class Server(Agent):
             return None
 
     def leader(self):
-        """The name of the leader that this server knows; "" while it knows none."""
+        """The name of the leader that this server knows; "" while it knows none, or not its name."""
         reply = self.try_request("GET", "/v1/catalog/nodes?stale")
         if reply is None or reply.headers["X-Consul-KnownLeader"] != "true":
             return ""
-        elected = re.findall(r"New leader elected: payload=(\S+)", self.output())
-        return elected[-1] if elected else ""
+        leader = self.try_request("GET", "/v1/status/leader")
+        members = self.try_request("GET", "/v1/agent/members")
+        if leader is None or members is None or leader.status != 200 or members.status != 200:
+            return ""
+        return next((member["Name"] for member in members.json
+                     if leader.json.startswith(member["Addr"] + ":")), "")
 
     def value(self, key, query=""):
         """Of a default read; None: the key is not there or there is no answer."""
