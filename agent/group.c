@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/mutant.h"
 
-#define STOP_MS 1000 /* each for log, snapshot and reading thread: 3 s at worst */
+#define STOP_MS 3000 /* each for log, snapshot and reading thread: 9 s at worst */
 
 /* ---- what others see ---- */
 

@@ -1,11 +1,18 @@
 """Several servers that form a group, each a process with an address of its own."""
+import http.client
 import json
 import re
 
 from cairn import Agent, eventually, new_ip, new_port
 
 
+# For tests of something else: a busy machine makes no elections.
+CALM = {"performance": {"raft_multiplier": 5}}
+
+
 class Server(Agent):
+    in_group = True
+
     def __init__(self, name, count, **how):
         super().__init__({"node_name": name, "bootstrap": None, "bootstrap_expect": count,
                           "retry_interval": "1s", "log_level": "DEBUG"}, **how)
@@ -27,7 +34,7 @@ class Server(Agent):
         try:
             with self.client(timeout=timeout) as client:
                 return client.request(method, path, body)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
 
     def leader(self):
