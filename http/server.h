@@ -222,7 +222,8 @@ void http_carry_resume(struct http_exchange *exchange);
 /* Whether one more answer of so many bytes (0 = not known yet) may be held. */
 bool http_answer_fits(struct http_server *server, size_t size);
 
-/* The peer's address without its port, "" when it has none or is an agent. In the exchange's arena. */
+/* The peer's address without its port, "" when it has none or is an agent. In the exchange's arena.
+ */
 const char *http_exchange_client_ip(struct http_exchange *exchange);
 /* Whether the peer may use other methods than GET. */
 bool http_exchange_may_write(struct http_exchange *exchange);
@@ -239,6 +240,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
 struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
                                        const char *datacenter, int64_t age_min_ms,
                                        int64_t age_max_ms);
+/* Whether there are such rows of the datacenter for this request. Any thread. */
+bool http_mirror_may_answer(const struct http_route *route, const struct http_request *req,
+                            const char *datacenter);
 /* The answer of a call that is done. */
 struct http_answer *http_call_answer(struct http_exchange *exchange);
 /* A read's answer from the present view; question as from http_uri_question. Any thread. */
