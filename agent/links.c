@@ -71,6 +71,7 @@ struct path {
     int64_t attempt_at_ms, retry_ms;
     int64_t move_at_ms; /* 0: stays */
     int64_t used_at_ms;
+    int64_t open_ms; /* what the last connection took: some round trips */
     char datacenter[];
 };
 
@@ -231,6 +232,7 @@ static void on_opened(void *context, struct rpc_connection *connection) {
     }
     path->active = link;
     path->opening = NULL;
+    path->open_ms = now_ms(path) - link->begun_at_ms;
     path->retry_ms = 0;
     path->move_at_ms = 0;
     log_write(path->links->config.log, LOG_INFO, MODULE,
@@ -468,15 +470,7 @@ static void end_hurried(struct path *path, int64_t now, int64_t *next_ms) {
 }
 
 static int64_t hurry_at_ms(const struct path *path, const struct links_request *request) {
-    double distance_ms = 0;
-    if (request->hurry_ms == 0) {
-        return 0;
-    }
-    for (uint32_t i = 0; i < path->count; i++) {
-        distance_ms =
-            path->servers[i].distance_ms > distance_ms ? path->servers[i].distance_ms : distance_ms;
-    }
-    return now_ms(path) + request->hurry_ms + (int64_t)(2 * distance_ms);
+    return request->hurry_ms == 0 ? 0 : now_ms(path) + request->hurry_ms + path->open_ms;
 }
 
 /* ---- the work of a datacenter's path ---- */

@@ -59,8 +59,8 @@ struct links_request {
     bool repeatable;
     bool patient;      /* whoever asks watches for silence itself: it is no reason for pings */
     int64_t answer_ms; /* how long a server that is there may take */
-    /* Whoever asks has something else to answer with, and waits no longer than this and two round
-     * trips for it: ERR_TIMEOUT. 0: waits for all. */
+    /* Whoever asks has something else to answer with, and waits no longer than this and what the
+     * last connection there took: ERR_TIMEOUT. 0: waits for all. */
     int64_t hurry_ms;
     /* As of rpc_request; `connection` is where the answer came from. ERR_NO_LEADER: no server
      * answers, and surely none has carried it out. ERR_NOT_FOUND: no server of the datacenter is

@@ -230,7 +230,7 @@
 #define LIMIT_CARRY_PIECE_BYTES (1024 * 1024)     /* of an answer, sent at once */
 #define LIMIT_LINK_WAIT_MS 400      /* for a server of this datacenter: an error within 500 ms */
 #define LIMIT_LINK_WAIT_FAR_MS 2000 /* of another */
-#define LIMIT_LINK_HURRY_MS 600     /* and two round trips, if a mirror can answer instead */
+#define LIMIT_LINK_HURRY_MS 600     /* and some round trips, if a mirror can answer instead */
 
 /* Gossip. */
 #define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */
