@@ -79,6 +79,8 @@
 /* Mirrors. */
 #define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
 #define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
+#define LIMIT_MIRROR_NAMES_FREE 2048          /* of them, so many with their first lookup */
+#define LIMIT_MIRROR_LOOKED_UP 4096           /* names remembered as looked up once, about */
 #define LIMIT_MIRRORS 256                     /* other datacenters */
 #define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
 #define LIMIT_MIRROR_LOST_MS 5000             /* so old, its source is not even asked */
@@ -245,7 +247,7 @@
 #define LIMIT_GOSSIP_EVENTS_BYTES (96 * 1024)        /* kept for members that have missed them */
 #define LIMIT_EVENT_BYTES 512                        /* name, filters and payload (contract 14.1) */
 #define LIMIT_EVENT_STEPS 50000 /* of an event's filters on all services: the core's turn, 4 ms */
-#define LIMIT_EVENTS_KEPT 256                        /* shown by an agent */
+#define LIMIT_EVENTS_KEPT 256   /* shown by an agent */
 
 /* Telemetry. */
 #define LIMIT_METRICS 512                      /* series: a name and its labels */
