@@ -39,8 +39,8 @@
 #define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
 #define UNSENT_MS 300                 /* answers may take so long to leave once the agent stops */
 #define UNSENT_TICK_MS 5
-#define STOP_MS 1500 /* requests that are still parked after this are given up */
-#define LOG_FLUSH_MS 500
+#define STOP_MS 5000 /* what has not ended by then hangs: a busy host needs its time */
+#define LOG_FLUSH_MS 2000
 #define REMOVALS_KEPT_MS (24 * 3600 * 1000) /* beyond reconnect_timeout */
 
 /* ---- callbacks of the parts ---- */

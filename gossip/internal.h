@@ -109,6 +109,13 @@ struct vivaldi {
     uint32_t sample_at;
 };
 
+/* The low bits of the hash stand beside the place: a search touches no record but the one it wants.
+ */
+struct index_slot {
+    uint32_t short_id;
+    uint32_t place; /* record + 1; 0: free */
+};
+
 struct gossip {
     struct gossip_config config;
     uint32_t pool_hash;
@@ -125,7 +132,7 @@ struct gossip {
     struct record *records;
     uint32_t record_count;
     uint32_t record_capacity;
-    uint32_t *index; /* open addressing by id: record + 1; 0: free */
+    struct index_slot *index; /* open addressing by id */
     uint32_t index_capacity;
     uint32_t *order; /* live records by id_hash; made at the first use (order_valid) */
     uint32_t order_count;

@@ -122,7 +122,8 @@ class Writer:
 
 
 def instance(number, service, node=None):
-    """A registration of one instance with node check and own check, as agents register them."""
+    """A registration of one instance with a check of its node and its own. The first is not called
+    serfHealth: the leader would take the node for a member of the pool that is gone, and remove it."""
     host = number if node is None else node
     name = f"node{host:05}"
     address = f"10.{host >> 16 & 255}.{host >> 8 & 255}.{host & 255}"
@@ -131,7 +132,7 @@ def instance(number, service, node=None):
         "Service": {"ID": f"{service}-{number}", "Service": service, "Port": 8080,
                     "Tags": ["v1", "primary"], "Address": address, "Meta": {"version": "1.2.3"}},
         "Checks": [
-            {"CheckID": "serfHealth", "Name": "Serf Health Status", "Status": "passing",
+            {"CheckID": "hostHealth", "Name": "Host Health Status", "Status": "passing",
              "Output": "Agent alive and reachable"},
             {"CheckID": f"service:{service}-{number}", "Name": f"Service '{service}' check",
              "Status": "passing", "ServiceID": f"{service}-{number}",

@@ -1,12 +1,19 @@
 """Several servers that form a group, and agents that join them, each a process with an address of its
 own."""
+import http.client
 import json
 import re
 
 from cairn import Agent, eventually, new_ip, new_port
 
 
+# For tests of something else: a busy machine makes no elections.
+CALM = {"performance": {"raft_multiplier": 5}}
+
+
 class Server(Agent):
+    in_group = True
+
     def __init__(self, name, count, **how):
         super().__init__({"node_name": name, "bootstrap": None, "bootstrap_expect": count,
                           "retry_interval": "1s", "log_level": "DEBUG"}, **how)
@@ -28,7 +35,7 @@ class Server(Agent):
         try:
             with self.client(timeout=timeout) as client:
                 return client.request(method, path, body)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
 
     def leader(self):
@@ -118,6 +125,8 @@ class Group:
 class ClientAgent(Agent):
     """Of the datacenter of the servers that it joins."""
 
+    in_group = True
+
     def __init__(self, name, servers, **how):
         super().__init__(how.pop("config", None), **how)
         self.name = name
@@ -133,7 +142,7 @@ class ClientAgent(Agent):
         try:
             reply = self.get("/v1/catalog/node/" + self.name)
             return reply.status == 200 and reply.json is not None
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def server(self, servers):

@@ -64,8 +64,8 @@ class Single(unittest.TestCase):
         one = agent.get("/v1/coordinate/node/a")
         every = agent.get("/v1/coordinate/nodes")
         with agent.client() as waits, agent.client() as other:
-            other.send("GET", "/v1/coordinate/node/a?wait=60s&index=%d" % one.index)
-            waits.send("GET", "/v1/coordinate/nodes?wait=60s&index=%d" % every.index)
+            other.send("GET", "/v1/coordinate/node/a?wait=600s&index=%d" % one.index)
+            waits.send("GET", "/v1/coordinate/nodes?wait=600s&index=%d" % every.index)
             agent.must_put("/v1/coordinate/update", {"Node": "b", "Coord": place(0.03)})
             got = waits.receive()
             self.assertGreater(got.index, every.index)

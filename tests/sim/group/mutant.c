@@ -37,6 +37,7 @@ const struct mutant mutants[] = {
     {"lost_is_refused", "what a lost leader had appended is not told to be refused", 3},
     {"forwarded_again", "what a lost leader was sent is not sent again", 1},
     {"read_unapplied", "a read waits until its index is applied", 1},
+    {"alone_unapplied", "a sole voter, too, reads what it has applied (6.4)", 48},
     {"leads_unapplied", "a leader serves once its catalog is current (6.4)", 1},
     {"lease_by_turn", "a lease is judged by the clock itself", 1},
     {"deletion_unmarked", "a deletion wakes who watches the key", 1},

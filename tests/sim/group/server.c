@@ -62,6 +62,7 @@ void log_write(struct log *log, enum log_level level, const char *module, const 
 static void published(void *context) {
     struct server *server = context;
     check_view(server);
+    check_newest(server);
     clocks_published(server->clocks);
 }
 
