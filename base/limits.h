@@ -79,6 +79,8 @@
 /* Mirrors. */
 #define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
 #define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
+#define LIMIT_MIRROR_NAMES_FREE 2048          /* of them, so many with their first lookup */
+#define LIMIT_MIRROR_LOOKED_UP 4096           /* names remembered as looked up once, about */
 #define LIMIT_MIRRORS 256                     /* other datacenters */
 #define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
 #define LIMIT_MIRROR_LOST_MS 5000             /* so old, its source is not even asked */
