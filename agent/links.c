@@ -1,5 +1,6 @@
 #include "agent/links.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +29,12 @@
 #define DRAIN_MS 10000  /* a connection that was left lives on for what is under way */
 #define SUSPECT_MS 2000 /* the same, of a server that does not answer */
 #define MOVE_MS 5000    /* spreads the moves of all agents to a server that has come */
+#define STEADY_MS 5     /* by which a distance has to differ, beside its half or double */
 #define IDLE_MS 60000   /* a connection to another datacenter */
 #define TRIES_MAX 3
 #define TICK_MS 20
+/* Else a link that nobody waits for any more would not be pinged. */
+static_assert(LIMIT_LINK_HURRY_MS > PING_FAR_MS, "a far server's silence is noticed before");
 
 struct server {
     struct uuid node;
@@ -68,6 +72,7 @@ struct path {
     int64_t attempt_at_ms, retry_ms;
     int64_t move_at_ms; /* 0: stays */
     int64_t used_at_ms;
+    int64_t open_ms; /* what the last connection took: some round trips */
     char datacenter[];
 };
 
@@ -110,6 +115,9 @@ static void put_waiting(struct path *path, struct links_request *request, int64_
     *path->waiting_last = request;
     path->waiting_last = &request->next;
     request->give_up_at_ms = now_ms(path) + wait_ms;
+    if (request->hurry_at_ms > 0 && request->hurry_at_ms < request->give_up_at_ms) {
+        request->give_up_at_ms = request->hurry_at_ms;
+    }
 }
 
 static void end_request(struct links_request *request, enum err err, const char *sentence) {
@@ -225,6 +233,7 @@ static void on_opened(void *context, struct rpc_connection *connection) {
     }
     path->active = link;
     path->opening = NULL;
+    path->open_ms = now_ms(path) - link->begun_at_ms;
     path->retry_ms = 0;
     path->move_at_ms = 0;
     log_write(path->links->config.log, LOG_INFO, MODULE,
@@ -288,8 +297,12 @@ static void answered(struct rpc_request *rpc, enum err err, const struct err_tex
     if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
         if (err == ERR_CLOSED && request->repeatable && request->tries < TRIES_MAX &&
             !path->links->closing) {
-            put_waiting(path, request, LIMIT_LINK_WAIT_MS);
-            soon(path); /* the connection's end is told after this */
+            if (link == path->active) { /* it stops, or its connection has ended */
+                avoid(path, &link->node);
+                leave_link(link, DRAIN_MS);
+            }
+            put_waiting(path, request, path->own ? LIMIT_LINK_WAIT_MS : LIMIT_LINK_WAIT_FAR_MS);
+            soon(path);
             return;
         }
         request->connection = NULL;
@@ -423,6 +436,44 @@ static int64_t watch_link(struct link *link, int64_t now) {
     return link->pinging ? INT64_MAX : now + PING_MS;
 }
 
+/* ---- requests in a hurry ---- */
+
+/* The first of a link that is due, or notes when one will be. */
+static struct links_request *find_due(struct link *link, int64_t now, int64_t *next_ms) {
+    for (struct links_request *at = link->requests; at != NULL; at = at->next) {
+        if (at->hurry_at_ms > 0 && at->hurry_at_ms <= now) {
+            return at;
+        }
+        if (at->hurry_at_ms > 0 && at->hurry_at_ms < *next_ms) {
+            *next_ms = at->hurry_at_ms;
+        }
+    }
+    return NULL;
+}
+
+/* Ends those that can wait no longer. The link stays: pings tell whether its server is there. */
+static void end_hurried(struct path *path, int64_t now, int64_t *next_ms) {
+    for (;;) { /* done may ask anew, and cancel others */
+        struct links_request *due =
+            path->active != NULL ? find_due(path->active, now, next_ms) : NULL;
+        for (struct link *link = path->left; link != NULL && due == NULL; link = link->next) {
+            due = find_due(link, now, next_ms);
+        }
+        if (due == NULL) {
+            return;
+        }
+        rpc_request_cancel(&due->rpc);
+        unlink_request(due);
+        due->link = NULL;
+        metric_count(path->links->config.failed, 1);
+        end_request(due, ERR_TIMEOUT, "rpc error making call: the server did not answer in time");
+    }
+}
+
+static int64_t hurry_at_ms(const struct path *path, const struct links_request *request) {
+    return request->hurry_ms == 0 ? 0 : now_ms(path) + request->hurry_ms + path->open_ms;
+}
+
 /* ---- the work of a datacenter's path ---- */
 
 static bool is_wanted(const struct path *path) {
@@ -506,6 +557,7 @@ static void work(struct path *path) {
     fail_waiting(path, now, ERR_NO_LEADER,
                  path->own ? "rpc error getting client: no server answers"
                            : "rpc error getting client: no server of the datacenter answers");
+    end_hurried(path, now, &next_ms);
     close_left(path, now, &next_ms);
     close_idle(path, now, &next_ms);
     if (path->active != NULL) {
@@ -548,21 +600,40 @@ static struct path *find_path(struct links *links, const char *datacenter, bool 
 
 /* ---- for others ---- */
 
-void links_set_servers(struct links *links, const char *datacenter,
-                       const struct links_server *servers, uint32_t count) {
-    struct path *path = find_path(links, datacenter, true);
+/* Measured distances are never still, least of all on a busy host. */
+static double steady(double before_ms, double now_ms) {
+    bool differ = before_ms < now_ms - STEADY_MS || before_ms > now_ms + STEADY_MS;
+    bool moved = differ && (now_ms > 2 * before_ms || now_ms < before_ms / 2);
+    return before_ms < 0 || now_ms < 0 || moved ? now_ms : before_ms;
+}
+
+/* Who has left, and who is dead or unknown, is no server of ours any more. */
+static void follow_servers(struct path *path, bool left) {
+    struct links *links = path->links;
+    struct server *mine = path->active != NULL ? find_server(path, &path->active->node) : NULL;
+    if (left) {
+        leave_link(path->active, DRAIN_MS);
+    } else if (path->active != NULL && (mine == NULL || !mine->alive)) {
+        close_link(path->active);
+    } else if (path->active != NULL && choose(path) != mine && path->move_at_ms == 0) {
+        path->move_at_ms = now_ms(path) + 1 + (int64_t)rand_below(&links->rand, MOVE_MS);
+    }
+    soon(path);
+}
+
+static void set_servers(struct path *path, const struct links_server *servers, uint32_t count) {
     struct server *all = mem_calloc(count + 1, sizeof *all);
-    int64_t now = now_ms(path);
     bool left = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct server *known = find_server(path, &servers[i].node);
         bool back = known != NULL && !known->alive && servers[i].state == LINKS_ALIVE;
-        all[i] =
-            (struct server){.node = servers[i].node,
-                            .addr = servers[i].addr,
-                            .distance_ms = servers[i].distance_ms,
-                            .alive = servers[i].state == LINKS_ALIVE,
-                            .avoid_until_ms = known == NULL || back ? 0 : known->avoid_until_ms};
+        all[i] = (struct server){
+            .node = servers[i].node,
+            .addr = servers[i].addr,
+            .distance_ms = known == NULL ? servers[i].distance_ms
+                                         : steady(known->distance_ms, servers[i].distance_ms),
+            .alive = servers[i].state == LINKS_ALIVE,
+            .avoid_until_ms = known == NULL || back ? 0 : known->avoid_until_ms};
         snprintf(all[i].name, sizeof all[i].name, "%s", servers[i].name);
         left = left || (path->active != NULL && servers[i].state == LINKS_LEFT &&
                         memcmp(&servers[i].node, &path->active->node, sizeof all[i].node) == 0);
@@ -570,16 +641,50 @@ void links_set_servers(struct links *links, const char *datacenter,
     free(path->servers);
     path->servers = all;
     path->count = count;
-    path->attempt_at_ms = now;
-    struct server *mine = path->active != NULL ? find_server(path, &path->active->node) : NULL;
-    if (left) {
-        leave_link(path->active, DRAIN_MS);
-    } else if (path->active != NULL && (mine == NULL || !mine->alive)) {
-        close_link(path->active);
-    } else if (path->active != NULL && choose(path) != mine && path->move_at_ms == 0) {
-        path->move_at_ms = now + 1 + (int64_t)rand_below(&links->rand, MOVE_MS);
+    path->attempt_at_ms = now_ms(path);
+    follow_servers(path, left);
+}
+
+void links_set_servers(struct links *links, const char *datacenter,
+                       const struct links_server *servers, uint32_t count) {
+    set_servers(find_path(links, datacenter, true), servers, count);
+}
+
+static bool is_deserted(const struct path *path) {
+    return path->count == 0 && path->active == NULL && path->opening == NULL &&
+           path->left == NULL && path->waiting == NULL;
+}
+
+static void free_path(struct path *path) {
+    loop_timer_stop(path->links->config.loop, &path->timer);
+    free(path->servers);
+    free(path);
+}
+
+void links_set_far_servers(struct links *links, const struct links_server *servers,
+                           uint32_t count) {
+    struct links_server *some = mem_calloc(count + 1, sizeof *some);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)find_path(links, servers[i].datacenter, true);
     }
-    soon(path);
+    for (struct path **at = &links->paths, *path = *at; path != NULL; path = *at) {
+        uint32_t used = 0;
+        for (uint32_t i = 0; i < count && !path->own; i++) {
+            if (strcmp(servers[i].datacenter, path->datacenter) == 0) {
+                some[used++] = servers[i];
+            }
+        }
+        if (!path->own) {
+            set_servers(path, some, used);
+        }
+        if (!path->own && is_deserted(path)) {
+            *at = path->next;
+            free_path(path);
+        } else {
+            at = &path->next;
+        }
+    }
+    free(some);
 }
 
 void links_ask(struct links *links, struct links_request *request) {
@@ -596,6 +701,7 @@ void links_ask(struct links *links, struct links_request *request) {
     }
     request->path = path;
     path->used_at_ms = now_ms(path);
+    request->hurry_at_ms = hurry_at_ms(path, request);
     put_waiting(path, request, path->own ? LIMIT_LINK_WAIT_MS : LIMIT_LINK_WAIT_FAR_MS);
     work(path);
 }
@@ -634,7 +740,6 @@ static void close_path(struct path *path) {
         close_link(path->left);
     }
     fail_waiting(path, INT64_MAX, ERR_CLOSED, "the agent stops");
-    loop_timer_stop(path->links->config.loop, &path->timer);
 }
 
 void links_destroy(struct links *links) {
@@ -646,8 +751,7 @@ void links_destroy(struct links *links) {
         struct path *path = links->paths;
         close_path(path);
         links->paths = path->next;
-        free(path->servers);
-        free(path);
+        free_path(path);
     }
     free(links);
 }

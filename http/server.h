@@ -222,7 +222,8 @@ void http_carry_resume(struct http_exchange *exchange);
 /* Whether one more answer of so many bytes (0 = not known yet) may be held. */
 bool http_answer_fits(struct http_server *server, size_t size);
 
-/* The peer's address without its port, "" when it has none or is an agent. In the exchange's arena. */
+/* The peer's address without its port, "" when it has none or is an agent. In the exchange's arena.
+ */
 const char *http_exchange_client_ip(struct http_exchange *exchange);
 /* Whether the peer may use other methods than GET. */
 bool http_exchange_may_write(struct http_exchange *exchange);
@@ -239,6 +240,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
 struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
                                        const char *datacenter, int64_t age_min_ms,
                                        int64_t age_max_ms);
+/* Whether there are such rows of the datacenter for this request. Any thread. */
+bool http_mirror_may_answer(const struct http_route *route, const struct http_request *req,
+                            const char *datacenter);
 /* The answer of a call that is done. */
 struct http_answer *http_call_answer(struct http_exchange *exchange);
 /* A read's answer from the present view; question as from http_uri_question. Any thread. */
@@ -262,11 +266,13 @@ void http_cache_put(struct http_cache *cache, const char *question, enum watch_k
 /* ---- timing.c ---- */
 
 /* The caller frees it with free(). */
-struct http_timings *http_timings_create(struct metrics *metrics, const char *node_name);
+struct http_timings *http_timings_create(const struct http_config *config, const char *node_name);
 /* Any thread: a request to the route has its answer. */
 void http_timings_note(struct http_timings *timings, const struct http_route *route, int status,
                        uint64_t begun_at_ns);
 
+/* Any thread: one over its limit; only while there are limits. */
+void http_timings_refused(struct http_timings *timings, const struct http_route *route);
 /* Core's thread: so many blocking queries wait. */
 void http_timings_blocking(struct http_timings *timings, size_t count);
 
@@ -324,6 +330,10 @@ void http_clients_closed(struct http_clients *clients, const struct sockaddr *ad
 
 /* ---- refuse.c ---- */
 
+/* Which limit a route's requests are under. */
+enum http_limit { HTTP_LIMIT_NONE, HTTP_LIMIT_READ, HTTP_LIMIT_WRITE };
+enum http_limit http_limit_of(const struct http_route *route);
+const char *http_limit_name(enum http_limit limit);
 /* True: there were too many requests in this second, and the answer is written. */
 bool http_refuse_rate(struct http_server *server, const struct http_route *route,
                       struct http_response *res);

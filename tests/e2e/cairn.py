@@ -38,7 +38,7 @@ class Unled(ValueError):
     """An answer has no JSON because of an election."""
 
 
-def eventually(condition, what, deadline_s=DEADLINE_S):
+def eventually(condition, what, deadline_s=DEADLINE_S, pause_s=0.02):
     """Polls until condition() is true, and returns what it returned."""
     end = time.monotonic() + deadline_s
     while True:
@@ -51,7 +51,7 @@ def eventually(condition, what, deadline_s=DEADLINE_S):
             return result
         if time.monotonic() > end:
             raise AssertionError("not within %s s: %s%s" % (deadline_s, what, why))
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 # ---- addresses ----

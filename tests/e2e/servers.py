@@ -1,4 +1,5 @@
-"""Several servers that form a group, each a process with an address of its own."""
+"""Several servers that form a group, and agents that join them, each a process with an address of its
+own."""
 import http.client
 import json
 
@@ -122,6 +123,37 @@ class Group:
     def discard(self):
         for server in self.servers:
             server.discard()
+
+
+class ClientAgent(Agent):
+    """Of the datacenter of the servers that it joins. Its name is no prefix of any node's id, which
+    /v1/catalog/node takes as well."""
+
+    in_group = True
+
+    def __init__(self, name, servers, **how):
+        super().__init__(how.pop("config", None), **how)
+        self.name = name
+        self.config = dict({"server": None, "bootstrap": None, "node_name": name,
+                            "retry_join": [s.ip for s in servers], "retry_interval": "1s",
+                            "log_level": "DEBUG"}, **self.config)
+
+    def leads(self):
+        """Ready: a server answers through it."""
+        if self.process.poll() is not None:
+            raise AssertionError("the agent ended with %s: %s" % (self.process.returncode,
+                                                                  self.output()))
+        try:
+            reply = self.get("/v1/catalog/node/" + self.name)
+            return reply.status == 200 and reply.json is not None
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def server(self, servers):
+        """The server that it is connected to."""
+        seen = [line.split("server=")[1].split()[0] for line in self.output().splitlines()
+                if "connected to a server: " in line]
+        return next(s for s in servers if s.name == seen[-1])
 
 
 def meta(reply):

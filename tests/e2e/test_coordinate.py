@@ -170,8 +170,9 @@ class ClientAgent(unittest.TestCase):
             client.must_put("/v1/catalog/register", {"Node": node, "Address": "192.0.2.1"})
             client.must_put("/v1/coordinate/update", {"Node": node, "Coord": place(x)})
             eventually(lambda n=node: client.get("/v1/coordinate/node/" + n).status == 200, node)
-        names = [row["Node"] for row in client.get("/v1/catalog/nodes?near=_agent").json]
-        self.assertEqual(names[2:], ["y", "x"])
+        for query in ("near=_agent", "stale&near=%5Fagent", "&&n%65ar=_agent&near=x"):
+            names = [row["Node"] for row in client.get("/v1/catalog/nodes?" + query).json]
+            self.assertEqual(names[2:], ["y", "x"], query)
         self.assertEqual(client.get("/v1/coordinate/datacenters").json[0]["Datacenter"], "dc1")
         client.stop(code=0)  # it leaves
         server.stop()

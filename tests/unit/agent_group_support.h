@@ -47,6 +47,7 @@ struct world {
     int64_t until_ms;
     bool met;
     unsigned count;
+    unsigned behind; /* turns at whose end a view lacked what was committed */
     uint16_t port;
     struct server servers[SERVERS_MAX];
 };
@@ -65,10 +66,21 @@ struct read {
     enum err err;
 };
 
+/* 6.4: no consistent read is answered from a view that lacks what is committed. */
+static void check_newest(struct world *world, struct server *server) {
+    struct group_status status;
+    group_get_status(server->group, &status);
+    if (status.commit_index > view_applied(catalog_view(server->catalog))) {
+        assert_false(group_may_read(server->group, true));
+        world->behind++;
+    }
+}
+
 static void world_turn_end(void *context) {
     struct world *world = context;
     for (unsigned i = 0; i < world->count; i++) {
         if (world->servers[i].group != NULL) {
+            check_newest(world, &world->servers[i]);
             group_turn_end(world->servers[i].group);
         }
     }

@@ -25,7 +25,8 @@ enum conduct {
     IS_SILENT, /* even to pings */
     STALLS,    /* the same, for a while */
     IS_SLOW,   /* answers pings, and the request a while later */
-    SAYS_NO
+    SAYS_NO,
+    STOPS /* answers pings, and requests with that it stops */
 };
 
 struct server {
@@ -49,7 +50,7 @@ struct bench {
     struct server servers[SERVERS];
     struct links_request request;
     struct loop_timer guard;
-    bool done, hangs;
+    bool done, hangs, runs;
     enum err err;
     struct err_text text;
     char answer[16];
@@ -88,6 +89,9 @@ static void on_request(void *context, struct rpc_connection *from, struct rpc_ti
         break;
     case SAYS_NO:
         rpc_answer(server->rpc, ticket, ERR_REFUSED, &no, NULL, 0);
+        break;
+    case STOPS:
+        rpc_answer(server->rpc, ticket, ERR_CLOSED, &no, NULL, 0);
         break;
     }
 }
@@ -157,6 +161,25 @@ static void set_servers(struct bench *bench, unsigned count) {
     links_set_servers(bench->links, "", all, count);
 }
 
+/* One server at some distance, the other at another. */
+static void set_distances(struct bench *bench, const char *datacenter, double first_ms,
+                          double second_ms) {
+    struct links_server all[SERVERS];
+    for (unsigned i = 0; i < SERVERS; i++) {
+        all[i] = (struct links_server){.node = bench->servers[i].node,
+                                       .addr = bench->servers[i].addr,
+                                       .name = "server",
+                                       .datacenter = datacenter,
+                                       .distance_ms = i == 0 ? first_ms : second_ms,
+                                       .state = LINKS_ALIVE};
+    }
+    if (*datacenter == '\0') {
+        links_set_servers(bench->links, datacenter, all, SERVERS);
+    } else {
+        links_set_far_servers(bench->links, all, SERVERS);
+    }
+}
+
 static int setup(void **state) {
     struct bench *bench = calloc(1, sizeof *bench);
     bench->loop = loop_create(NULL);
@@ -211,28 +234,38 @@ static void done(struct links_request *request, enum err err, const struct err_t
     if (size > 0 && size < sizeof bench->answer) {
         memcpy(bench->answer, body, size);
     }
-    loop_stop(bench->loop);
+    if (bench->runs) {
+        loop_stop(bench->loop);
+    }
 }
 
 static void run(struct bench *bench) {
     loop_timer_start(bench->loop, &bench->guard, clock_monotonic_ms() + HANGS_MS);
     if (!bench->done) {
+        bench->runs = true;
         loop_run(bench->loop);
+        bench->runs = false;
     }
     assert_false(bench->hangs);
     assert_true(bench->done);
 }
 
-static void ask(struct bench *bench, const char *datacenter, bool repeatable) {
+static void ask_hurried(struct bench *bench, const char *datacenter, bool repeatable,
+                        int64_t hurry_ms) {
     bench->request = (struct links_request){.datacenter = datacenter,
                                             .method = RPC_METHOD_HTTP,
                                             .body = "question",
                                             .size = 8,
                                             .repeatable = repeatable,
+                                            .hurry_ms = hurry_ms,
                                             .done = done};
     bench->done = false;
     links_ask(bench->links, &bench->request);
     run(bench);
+}
+
+static void ask(struct bench *bench, const char *datacenter, bool repeatable) {
+    ask_hurried(bench, datacenter, repeatable, 0);
 }
 
 static unsigned asked(const struct bench *bench) {
@@ -314,6 +347,31 @@ static void a_slow_server_is_waited_for(void **state) {
     assert_int_equal(asked(bench), 1);
 }
 
+static void who_is_in_a_hurry_does_not_wait_for_it(void **state) {
+    struct bench *bench = *state;
+    first_does(bench, IS_SLOW);
+    ask_hurried(bench, "", true, 50);
+    assert_int_equal(bench->err, ERR_TIMEOUT);
+    assert_int_equal(asked(bench), 1);
+    /* The server was only slow: it is asked again. */
+    struct server *first = &bench->servers[bench->servers[0].asked > 0 ? 0 : 1];
+    first->conduct = ANSWERS;
+    ask_hurried(bench, "", true, HANGS_MS);
+    assert_int_equal(bench->err, ERR_OK);
+    assert_int_equal(first->asked, 2);
+}
+
+static void one_that_stops_is_left(void **state) {
+    struct bench *bench = *state;
+    first_does(bench, STOPS);
+    ask(bench, "", true);
+    assert_int_equal(bench->err, ERR_OK);
+    assert_int_equal(asked(bench), 2);
+    ask(bench, "", false);
+    assert_int_equal(bench->err, ERR_OK);
+    assert_int_equal(asked(bench), 3);
+}
+
 static void a_refusal_is_an_answer(void **state) {
     struct bench *bench = *state;
     first_does(bench, SAYS_NO);
@@ -349,6 +407,31 @@ static void where_nobody_listens_there_is_an_error(void **state) {
     assert_int_equal(bench->err, ERR_OK);
 }
 
+static void the_nearest_is_asked(void **state) {
+    struct bench *bench = *state;
+    for (unsigned near = 0; near < SERVERS; near++) {
+        set_distances(bench, "", near == 0 ? 0.5 : 80, near == 1 ? 0.5 : 80);
+        for (unsigned before = bench->servers[near].asked; bench->servers[near].asked == before;) {
+            ask(bench, "", true); /* until it has moved */
+            assert_int_equal(bench->err, ERR_OK);
+        }
+    }
+}
+
+static void the_nearest_of_another_datacenter_is_asked(void **state) {
+    struct bench *bench = *state;
+    for (unsigned near = 0; near < SERVERS; near++) {
+        links_set_far_servers(bench->links, NULL, 0); /* all are gone: it is forgotten */
+        ask(bench, "dc2", true);
+        assert_int_equal(bench->err, ERR_NOT_FOUND);
+        set_distances(bench, "dc2", near == 0 ? 0.5 : 80, near == 1 ? 0.5 : 80);
+        unsigned before = bench->servers[near].asked;
+        ask(bench, "dc2", true);
+        assert_int_equal(bench->err, ERR_OK);
+        assert_int_equal(bench->servers[near].asked, before + 1);
+    }
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -359,9 +442,13 @@ int main(void) {
         TEST(a_write_with_a_silent_server_ends),
         TEST(a_write_with_a_server_that_stalls_is_carried_out),
         TEST(a_slow_server_is_waited_for),
+        TEST(who_is_in_a_hurry_does_not_wait_for_it),
+        TEST(one_that_stops_is_left),
         TEST(a_refusal_is_an_answer),
         TEST(without_servers_there_is_an_error),
         TEST(where_nobody_listens_there_is_an_error),
+        TEST(the_nearest_is_asked),
+        TEST(the_nearest_of_another_datacenter_is_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
