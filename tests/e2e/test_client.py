@@ -6,7 +6,7 @@ import os
 import signal
 import unittest
 
-from cairn import NXDOMAIN, SERVFAIL, Agent, eventually, new_ip
+from cairn import NXDOMAIN, SERVFAIL, eventually, new_ip
 from servers import CALM, ClientAgent, Group
 
 
