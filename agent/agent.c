@@ -28,6 +28,7 @@
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "catalog/changes.h"
 #include "net/crypto.h"
 #include "store/identity.h"
@@ -652,6 +653,9 @@ int agent_run(struct agent *agent) {
     coordinates_start(agent->coordinates);
     if (agent->config->watch_inputs.count > 0) {
         agent_watch(agent, agent->config);
+    }
+    if (agent->config->server) {
+        (void)thread_raise();
     }
     loop_run(agent->loop);
     if (agent->exit_code == 0) {

@@ -79,6 +79,8 @@
 /* Mirrors. */
 #define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
 #define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
+#define LIMIT_MIRROR_NAMES_FREE 2048          /* of them, so many with their first lookup */
+#define LIMIT_MIRROR_LOOKED_UP 4096           /* names remembered as looked up once, about */
 #define LIMIT_MIRRORS 256                     /* other datacenters */
 #define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
 #define LIMIT_MIRROR_LOST_MS 5000             /* so old, its source is not even asked */
@@ -230,7 +232,7 @@
 #define LIMIT_CARRY_PIECE_BYTES (1024 * 1024)     /* of an answer, sent at once */
 #define LIMIT_LINK_WAIT_MS 400      /* for a server of this datacenter: an error within 500 ms */
 #define LIMIT_LINK_WAIT_FAR_MS 2000 /* of another */
-#define LIMIT_LINK_HURRY_MS 600     /* and two round trips, if a mirror can answer instead */
+#define LIMIT_LINK_HURRY_MS 600     /* and some round trips, if a mirror can answer instead */
 
 /* Gossip. */
 #define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */

@@ -191,7 +191,7 @@ struct gossip {
     uint32_t client_death_capacity;
 
     struct vivaldi vivaldi;
-    /* With keep_coordinates, by record; error < 0: none. */
+    /* Of those that are kept, by record; error < 0: none. */
     struct coordinate *coordinates;
     uint32_t coordinate_capacity;
 
@@ -390,6 +390,7 @@ void vivaldi_init(struct vivaldi *vivaldi);
 /* A round trip to the member whose id_hash is peer, who says to be at other. */
 void vivaldi_update(struct vivaldi *vivaldi, struct rand *rand, uint64_t peer,
                     const struct coordinate *other, double rtt_s);
+bool keeps_coordinate(const struct gossip *gossip, uint32_t record);
 void keep_coordinate(struct gossip *gossip, uint32_t record, const struct coordinate *coordinate);
 
 #endif

@@ -22,7 +22,7 @@ BINARY = os.environ.get("CAIRN_BINARY", "")
 # The program's; a sanitizer ends it with a code that no test expects.
 ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=66",
                    UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:exitcode=66")
-DEADLINE_S = 60  # generous: a test that runs into it fails, none measures speed
+DEADLINE_S = 120  # generous: a test that runs into it fails, none measures speed
 ASK_AGAIN_S = 5  # a datagram may be lost: a client asks again
 
 SANITIZER_REPORT = re.compile(

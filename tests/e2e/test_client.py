@@ -8,37 +8,7 @@ import signal
 import unittest
 
 from cairn import NXDOMAIN, SERVFAIL, Agent, eventually, new_ip
-from servers import CALM, Group
-
-
-class ClientAgent(Agent):
-    """Of the datacenter of the servers that it joins."""
-
-    in_group = True
-
-    def __init__(self, name, servers, **how):
-        super().__init__(how.pop("config", None), **how)
-        self.name = name
-        self.config = dict({"server": None, "bootstrap": None, "node_name": name,
-                            "retry_join": [s.ip for s in servers], "retry_interval": "1s",
-                            "log_level": "DEBUG"}, **self.config)
-
-    def leads(self):
-        """Ready: a server answers through it."""
-        if self.process.poll() is not None:
-            raise AssertionError("the agent ended with %s: %s" % (self.process.returncode,
-                                                                  self.output()))
-        try:
-            reply = self.get("/v1/catalog/node/" + self.name)
-            return reply.status == 200 and reply.json is not None
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def server(self, servers):
-        """The server that it is connected to."""
-        seen = [line.split("server=")[1].split()[0] for line in self.output().splitlines()
-                if "connected to a server: " in line]
-        return next(s for s in servers if s.name == seen[-1])
+from servers import CALM, ClientAgent, Group
 
 
 def web(name="web", status="passing"):

@@ -5,8 +5,8 @@ import threading
 import unittest
 
 from cairn import eventually
-from servers import CALM, Group
-from test_client import ClientAgent, web
+from servers import CALM, ClientAgent, Group
+from test_client import web
 
 AGE = "X-Cairn-Mirror-Age"
 

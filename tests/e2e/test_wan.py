@@ -38,8 +38,12 @@ class World(unittest.TestCase):
         for machine in cls.world.machines():
             machine.check_output()
 
+    def setUp(self):
+        self.addCleanup(self.world.wan.heal)
+
     def none_failed(self, asked):
-        self.assertEqual(asked.failures, [], self.world.outputs() if asked.failures else "")
+        self.assertEqual(asked.failures, [], "%s\n%s" % (
+            asked.failures, self.world.outputs() if asked.failures else ""))
 
 
 class Links(World):
