@@ -28,6 +28,7 @@
 #include "base/container.h"
 #include "base/duration.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "catalog/changes.h"
 #include "net/crypto.h"
 #include "store/identity.h"
@@ -38,8 +39,8 @@
 #define RECURSOR_TIMEOUT_MAX_MS 60000 /* places are shared */
 #define UNSENT_MS 300                 /* answers may take so long to leave once the agent stops */
 #define UNSENT_TICK_MS 5
-#define STOP_MS 1500 /* requests that are still parked after this are given up */
-#define LOG_FLUSH_MS 500
+#define STOP_MS 5000 /* what has not ended by then hangs: a busy host needs its time */
+#define LOG_FLUSH_MS 2000
 #define REMOVALS_KEPT_MS (24 * 3600 * 1000) /* beyond reconnect_timeout */
 
 /* ---- callbacks of the parts ---- */
@@ -652,6 +653,9 @@ int agent_run(struct agent *agent) {
     coordinates_start(agent->coordinates);
     if (agent->config->watch_inputs.count > 0) {
         agent_watch(agent, agent->config);
+    }
+    if (agent->config->server) {
+        (void)thread_raise();
     }
     loop_run(agent->loop);
     if (agent->exit_code == 0) {

@@ -17,53 +17,34 @@
 
 struct asker {
     struct agent *agent;
-    struct rpc *rpc; /* of an agent without -server; NULL: the servers' */
-    /* Other datacenters that were told to the links. */
-    char **datacenters;
-    uint32_t datacenter_count;
+    struct rpc *rpc;       /* of an agent without -server; NULL: the servers' */
     struct node_rows rows; /* what the catalog has of this node */
 };
 
 /* ---- servers ---- */
 
-static struct links_server *describe(const struct pools_server *servers, uint32_t count,
-                                     const char *datacenter, uint32_t *ret_count) {
+/* The caller frees it. */
+static struct links_server *describe(const struct pools_server *servers, uint32_t count) {
     struct links_server *all = mem_calloc(count + 1, sizeof *all);
-    uint32_t used = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (datacenter != NULL && strcmp(servers[i].datacenter, datacenter) != 0) {
-            continue;
-        }
-        all[used++] =
+        all[i] =
             (struct links_server){.node = servers[i].node,
                                   .addr = servers[i].addr,
                                   .name = servers[i].name,
-                                  .distance_ms = -1,
+                                  .datacenter = servers[i].datacenter,
+                                  .distance_ms = servers[i].distance_ms,
                                   .state = servers[i].state == POOLS_SERVER_ALIVE  ? LINKS_ALIVE
                                            : servers[i].state == POOLS_SERVER_LEFT ? LINKS_LEFT
                                                                                    : LINKS_FAILED};
     }
-    *ret_count = used;
     return all;
 }
 
 static void servers_changed(void *context, const struct pools_server *servers, uint32_t count) {
     struct asker *asker = context;
-    uint32_t used = 0;
-    struct links_server *all = describe(servers, count, NULL, &used);
-    links_set_servers(asker->agent->links, "", all, used);
+    struct links_server *all = describe(servers, count);
+    links_set_servers(asker->agent->links, "", all, count);
     free(all);
-}
-
-static void note_datacenter(struct asker *asker, const char *name) {
-    for (uint32_t i = 0; i < asker->datacenter_count; i++) {
-        if (strcmp(asker->datacenters[i], name) == 0) {
-            return;
-        }
-    }
-    asker->datacenters =
-        mem_realloc(asker->datacenters, (asker->datacenter_count + 1) * sizeof *asker->datacenters);
-    asker->datacenters[asker->datacenter_count++] = mem_strdup(name);
 }
 
 static void far_servers_changed(void *context, const struct pools_server *servers, uint32_t count) {
@@ -72,15 +53,11 @@ static void far_servers_changed(void *context, const struct pools_server *server
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(servers[i].datacenter, agent->config->datacenter) != 0) {
             mirrors_note_datacenter(agent, servers[i].datacenter);
-            note_datacenter(asker, servers[i].datacenter);
         }
     }
-    for (uint32_t i = 0; i < asker->datacenter_count; i++) {
-        uint32_t used = 0;
-        struct links_server *all = describe(servers, count, asker->datacenters[i], &used);
-        links_set_servers(agent->links, asker->datacenters[i], all, used);
-        free(all);
-    }
+    struct links_server *all = describe(servers, count);
+    links_set_far_servers(agent->links, all, count);
+    free(all);
 }
 
 static void connected(void *context, bool connected) {
@@ -195,10 +172,6 @@ void asker_destroy(struct agent *agent) {
     links_destroy(agent->links); /* commands of anti-entropy are answered */
     agent->links = NULL;
     rpc_destroy(asker->rpc);
-    for (uint32_t i = 0; i < asker->datacenter_count; i++) {
-        free(asker->datacenters[i]);
-    }
-    free(asker->datacenters);
     free(asker);
     agent->asker = NULL;
 }

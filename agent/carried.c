@@ -119,14 +119,7 @@ static bool keep_rest(struct request *request, const char *body, size_t size) {
 static void send_answer(struct request *request, struct carried *carried, int status,
                         const struct str_map *headers, const char *body, size_t size) {
     Pb__RpcHttpAnswer answer = PB__RPC_HTTP_ANSWER__INIT;
-    Pb__RpcHeader *all = mem_calloc(headers->count + 1, sizeof *all);
-    Pb__RpcHeader **list = mem_calloc(headers->count + 1, sizeof *list);
-    for (uint32_t i = 0; i < headers->count; i++) {
-        all[i] = (Pb__RpcHeader)PB__RPC_HEADER__INIT;
-        all[i].name = (char *)(uintptr_t)headers->v[i].key;
-        all[i].value = (char *)(uintptr_t)headers->v[i].value;
-        list[i] = &all[i];
-    }
+    Pb__RpcHeader **list = carry_list_headers(headers);
     answer.status = (uint32_t)status;
     answer.headers = list;
     answer.n_headers = headers->count;
@@ -138,7 +131,6 @@ static void send_answer(struct request *request, struct carried *carried, int st
     pb__rpc_http_answer__pack(&answer, packed);
     rpc_answer(carried->rpc, request->ticket, ERR_OK, NULL, packed, bytes);
     free(packed);
-    free(all);
     free(list);
 }
 

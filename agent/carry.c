@@ -152,18 +152,23 @@ static void http_answered(struct links_request *request, enum err err, const str
 
 /* ---- requests ---- */
 
-static void encode_http(struct carry *carry) {
-    const struct backend_call *call = carry->call;
-    const struct str_map *headers = &call->forward.headers;
-    Pb__RpcHttp message = PB__RPC_HTTP__INIT;
-    Pb__RpcHeader *all = mem_calloc(headers->count + 1, sizeof *all);
-    Pb__RpcHeader **list = mem_calloc(headers->count + 1, sizeof *list);
+Pb__RpcHeader **carry_list_headers(const struct str_map *headers) {
+    Pb__RpcHeader **list = mem_calloc(1, headers->count * (sizeof *list + sizeof **list) + 1);
+    Pb__RpcHeader *all = (Pb__RpcHeader *)(void *)(list + headers->count);
     for (uint32_t i = 0; i < headers->count; i++) {
         all[i] = (Pb__RpcHeader)PB__RPC_HEADER__INIT;
         all[i].name = (char *)(uintptr_t)headers->v[i].key;
         all[i].value = (char *)(uintptr_t)headers->v[i].value;
         list[i] = &all[i];
     }
+    return list;
+}
+
+static void encode_http(struct carry *carry) {
+    const struct backend_call *call = carry->call;
+    const struct str_map *headers = &call->forward.headers;
+    Pb__RpcHttp message = PB__RPC_HTTP__INIT;
+    Pb__RpcHeader **list = carry_list_headers(headers);
     message.hops = call->forward.hops + 1;
     message.id = carry->id;
     message.method = (char *)(uintptr_t)call->forward.method;
@@ -176,7 +181,6 @@ static void encode_http(struct carry *carry) {
     carry->request.size = pb__rpc_http__get_packed_size(&message);
     carry->body = mem_alloc(carry->request.size + 1);
     pb__rpc_http__pack(&message, carry->body);
-    free(all);
     free(list);
 }
 

@@ -10,6 +10,7 @@
 struct agent;
 struct carried;
 struct group_proposal;
+struct Pb__RpcHeader;
 
 /* BACKEND_FORWARD, BACKEND_QUESTION: done runs once, with the call's result set. */
 void carry_run(struct agent *agent, struct backend_call *call, void (*done)(void *context),
@@ -20,6 +21,9 @@ void carry_cancel(struct agent *agent, struct backend_call *call);
 void carry_end_all(struct agent *agent);
 /* As group_propose, by a server. */
 void carry_propose(struct agent *agent, struct group_proposal *proposal);
+
+/* Headers as messages have them; one block, which the caller frees. They borrow the strings. */
+struct Pb__RpcHeader **carry_list_headers(const struct str_map *headers);
 
 /* On a server: answers what comes over its RPC. */
 struct carried *carried_create(struct agent *agent);

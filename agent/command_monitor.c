@@ -2,11 +2,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "agent/command.h"
 #include "agent/command_client.h"
+#include "net/crypto.h"
 
 /* ---- monitor ---- */
 
@@ -89,10 +89,7 @@ int command_keygen(int argc, char **argv) {
     if (!parsed) {
         return code;
     }
-    if (getrandom(key, KEY_BYTES, 0) != KEY_BYTES) {
-        fprintf(stderr, "Error reading random data\n");
-        return 1;
-    }
+    crypto_random(key, KEY_BYTES);
     char text[45];
     for (size_t i = 0; i < 11; i++) {
         unsigned group =

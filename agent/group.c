@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/mutant.h"
 
-#define STOP_MS 1000 /* each for log, snapshot and reading thread: 3 s at worst */
+#define STOP_MS 3000 /* each for log, snapshot and reading thread: 9 s at worst */
 
 /* ---- what others see ---- */
 
@@ -28,9 +28,12 @@ bool group_leads(const struct group *group) {
 }
 
 bool group_may_read(const struct group *group, bool consistent) {
+    if (consistent) {
+        return atomic_load_explicit(&group->view_is_newest, memory_order_acquire);
+    }
     int64_t until_ms = atomic_load_explicit(&group->lease_at_ms, memory_order_acquire);
     int64_t at_ms = MUTANT(lease_by_turn) ? loop_now_ms(group->config.loop) : clock_monotonic_ms();
-    return until_ms == INT64_MAX || (!consistent && until_ms > 0 && at_ms < until_ms);
+    return until_ms == INT64_MAX || (until_ms > 0 && at_ms < until_ms);
 }
 
 int64_t group_contact_ms(const struct group *group) {
@@ -52,6 +55,11 @@ void group_get_status(const struct group *group, struct group_status *ret_status
     *ret_status = group->status;
     pthread_mutex_unlock(&writable->status_mutex);
     ret_status->contact_ms = group_contact_ms(group);
+}
+
+int64_t group_silence_ms(const struct group *group) {
+    unsigned multiplier = group->config.raft_multiplier;
+    return 2 * LIMIT_RAFT_ELECTION_MS * (int64_t)(multiplier > 1 ? multiplier : 1);
 }
 
 void group_refresh_status(struct group *group) {
@@ -77,11 +85,8 @@ void group_refresh_status(struct group *group) {
     bool leads = raft.role == RAFT_LEADER;
     if (!leads && atomic_load_explicit(&group->contact_at_ms, memory_order_relaxed) == INT64_MAX) {
         /* One that led has had its group behind it until an election timeout ago, at least. */
-        int64_t timeout_ms =
-            2 * LIMIT_RAFT_ELECTION_MS *
-            (group->config.raft_multiplier > 1 ? group->config.raft_multiplier : 1);
-        int64_t now_ms = loop_now_ms(group->config.loop);
-        group->led_until_ms = now_ms > timeout_ms ? now_ms - timeout_ms : 1;
+        int64_t silence_ms = group_silence_ms(group), now_ms = loop_now_ms(group->config.loop);
+        group->led_until_ms = now_ms > silence_ms ? now_ms - silence_ms : 1;
     }
     contact_ms = contact_ms > group->led_until_ms ? contact_ms : group->led_until_ms;
     atomic_store_explicit(&group->contact_at_ms, leads ? INT64_MAX : contact_ms,
@@ -95,6 +100,12 @@ static void publish_lease(struct group *group) {
                        : group->lease_until_ms == RAFT_NEVER ? INT64_MAX
                                                              : (int64_t)group->lease_until_ms;
     atomic_store_explicit(&group->lease_at_ms, until_ms, memory_order_release);
+    /* A sole voter need not ask anybody, but 6.4 holds for it, too: a learner may already show what
+     * is committed, and this view not. */
+    bool has_all = view_applied(catalog_view(group->config.catalog)) >= group->commit ||
+                   MUTANT(alone_unapplied);
+    atomic_store_explicit(&group->view_is_newest, until_ms == INT64_MAX && has_all,
+                          memory_order_release);
 }
 
 static void log_leader(struct group *group) {
@@ -268,7 +279,8 @@ void group_follow(struct group *group, const struct raft_output *output,
         group_append(group, &output->append, proposals);
     }
     group->lease_until_ms = output->lease_until_ms;
-    publish_lease(group); /* a shorter one before the messages that end it */
+    group->commit = output->commit;
+    publish_lease(group); /* before messages end it, or tell others of the commit */
     group_send(group, output);
     if (output->apply_first <= output->apply_last && output->apply_last > group->apply_to) {
         group->apply_to = output->apply_last;

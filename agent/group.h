@@ -106,7 +106,7 @@ struct group_read {
 void group_read(struct group *group, struct group_read *read, bool consistent);
 
 /* Any thread: this server's view is current by its lease, as seen from now; consistent: whatever
- * the clocks, which only a sole voter can say. */
+ * the clocks, which only a sole voter can say, while its view holds all that is committed. */
 bool group_may_read(const struct group *group, bool consistent);
 /* Any thread: whether a leader is known, and whether one ever was. */
 bool group_has_leader(const struct group *group);

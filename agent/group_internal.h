@@ -99,8 +99,8 @@ struct group {
     bool entry_begun;   /* the next entry is half applied */
     bool apply_posted, leader_ready, disk_failed, applying_failed, closing;
     enum raft_role role;
-    uint64_t lease_until_ms; /* as in raft_output */
-    uint64_t lead_from;      /* applied, this leader's catalog is current */
+    uint64_t lease_until_ms, commit; /* as in raft_output */
+    uint64_t lead_from;              /* applied, this leader's catalog is current */
     bool leader_known;
     struct raft_id leader, logged_leader;
     bool sweep_posted;
@@ -155,6 +155,7 @@ struct group {
     void *left_context;
 
     _Atomic bool has_leader, had_leader, leads;
+    _Atomic bool view_is_newest;   /* sole voter, and no other server can show more */
     _Atomic int64_t lease_at_ms;   /* reads of this server's view are current until then */
     int64_t led_until_ms;          /* this server, as far as is sure; 0: never */
     _Atomic int64_t contact_at_ms; /* when the leader was last heard; INT64_MAX: leads */
@@ -185,6 +186,8 @@ enum err group_join_cluster(struct group *group, const struct uuid *cluster, str
 /* This server leaves the quorum; what waits is answered ERR_IO. */
 void group_fail_disk(struct group *group, const char *message);
 void group_judge_leadership(struct group *group);
+/* A peer, or a majority, that has not been heard for so long is not there: 6.2. */
+int64_t group_silence_ms(const struct group *group);
 void group_refresh_status(struct group *group);
 
 /* ---- group_append.c: proposals and what the log thread writes ---- */

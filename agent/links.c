@@ -29,6 +29,7 @@
 #define DRAIN_MS 10000  /* a connection that was left lives on for what is under way */
 #define SUSPECT_MS 2000 /* the same, of a server that does not answer */
 #define MOVE_MS 5000    /* spreads the moves of all agents to a server that has come */
+#define STEADY_MS 5     /* by which a distance has to differ, beside its half or double */
 #define IDLE_MS 60000   /* a connection to another datacenter */
 #define TRIES_MAX 3
 #define TICK_MS 20
@@ -599,21 +600,40 @@ static struct path *find_path(struct links *links, const char *datacenter, bool 
 
 /* ---- for others ---- */
 
-void links_set_servers(struct links *links, const char *datacenter,
-                       const struct links_server *servers, uint32_t count) {
-    struct path *path = find_path(links, datacenter, true);
+/* Measured distances are never still, least of all on a busy host. */
+static double steady(double before_ms, double now_ms) {
+    bool differ = before_ms < now_ms - STEADY_MS || before_ms > now_ms + STEADY_MS;
+    bool moved = differ && (now_ms > 2 * before_ms || now_ms < before_ms / 2);
+    return before_ms < 0 || now_ms < 0 || moved ? now_ms : before_ms;
+}
+
+/* Who has left, and who is dead or unknown, is no server of ours any more. */
+static void follow_servers(struct path *path, bool left) {
+    struct links *links = path->links;
+    struct server *mine = path->active != NULL ? find_server(path, &path->active->node) : NULL;
+    if (left) {
+        leave_link(path->active, DRAIN_MS);
+    } else if (path->active != NULL && (mine == NULL || !mine->alive)) {
+        close_link(path->active);
+    } else if (path->active != NULL && choose(path) != mine && path->move_at_ms == 0) {
+        path->move_at_ms = now_ms(path) + 1 + (int64_t)rand_below(&links->rand, MOVE_MS);
+    }
+    soon(path);
+}
+
+static void set_servers(struct path *path, const struct links_server *servers, uint32_t count) {
     struct server *all = mem_calloc(count + 1, sizeof *all);
-    int64_t now = now_ms(path);
     bool left = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct server *known = find_server(path, &servers[i].node);
         bool back = known != NULL && !known->alive && servers[i].state == LINKS_ALIVE;
-        all[i] =
-            (struct server){.node = servers[i].node,
-                            .addr = servers[i].addr,
-                            .distance_ms = servers[i].distance_ms,
-                            .alive = servers[i].state == LINKS_ALIVE,
-                            .avoid_until_ms = known == NULL || back ? 0 : known->avoid_until_ms};
+        all[i] = (struct server){
+            .node = servers[i].node,
+            .addr = servers[i].addr,
+            .distance_ms = known == NULL ? servers[i].distance_ms
+                                         : steady(known->distance_ms, servers[i].distance_ms),
+            .alive = servers[i].state == LINKS_ALIVE,
+            .avoid_until_ms = known == NULL || back ? 0 : known->avoid_until_ms};
         snprintf(all[i].name, sizeof all[i].name, "%s", servers[i].name);
         left = left || (path->active != NULL && servers[i].state == LINKS_LEFT &&
                         memcmp(&servers[i].node, &path->active->node, sizeof all[i].node) == 0);
@@ -621,16 +641,50 @@ void links_set_servers(struct links *links, const char *datacenter,
     free(path->servers);
     path->servers = all;
     path->count = count;
-    path->attempt_at_ms = now;
-    struct server *mine = path->active != NULL ? find_server(path, &path->active->node) : NULL;
-    if (left) {
-        leave_link(path->active, DRAIN_MS);
-    } else if (path->active != NULL && (mine == NULL || !mine->alive)) {
-        close_link(path->active);
-    } else if (path->active != NULL && choose(path) != mine && path->move_at_ms == 0) {
-        path->move_at_ms = now + 1 + (int64_t)rand_below(&links->rand, MOVE_MS);
+    path->attempt_at_ms = now_ms(path);
+    follow_servers(path, left);
+}
+
+void links_set_servers(struct links *links, const char *datacenter,
+                       const struct links_server *servers, uint32_t count) {
+    set_servers(find_path(links, datacenter, true), servers, count);
+}
+
+static bool is_deserted(const struct path *path) {
+    return path->count == 0 && path->active == NULL && path->opening == NULL &&
+           path->left == NULL && path->waiting == NULL;
+}
+
+static void free_path(struct path *path) {
+    loop_timer_stop(path->links->config.loop, &path->timer);
+    free(path->servers);
+    free(path);
+}
+
+void links_set_far_servers(struct links *links, const struct links_server *servers,
+                           uint32_t count) {
+    struct links_server *some = mem_calloc(count + 1, sizeof *some);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)find_path(links, servers[i].datacenter, true);
     }
-    soon(path);
+    for (struct path **at = &links->paths, *path = *at; path != NULL; path = *at) {
+        uint32_t used = 0;
+        for (uint32_t i = 0; i < count && !path->own; i++) {
+            if (strcmp(servers[i].datacenter, path->datacenter) == 0) {
+                some[used++] = servers[i];
+            }
+        }
+        if (!path->own) {
+            set_servers(path, some, used);
+        }
+        if (!path->own && is_deserted(path)) {
+            *at = path->next;
+            free_path(path);
+        } else {
+            at = &path->next;
+        }
+    }
+    free(some);
 }
 
 void links_ask(struct links *links, struct links_request *request) {
@@ -686,7 +740,6 @@ static void close_path(struct path *path) {
         close_link(path->left);
     }
     fail_waiting(path, INT64_MAX, ERR_CLOSED, "the agent stops");
-    loop_timer_stop(path->links->config.loop, &path->timer);
 }
 
 void links_destroy(struct links *links) {
@@ -698,8 +751,7 @@ void links_destroy(struct links *links) {
         struct path *path = links->paths;
         close_path(path);
         links->paths = path->next;
-        free(path->servers);
-        free(path);
+        free_path(path);
     }
     free(links);
 }

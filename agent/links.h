@@ -42,13 +42,17 @@ struct links_server {
     struct uuid node;
     struct addr addr;
     const char *name;
-    double distance_ms; /* below 0: not known */
+    const char *datacenter; /* for links_set_far_servers */
+    double distance_ms;     /* below 0: not known */
     enum { LINKS_ALIVE, LINKS_FAILED, LINKS_LEFT } state;
 };
 
-/* All that are known of a datacenter; copied. */
+/* All that are known of a datacenter; copied. A distance counts as changed once it is twice, or
+ * half, of what it was, and by some milliseconds: no agent changes its server for less. */
 void links_set_servers(struct links *links, const char *datacenter,
                        const struct links_server *servers, uint32_t count);
+/* The same of all other datacenters at once: one that has no server any more is forgotten. */
+void links_set_far_servers(struct links *links, const struct links_server *servers, uint32_t count);
 
 /* One request. Owned by the caller, with all that it points to, until done ran. */
 struct links_request {

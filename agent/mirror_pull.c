@@ -7,9 +7,11 @@
 
 #include "agent/squeeze.h"
 #include "base/container.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/str.h"
 #include "proto/rpc.pb-c.h"
 
 #define MODULE "agent.mirror"
@@ -17,6 +19,7 @@
 #define RETRY_MAX_MS 2000
 #define TOO_LARGE_MS 60000
 #define NEVER INT64_MIN
+#define EMPTY_LOOKS 64 /* names that one lookup compares */
 
 /* One request under way. */
 struct ask {
@@ -60,6 +63,8 @@ struct mirror_pull {
     uint32_t number;              /* of the stream */
     bool opened;                  /* its first request is under way or answered */
     struct name_list add, remove; /* to be told with the next request */
+    uint32_t *looked_up;          /* hashes of names; NULL: none yet */
+    uint32_t empty_place;         /* of mirror_find_empty */
     struct ask asks[LIMIT_MIRROR_CREDIT];
     struct part *parts, **parts_last;
     uint32_t part_count;
@@ -545,6 +550,7 @@ void mirror_pull_destroy(struct mirror_pull *pull) {
     }
     mirror_destroy(atomic_load(&pull->live));
     mirror_destroy(pull->fresh);
+    free(pull->looked_up);
     free(pull->datacenter);
     free(pull->shown);
     free(pull);
@@ -559,30 +565,6 @@ void mirror_pull_go_by(struct mirror_pull *pull, bool near) {
 
 /* ---- names ---- */
 
-void mirror_pull_want(struct mirror_pull *pull, const char *service) {
-    struct mirror *live = atomic_load(&pull->live);
-    const char *names[1];
-    if (live == NULL && pull->fresh == NULL) {
-        pull->fresh = new_mirror(pull);
-    }
-    struct mirror *known = live != NULL ? live : pull->fresh;
-    uint32_t count = mirror_list_names(known, names, 1);
-    if (count >= LIMIT_MIRROR_NAMES) {
-        return; /* until others go */
-    }
-    mirror_want(known, service, now_ms(pull));
-    if (mirror_list_names(known, names, 1) == count) {
-        return; /* it was */
-    }
-    if (pull->staging != NULL) {
-        mirror_want(pull->staging, service, now_ms(pull));
-    }
-    if (pull->opened) {
-        put_name(&pull->add, service);
-    }
-    send_all(pull);
-}
-
 /* One that is not told yet is only forgotten. */
 static void put_remove(struct mirror_pull *pull, const char *service) {
     for (uint32_t i = 0; i < pull->add.count; i++) {
@@ -594,6 +576,71 @@ static void put_remove(struct mirror_pull *pull, const char *service) {
     put_name(&pull->remove, service);
 }
 
+static void drop_name(struct mirror_pull *pull, struct mirror *known, const char *service) {
+    char *copy = mem_strdup(service);
+    mirror_drop(known, copy);
+    if (pull->staging != NULL) {
+        mirror_drop(pull->staging, copy);
+    }
+    if (pull->opened) {
+        put_remove(pull, copy);
+    }
+    free(copy);
+}
+
+/* Notes it. One of two names that share a place is forgotten. */
+static bool was_looked_up(struct mirror_pull *pull, const char *service) {
+    char lowered[LIMIT_NAME_BYTES + 1];
+    str_lower(lowered, sizeof lowered, service);
+    uint64_t hash = hash_bytes(pull->config.seed, lowered, strlen(lowered));
+    if (pull->looked_up == NULL) {
+        pull->looked_up = mem_calloc(LIMIT_MIRROR_LOOKED_UP, sizeof *pull->looked_up);
+    }
+    uint32_t *place = &pull->looked_up[hash % LIMIT_MIRROR_LOOKED_UP];
+    bool was = *place == (uint32_t)(hash >> 32);
+    *place = (uint32_t)(hash >> 32);
+    return was;
+}
+
+/* Whoever looks up names that nobody has must not keep out those that somebody has: once half of
+ * the places are taken a name has to be looked up twice, and once all are, one without an instance
+ * goes for it. */
+static bool find_room(struct mirror_pull *pull, struct mirror *known, const char *service) {
+    uint32_t count = mirror_list_names(known, NULL, 0);
+    if (count < LIMIT_MIRROR_NAMES_FREE) {
+        return true;
+    }
+    if (!was_looked_up(pull, service)) {
+        return false;
+    }
+    const char *empty = count < LIMIT_MIRROR_NAMES
+                            ? NULL
+                            : mirror_find_empty(known, &pull->empty_place, EMPTY_LOOKS);
+    if (empty != NULL) {
+        drop_name(pull, known, empty);
+    }
+    return count < LIMIT_MIRROR_NAMES || empty != NULL;
+}
+
+void mirror_pull_want(struct mirror_pull *pull, const char *service) {
+    struct mirror *live = atomic_load(&pull->live);
+    if (live == NULL && pull->fresh == NULL) {
+        pull->fresh = new_mirror(pull);
+    }
+    struct mirror *known = live != NULL ? live : pull->fresh;
+    if (mirror_wants(known, service) || !find_room(pull, known, service)) {
+        return;
+    }
+    mirror_want(known, service, now_ms(pull));
+    if (pull->staging != NULL) {
+        mirror_want(pull->staging, service, now_ms(pull));
+    }
+    if (pull->opened) {
+        put_name(&pull->add, service);
+    }
+    send_all(pull);
+}
+
 void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms) {
     struct mirror *live = atomic_load(&pull->live);
     struct mirror *known = live != NULL ? live : pull->fresh;
@@ -601,15 +648,7 @@ void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms) {
     int64_t used_at_ms;
     while (known != NULL && (service = mirror_longest_unused(known, &used_at_ms)) != NULL &&
            (used_at_ms < unused_since_ms || mirror_bytes(known) > pull->config.bytes_max)) {
-        char *copy = mem_strdup(service);
-        mirror_drop(known, copy);
-        if (pull->staging != NULL) {
-            mirror_drop(pull->staging, copy);
-        }
-        if (pull->opened) {
-            put_remove(pull, copy);
-        }
-        free(copy);
+        drop_name(pull, known, service);
     }
     count_rows(pull);
 }

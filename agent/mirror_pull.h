@@ -47,7 +47,8 @@ void mirror_pull_destroy(struct mirror_pull *pull);
  * begun again. */
 void mirror_pull_go_by(struct mirror_pull *pull, bool near);
 
-/* Of a mirror by names. */
+/* Of a mirror by names: a lookup of it has come. It is taken with the first one while there are
+ * few, with the second one while there are many. */
 void mirror_pull_want(struct mirror_pull *pull, const char *service);
 /* Drops services that nobody has asked for since, and the longest unused while there is too much.
  */

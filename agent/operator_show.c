@@ -178,12 +178,16 @@ static void show_autopilot(struct agent *agent, struct json *json) {
     json_object_end(json);
 }
 
+static void put_report(struct json *json, const struct report *report) {
+    json_member_bool(json, "Healthy", report->healthy);
+    json_member_u64(json, "FailureTolerance", tolerance(report));
+}
+
 static void show_health(struct agent *agent, struct json *json) {
     struct report report;
     judge(agent, &report);
     json_object_begin(json);
-    json_member_bool(json, "Healthy", report.healthy);
-    json_member_u64(json, "FailureTolerance", tolerance(&report));
+    put_report(json, &report);
     json_key(json, "Servers");
     json_array_begin(json);
     for (uint32_t i = 0; i < report.count; i++) {
@@ -230,8 +234,7 @@ static void show_state(struct agent *agent, struct json *json) {
     struct report report;
     judge(agent, &report);
     json_object_begin(json);
-    json_member_bool(json, "Healthy", report.healthy);
-    json_member_u64(json, "FailureTolerance", tolerance(&report));
+    put_report(json, &report);
     json_member_u64(json, "OptimisticFailureTolerance", tolerance(&report));
     json_key(json, "Servers");
     json_object_begin(json);

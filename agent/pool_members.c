@@ -185,10 +185,18 @@ static const char *tag_of(const struct gossip_info *info, const char *key) {
     return str_or_empty(str_map_get(&info->tags, key));
 }
 
+static double distance_ms_to(const struct gossip *gossip, const struct uuid *id) {
+    struct coordinate own, other;
+    gossip_get_coordinate(gossip, &own);
+    return gossip_find_coordinate(gossip, id, &other) ? 1000 * coordinate_rtt_s(&own, &other) : -1;
+}
+
 /* False: its tags are not those of a server; said once by who judged it. */
-static bool read_server(const struct gossip_member *member, struct pools_server *ret_server) {
+static bool read_server(const struct gossip *gossip, const struct gossip_member *member,
+                        struct pools_server *ret_server) {
     const struct gossip_info *info = &member->descriptor->info;
-    struct pools_server server = {.node = info->id, .name = info->name};
+    struct pools_server server = {
+        .node = info->id, .name = info->name, .distance_ms = distance_ms_to(gossip, &info->id)};
     uint64_t port = 0, expect = 0;
     if (!info->server || member->self || !uuid_parse(tag_of(info, "disk"), &server.disk) ||
         !str_parse_u64(tag_of(info, "port"), &port) || port == 0 || port > 65535) {
@@ -220,7 +228,7 @@ static void tell(struct member_pool *pool,
     pool->servers_changed = false;
     struct pools_server *servers = mem_calloc(slots + 1, sizeof *servers);
     for (uint32_t i = 0; i < slots; i++) {
-        if (gossip_member_at(gossip, i, &member) && read_server(&member, &servers[count])) {
+        if (gossip_member_at(gossip, i, &member) && read_server(gossip, &member, &servers[count])) {
             count++;
         }
     }

@@ -15,6 +15,7 @@
 
 #define FLOOD_MS 30000
 #define COUNTS_MS 1000
+#define DISTANCES_COUNTS 10 /* so many of those later distances are told again */
 
 void pools_path(const struct agent *agent, const char *name, char path[POOL_PATH_BYTES]) {
     snprintf(path, POOL_PATH_BYTES, "%.4000s/serf/%s", agent->config->data_dir, name);
@@ -299,6 +300,8 @@ static bool open_pool(struct agent *agent, struct member_pool *pool, bool wan,
         made.gossip.pool = arena_format(&agent->arena, "lan.%s", config->datacenter);
     }
     made.gossip.coordinates = !config->disable_coordinates;
+    made.gossip.keep_servers = !config->server; /* it chooses one of them */
+    pool->keeps_distances = made.gossip.keep_servers || made.gossip.keep_coordinates;
     tune(&made.gossip, wan ? &config->gossip.wan : &config->gossip.lan,
          wan ? config->gossip.reconnect_wan_ns : config->gossip.reconnect_ns);
     pool->pool = pool_create(&made, text);
@@ -316,6 +319,10 @@ static void count_again(struct loop_timer *timer) {
     struct pools *pools = CONTAINER_OF(timer, struct pools, counts_timer);
     struct loop *loop = pools->lan.agent->loop;
     pool_members_refresh_counts(pools->lan.agent);
+    if (++pools->counted % DISTANCES_COUNTS == 0) {
+        pools->lan.servers_changed |= pools->lan.keeps_distances;
+        pools->wan.servers_changed |= pools->wan.keeps_distances;
+    }
     loop_timer_start(loop, timer, loop_now_ms(loop) + COUNTS_MS);
 }
 

@@ -52,14 +52,15 @@ struct pools_server {
     struct addr addr; /* of its RPC */
     enum pools_server_state state;
     const char *datacenter;
+    double distance_ms;  /* of a round trip; below 0: not known */
     uint32_t expect;     /* bootstrap_expect; 0 = none */
     bool bootstrap;      /* begins a group alone */
     bool has_group;      /* is in one, */
     struct uuid cluster; /* this one */
 };
 
-/* changed runs at the end of a turn in which the set has changed, with all servers but this one;
- * borrowed for the call. NULL: nobody. */
+/* changed runs at the end of a turn in which the set has changed, and now and then for the
+ * distances, with all servers but this one; borrowed for the call. NULL: nobody. */
 void pools_watch_servers(struct agent *agent,
                          void (*changed)(void *context, const struct pools_server *servers,
                                          uint32_t count),

@@ -24,6 +24,7 @@ struct member_pool {
     struct cidr *allowed;
     bool changed;         /* publish */
     bool servers_changed; /* tell */
+    bool keeps_distances; /* to servers */
     bool snapshot_due;
     int64_t published_at_ms;
     uint64_t version; /* of what is published */
@@ -60,6 +61,7 @@ struct pools {
     struct located *located; /* members of the WAN pool, this one among them */
     uint32_t located_count;
     struct loop_timer counts_timer;
+    uint32_t counted;
 };
 
 /* ---- pools.c ---- */

@@ -79,6 +79,8 @@
 /* Mirrors. */
 #define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
 #define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
+#define LIMIT_MIRROR_NAMES_FREE 2048          /* of them, so many with their first lookup */
+#define LIMIT_MIRROR_LOOKED_UP 4096           /* names remembered as looked up once, about */
 #define LIMIT_MIRRORS 256                     /* other datacenters */
 #define LIMIT_MIRROR_FRESH_MS 2000            /* subscribed rows answer ?stale without a server */
 #define LIMIT_MIRROR_LOST_MS 5000             /* so old, its source is not even asked */
@@ -206,9 +208,11 @@
 #define LIMIT_KEYRING_KEYS 16
 #define LIMIT_SEAL_SENDERS 16384 /* whose replay windows are kept; the longest silent one goes */
 #define LIMIT_SEAL_WINDOW 256    /* packets of one sender that may overtake each other */
-#define LIMIT_SEAL_PACKET_BYTES 2048      /* a datagram */
-#define LIMIT_UDP_BATCH 16                /* datagrams read by a system call */
-#define LIMIT_UDP_TURN 256                /* read in one turn */
+#define LIMIT_SEAL_PACKET_BYTES 2048 /* a datagram */
+#define LIMIT_UDP_BATCH 16           /* datagrams read by a system call */
+#define LIMIT_UDP_TURN 256           /* read in one turn */
+#define LIMIT_UDP_BUFFER_BYTES                                                                     \
+    (4 * 1024 * 1024)                     /* of a socket, each way; the system may give less */
 #define LIMIT_TCP_TURN_BYTES (512 * 1024) /* read from one stream in one turn */
 #define LIMIT_RPC_HELLO_BYTES 4096        /* a frame of the handshake */
 #define LIMIT_RPC_FRAME_BYTES (17 * 1024 * 1024)

@@ -26,6 +26,13 @@ void thread_end(struct thread *thread);
  * as it is. */
 bool thread_join_within(struct thread *thread, uint64_t timeout_ms);
 
+/* Puts the calling thread ahead of others of the machine, as far as the system allows it
+ * (CAP_SYS_NICE or RLIMIT_NICE), and returns what thread_set_nice takes to put it back. Threads
+ * that it creates meanwhile are ahead too. Raft's timers are short: a server must not lose its
+ * leadership because everything else of a busy machine had its turn first. */
+int thread_raise(void);
+void thread_set_nice(int nice);
+
 /* A condition on the monotonic clock. */
 void thread_init_condition(pthread_cond_t *condition);
 /* CLOCK_MONOTONIC, ms from now. */

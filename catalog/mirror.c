@@ -11,6 +11,7 @@
 #include "catalog/codec_mirror.h"
 #include "catalog/internal.h"
 #include "catalog/row.h"
+#include "catalog/share.h"
 
 /* What the trees take beside a row, about: three or four nodes, and an instance. */
 #define NODE_EXTRA_BYTES 250
@@ -34,6 +35,7 @@ struct names {
 
 struct mirror {
     struct catalog *catalog;
+    struct shares *shares; /* parts of services and checks; NULL once it has ended */
     bool all;
     _Atomic bool whole;
     _Atomic(struct names *) names; /* never NULL */
@@ -61,6 +63,7 @@ struct apply {
 struct mirror *mirror_create(struct epoch *epoch, bool all) {
     struct mirror *mirror = mem_calloc(1, sizeof *mirror);
     mirror->catalog = catalog_create(epoch, NULL);
+    mirror->shares = shares_create(epoch);
     mirror->all = all;
     atomic_init(&mirror->names, mem_calloc(1, sizeof(struct names)));
     return mirror;
@@ -108,6 +111,9 @@ bool mirror_destroy_some(struct mirror *mirror) {
     }
     bool more = tree_sweep_some(&mirror->rows, epoch, SWEEP_NODES, retire_value, epoch) ||
                 tree_sweep_some(&mirror->links, epoch, SWEEP_NODES, leave_value, NULL);
+    if (!more) {
+        more = shares_destroy_some(mirror->shares, SWEEP_NODES);
+    }
     if (!more) {
         retire_mirror(mirror);
     }
@@ -195,6 +201,31 @@ const char *mirror_longest_unused(const struct mirror *mirror, int64_t *ret_used
     }
     *ret_used_at_ms = oldest != NULL ? oldest->used_at_ms : 0;
     return oldest != NULL ? oldest->name : NULL;
+}
+
+static bool find_first(const struct catalog_instance *instance, void *context) {
+    (void)instance;
+    *(bool *)context = true;
+    return false;
+}
+
+const char *mirror_find_empty(const struct mirror *mirror, uint32_t *place, uint32_t count) {
+    const struct names *names = atomic_load(&mirror->names);
+    const struct wanted *oldest = NULL;
+    for (uint32_t i = 0; i < count && i < names->count; i++) {
+        const struct wanted *wanted = names->v[(*place)++ % names->count];
+        bool found = false;
+        if (atomic_load(&wanted->ready) &&
+            (oldest == NULL || wanted->used_at_ms < oldest->used_at_ms)) {
+            view_walk_instances(&mirror->catalog->next, wanted->name, find_first, &found);
+            oldest = found ? oldest : wanted;
+        }
+    }
+    return oldest != NULL ? oldest->name : NULL;
+}
+
+bool mirror_wants(const struct mirror *mirror, const char *service) {
+    return mirror->all || find_wanted(mirror, service) != NULL;
 }
 
 uint32_t mirror_list_names(const struct mirror *mirror, const char **ret_names, uint32_t max) {
@@ -289,7 +320,8 @@ static void drop_service(struct mirror *mirror, const struct catalog_service *ro
     catalog_remove_service_address(c, row);
     c->next.indexes.row_hash -= row_hash_service(row);
     catalog_note(c, CHANGE_SERVICE, row->node, row->id, row->name);
-    mirror->bytes -= row_bytes_service(row) + SERVICE_EXTRA_BYTES;
+    mirror->bytes -= row_bytes_service_own(row) + SERVICE_EXTRA_BYTES;
+    shares_release_service(mirror->shares, row);
     catalog_retire(c, row);
 }
 
@@ -307,7 +339,8 @@ static void drop_check(struct mirror *mirror, const struct catalog_check *row) {
     tree_remove(&c->next.bound_checks, &c->batch, key.bytes, key.size);
     c->next.indexes.row_hash -= row_hash_check(row);
     catalog_note_check(c, row);
-    mirror->bytes -= row_bytes_check(row) + CHECK_EXTRA_BYTES;
+    mirror->bytes -= row_bytes_check_own(row) + CHECK_EXTRA_BYTES;
+    shares_release_check(mirror->shares, row);
     catalog_retire(c, row);
 }
 
@@ -345,17 +378,19 @@ static void set_service(struct apply *apply, const struct catalog_service *servi
         note(apply, service->node, NULL);
         return;
     }
+    struct catalog_service shared = *service;
+    shares_hold_service(apply->mirror->shares, &shared);
     if (old != NULL) {
         drop_service(apply->mirror, old);
     }
-    struct catalog_service *row = row_copy_service(service);
+    struct catalog_service *row = row_copy_service_own(&shared);
     struct key key;
     key_two(&key, row->node, row->id);
     tree_set(&c->next.services, &c->batch, key.bytes, key.size, row);
     catalog_add_service_address(c, row);
     c->next.indexes.row_hash += row_hash_service(row);
     catalog_note(c, CHANGE_SERVICE, row->node, row->id, row->name);
-    apply->mirror->bytes += row_bytes_service(row) + SERVICE_EXTRA_BYTES;
+    apply->mirror->bytes += row_bytes_service_own(row) + SERVICE_EXTRA_BYTES;
     note(apply, row->node, row->id);
 }
 
@@ -378,11 +413,13 @@ static void set_check(struct apply *apply, const struct catalog_check *check) {
         !keeps_check(apply->mirror, check)) {
         return;
     }
+    struct catalog_check shared = *check;
+    shares_hold_check(apply->mirror->shares, &shared);
     if (old != NULL) {
         note_check(apply, old);
         drop_check(apply->mirror, old);
     }
-    struct catalog_check *row = row_copy_check(check);
+    struct catalog_check *row = row_copy_check_own(&shared);
     struct key key;
     key_two(&key, row->node, row->id);
     tree_set(&c->next.checks, &c->batch, key.bytes, key.size, row);
@@ -390,7 +427,7 @@ static void set_check(struct apply *apply, const struct catalog_check *check) {
     tree_set(&c->next.bound_checks, &c->batch, key.bytes, key.size, row);
     c->next.indexes.row_hash += row_hash_check(row);
     catalog_note_check(c, row);
-    apply->mirror->bytes += row_bytes_check(row) + CHECK_EXTRA_BYTES;
+    apply->mirror->bytes += row_bytes_check_own(row) + CHECK_EXTRA_BYTES;
     note_check(apply, row);
 }
 
@@ -649,5 +686,5 @@ size_t mirror_instances(const struct mirror *mirror) {
 }
 
 size_t mirror_bytes(const struct mirror *mirror) {
-    return mirror->bytes;
+    return mirror->bytes + shares_bytes(mirror->shares);
 }

@@ -86,6 +86,10 @@ void mirror_want(struct mirror *mirror, const char *service, int64_t now_ms);
 void mirror_drop(struct mirror *mirror, const char *service);
 /* The one whose last use is longest ago; NULL: there is none. */
 const char *mirror_longest_unused(const struct mirror *mirror, int64_t *ret_used_at_ms);
+/* Of so many names from the place on, which goes on: the longest unused one that is ready and has
+ * no instance; NULL: there is none. */
+const char *mirror_find_empty(const struct mirror *mirror, uint32_t *place, uint32_t count);
+bool mirror_wants(const struct mirror *mirror, const char *service);
 /* Borrowed until the next drop; at most max of the number that is returned. */
 uint32_t mirror_list_names(const struct mirror *mirror, const char **ret_names, uint32_t max);
 /* Others mirror this mirror: see catalog_note_changes. */

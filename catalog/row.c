@@ -21,7 +21,7 @@ static void pack_node(struct packer *p, struct catalog_node *node) {
     pack_unknown(p, &node->unknown);
 }
 
-static void pack_service(struct packer *p, struct catalog_service *service) {
+static void pack_service_own(struct packer *p, struct catalog_service *service) {
     struct catalog_tagged_address *from = service->tagged_addresses;
     struct catalog_tagged_address *to = service->tagged_addresses =
         pack_bytes(p, from, service->tagged_address_count * sizeof *from, sizeof(void *));
@@ -33,36 +33,53 @@ static void pack_service(struct packer *p, struct catalog_service *service) {
             to[i] = tagged;
         }
     }
+    pack_str(p, &service->id);
+    pack_str(p, &service->address);
+    pack_unknown(p, &service->unknown);
+}
+
+/* What catalog/share.c keeps once for many rows; beside it the node's name. */
+static void pack_service_shared(struct packer *p, struct catalog_service *service) {
     pack_list(p, &service->tags);
     pack_map(p, &service->meta);
-    pack_str(p, &service->node);
-    pack_str(p, &service->id);
     pack_str(p, &service->name);
-    pack_str(p, &service->address);
     pack_str(p, &service->socket_path);
     pack_str(p, &service->kind);
     pack_str(p, &service->region);
     pack_str(p, &service->zone);
     pack_str(p, &service->proxy);
     pack_str(p, &service->connect);
-    pack_unknown(p, &service->unknown);
 }
 
-static void pack_check(struct packer *p, struct catalog_check *check) {
-    pack_list(p, &check->service_tags);
-    pack_str(p, &check->node);
+static void pack_service(struct packer *p, struct catalog_service *service) {
+    pack_service_own(p, service);
+    pack_service_shared(p, service);
+    pack_str(p, &service->node);
+}
+
+static void pack_check_own(struct packer *p, struct catalog_check *check) {
     pack_str(p, &check->id);
-    pack_str(p, &check->name);
     pack_str(p, &check->status);
-    pack_str(p, &check->notes);
     pack_str(p, &check->output);
     pack_str(p, &check->service_id);
+    pack_str(p, &check->definition);
+    pack_unknown(p, &check->unknown);
+}
+
+static void pack_check_shared(struct packer *p, struct catalog_check *check) {
+    pack_list(p, &check->service_tags);
+    pack_str(p, &check->name);
+    pack_str(p, &check->notes);
     pack_str(p, &check->service_name);
     pack_str(p, &check->type);
     pack_str(p, &check->interval);
     pack_str(p, &check->timeout);
-    pack_str(p, &check->definition);
-    pack_unknown(p, &check->unknown);
+}
+
+static void pack_check(struct packer *p, struct catalog_check *check) {
+    pack_check_own(p, check);
+    pack_check_shared(p, check);
+    pack_str(p, &check->node);
 }
 
 static void pack_session(struct packer *p, struct catalog_session *session) {
@@ -102,35 +119,39 @@ static void pack_failover(struct packer *p, struct catalog_failover *policy) {
     pack_unknown(p, &policy->unknown);
 }
 
-#define DEFINE_COPY(type)                                                                          \
-    struct catalog_##type *row_copy_##type(const struct catalog_##type *from) {                    \
+#define DEFINE_COPY(type, part)                                                                    \
+    struct catalog_##type *row_copy_##part(const struct catalog_##type *from) {                    \
         struct catalog_##type row = *from;                                                         \
         struct packer p = {.used = sizeof row};                                                    \
-        pack_##type(&p, &row);                                                                     \
+        pack_##part(&p, &row);                                                                     \
         p = (struct packer){.block = mem_alloc(p.used), .used = sizeof row};                       \
         row = *from;                                                                               \
-        pack_##type(&p, &row);                                                                     \
+        pack_##part(&p, &row);                                                                     \
         return memcpy(p.block, &row, sizeof row);                                                  \
     }
 
-DEFINE_COPY(node)
-DEFINE_COPY(service)
-DEFINE_COPY(check)
-DEFINE_COPY(session)
-DEFINE_COPY(query)
-DEFINE_COPY(failover)
+DEFINE_COPY(node, node)
+DEFINE_COPY(service, service)
+DEFINE_COPY(service, service_own)
+DEFINE_COPY(service, service_shared)
+DEFINE_COPY(check, check)
+DEFINE_COPY(check, check_own)
+DEFINE_COPY(check, check_shared)
+DEFINE_COPY(session, session)
+DEFINE_COPY(query, query)
+DEFINE_COPY(failover, failover)
 
-#define DEFINE_BYTES(type)                                                                         \
-    size_t row_bytes_##type(const struct catalog_##type *from) {                                   \
+#define DEFINE_BYTES(type, part)                                                                   \
+    size_t row_bytes_##part(const struct catalog_##type *from) {                                   \
         struct catalog_##type row = *from;                                                         \
         struct packer p = {.used = sizeof row};                                                    \
-        pack_##type(&p, &row);                                                                     \
+        pack_##part(&p, &row);                                                                     \
         return p.used;                                                                             \
     }
 
-DEFINE_BYTES(node)
-DEFINE_BYTES(service)
-DEFINE_BYTES(check)
+DEFINE_BYTES(node, node)
+DEFINE_BYTES(service, service_own)
+DEFINE_BYTES(check, check_own)
 
 size_t row_kv_bytes(size_t key_size, size_t session_size, size_t value_size) {
     return offsetof(struct catalog_kv, bytes) + key_size + session_size + value_size + 2;

@@ -13,10 +13,17 @@ struct catalog_query *row_copy_query(const struct catalog_query *query);
 struct catalog_failover *row_copy_failover(const struct catalog_failover *policy);
 struct catalog_kv *row_copy_kv(const struct catalog_kv *kv);
 
+/* The same in two parts: what many rows have alike (catalog/share.h), whose other members count for
+ * nothing, and the rest, which borrows node and shared members. */
+struct catalog_service *row_copy_service_shared(const struct catalog_service *service);
+struct catalog_service *row_copy_service_own(const struct catalog_service *service);
+struct catalog_check *row_copy_check_shared(const struct catalog_check *check);
+struct catalog_check *row_copy_check_own(const struct catalog_check *check);
+
 /* Size of that block. */
 size_t row_bytes_node(const struct catalog_node *node);
-size_t row_bytes_service(const struct catalog_service *service);
-size_t row_bytes_check(const struct catalog_check *check);
+size_t row_bytes_service_own(const struct catalog_service *service);
+size_t row_bytes_check_own(const struct catalog_check *check);
 
 /* A key is made in place: room for one, filled with sizes and bytes, its numbers 0. */
 size_t row_kv_bytes(size_t key_size, size_t session_size, size_t value_size);

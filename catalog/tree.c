@@ -166,17 +166,16 @@ static bool walk_node(const struct tree_node *node, bool (*visit)(void *value, v
     return true;
 }
 
-bool tree_walk(const struct tree *tree, const void *key, size_t size,
-               bool (*visit)(void *value, void *context), void *context) {
-    const uint8_t *at = key;
-    const struct tree_node *node = tree->root;
+/* The node under which all keys with the prefix are; NULL: there is none. */
+static struct tree_node *find_prefix(const struct tree *tree, const uint8_t *at, size_t size) {
+    struct tree_node *node = tree->root;
     while (node != NULL) {
         size_t common = common_size(node, at, size);
         if (common == size) {
-            return walk_node(node, visit, context);
+            return node;
         }
         if (common < node->prefix_size) {
-            return true;
+            return NULL;
         }
         at += common;
         size -= common;
@@ -185,7 +184,13 @@ bool tree_walk(const struct tree *tree, const void *key, size_t size,
         at++;
         size--;
     }
-    return true;
+    return NULL;
+}
+
+bool tree_walk(const struct tree *tree, const void *key, size_t size,
+               bool (*visit)(void *value, void *context), void *context) {
+    const struct tree_node *node = find_prefix(tree, key, size);
+    return node == NULL || walk_node(node, visit, context);
 }
 
 /* A value on its way in, and what it changes in the nodes above it. */
@@ -388,27 +393,6 @@ void *tree_remove(struct tree *tree, const struct tree_batch *batch, const void 
 }
 
 /* ---- prefixes ---- */
-
-/* The node under which all keys with the prefix are; NULL: there is none. */
-static struct tree_node *find_prefix(const struct tree *tree, const uint8_t *at, size_t size) {
-    struct tree_node *node = tree->root;
-    while (node != NULL) {
-        size_t common = common_size(node, at, size);
-        if (common == size) {
-            return node;
-        }
-        if (common < node->prefix_size) {
-            return NULL;
-        }
-        at += common;
-        size -= common;
-        size_t place = find_place(node, *at);
-        node = has_child(node, place, *at) ? node->children[place] : NULL;
-        at++;
-        size--;
-    }
-    return NULL;
-}
 
 struct tree_sum tree_sum(const struct tree *tree, const void *prefix, size_t size) {
     const struct tree_node *node = find_prefix(tree, prefix, size);

@@ -13,10 +13,10 @@
 #include "dns/relay.h"
 #include "dns/server_internal.h"
 #include "net/loop.h"
+#include "net/udp.h"
 
 #define THREADS_DEFAULT 2
 #define FREE_PORT_TRIES 16
-#define RECEIVE_BUFFER_BYTES (4 * 1024 * 1024) /* asked for; the system may give less */
 
 void dns_source_enter(struct dns_server *server, struct dns_source *ret_source) {
     const struct dns_server_config *config = &server->config;
@@ -85,8 +85,7 @@ static void close_sockets(struct sockets *sockets) {
 /* What the answers need from a datagram socket. */
 static void tune_udp(int fd, const struct addr *addr) {
     bool v6 = addr->any.sa_family == AF_INET6;
-    int bytes = RECEIVE_BUFFER_BYTES;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    udp_widen(fd);
     /* Forged "packet too big" messages must not make this host fragment its answers. */
     int omit = v6 ? IPV6_PMTUDISC_OMIT : IP_PMTUDISC_OMIT;
     setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &omit,

@@ -126,8 +126,13 @@ void vivaldi_update(struct vivaldi *vivaldi, struct rand *rand, uint64_t peer,
     }
 }
 
+bool keeps_coordinate(const struct gossip *gossip, uint32_t record) {
+    return gossip->config.keep_coordinates ||
+           (gossip->config.keep_servers && gossip->records[record].descriptor->info.server);
+}
+
 void keep_coordinate(struct gossip *gossip, uint32_t record, const struct coordinate *coordinate) {
-    if (!gossip->config.keep_coordinates) {
+    if (!keeps_coordinate(gossip, record)) {
         return;
     }
     if (record >= gossip->coordinate_capacity) {

@@ -149,7 +149,8 @@ struct gossip_config {
 
     uint32_t packet_bytes_max; /* of a packet before sealing; >= LIMIT_GOSSIP_PACKET_BYTES_MIN */
     bool coordinates;          /* measure own coordinate */
-    bool keep_coordinates;     /* and keep those of others (wide-area pools) */
+    bool keep_coordinates;     /* and keep those of others (wide-area pools), */
+    bool keep_servers;         /* or of servers alone (whoever chooses among them) */
     /* False: plain SWIM, for comparison in the simulator: no awareness, nacks, buddy, shrinking
      * suspicion, corrections; a late timer is not noticed. */
     bool lifeguard;
@@ -387,7 +388,7 @@ bool gossip_find_id(const struct gossip *gossip, const struct uuid *id,
 bool gossip_find_name(const struct gossip *gossip, const char *name,
                       struct gossip_member *ret_member);
 void gossip_get_coordinate(const struct gossip *gossip, struct coordinate *ret_coordinate);
-/* The last one that this member told us; only with keep_coordinates. False: none. */
+/* The last one that this member told us; of those that are kept. False: none. */
 bool gossip_find_coordinate(const struct gossip *gossip, const struct uuid *id,
                             struct coordinate *ret_coordinate);
 

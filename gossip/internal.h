@@ -109,6 +109,13 @@ struct vivaldi {
     uint32_t sample_at;
 };
 
+/* The low bits of the hash stand beside the place: a search touches no record but the one it wants.
+ */
+struct index_slot {
+    uint32_t short_id;
+    uint32_t place; /* record + 1; 0: free */
+};
+
 struct gossip {
     struct gossip_config config;
     uint32_t pool_hash;
@@ -125,7 +132,7 @@ struct gossip {
     struct record *records;
     uint32_t record_count;
     uint32_t record_capacity;
-    uint32_t *index; /* open addressing by id: record + 1; 0: free */
+    struct index_slot *index; /* open addressing by id */
     uint32_t index_capacity;
     uint32_t *order; /* live records by id_hash; made at the first use (order_valid) */
     uint32_t order_count;
@@ -184,7 +191,7 @@ struct gossip {
     uint32_t client_death_capacity;
 
     struct vivaldi vivaldi;
-    /* With keep_coordinates, by record; error < 0: none. */
+    /* Of those that are kept, by record; error < 0: none. */
     struct coordinate *coordinates;
     uint32_t coordinate_capacity;
 
@@ -383,6 +390,7 @@ void vivaldi_init(struct vivaldi *vivaldi);
 /* A round trip to the member whose id_hash is peer, who says to be at other. */
 void vivaldi_update(struct vivaldi *vivaldi, struct rand *rand, uint64_t peer,
                     const struct coordinate *other, double rtt_s);
+bool keeps_coordinate(const struct gossip *gossip, uint32_t record);
 void keep_coordinate(struct gossip *gossip, uint32_t record, const struct coordinate *coordinate);
 
 #endif

@@ -10,19 +10,25 @@
 
 #define INDEX_MIN 16
 
-static size_t home_of(const struct gossip *gossip, uint64_t id_hash) {
-    return (size_t)id_hash & (gossip->index_capacity - 1);
+static size_t home_of(const struct gossip *gossip, uint32_t short_id) {
+    return short_id & (gossip->index_capacity - 1);
+}
+
+static uint32_t short_id_of(const struct gossip *gossip, uint32_t record) {
+    return (uint32_t)gossip->records[record].descriptor->id_hash;
 }
 
 uint32_t find_record(const struct gossip *gossip, const struct uuid *id) {
     size_t mask = gossip->index_capacity - 1;
-    for (size_t slot = home_of(gossip, descriptor_hash_id(id));; slot = (slot + 1) & mask) {
-        uint32_t entry = gossip->index[slot];
-        if (entry == 0) {
+    uint32_t short_id = (uint32_t)descriptor_hash_id(id);
+    for (size_t slot = home_of(gossip, short_id);; slot = (slot + 1) & mask) {
+        const struct index_slot *entry = &gossip->index[slot];
+        if (entry->place == 0) {
             return NO_RECORD;
         }
-        if (memcmp(&gossip->records[entry - 1].descriptor->info.id, id, sizeof *id) == 0) {
-            return entry - 1;
+        if (entry->short_id == short_id &&
+            memcmp(&gossip->records[entry->place - 1].descriptor->info.id, id, sizeof *id) == 0) {
+            return entry->place - 1;
         }
     }
 }
@@ -30,30 +36,31 @@ uint32_t find_record(const struct gossip *gossip, const struct uuid *id) {
 uint32_t find_record_short(const struct gossip *gossip, uint32_t short_id) {
     size_t mask = gossip->index_capacity - 1;
     for (size_t slot = home_of(gossip, short_id);; slot = (slot + 1) & mask) {
-        uint32_t entry = gossip->index[slot];
-        if (entry == 0) {
+        const struct index_slot *entry = &gossip->index[slot];
+        if (entry->place == 0) {
             return NO_RECORD;
         }
-        if ((uint32_t)gossip->records[entry - 1].descriptor->id_hash == short_id) {
-            return entry - 1;
+        if (entry->short_id == short_id) {
+            return entry->place - 1;
         }
     }
 }
 
 static void index_put(struct gossip *gossip, uint32_t record) {
     size_t mask = gossip->index_capacity - 1;
-    size_t slot = home_of(gossip, gossip->records[record].descriptor->id_hash);
-    while (gossip->index[slot] != 0) {
+    uint32_t short_id = short_id_of(gossip, record);
+    size_t slot = home_of(gossip, short_id);
+    while (gossip->index[slot].place != 0) {
         slot = (slot + 1) & mask;
     }
-    gossip->index[slot] = record + 1;
+    gossip->index[slot] = (struct index_slot){.short_id = short_id, .place = record + 1};
 }
 
-static size_t index_slot(const struct gossip *gossip, uint32_t record) {
+static size_t slot_of(const struct gossip *gossip, uint32_t record) {
     size_t mask = gossip->index_capacity - 1;
-    size_t slot = home_of(gossip, gossip->records[record].descriptor->id_hash);
-    while (gossip->index[slot] != record + 1) {
-        ASSERT(gossip->index[slot] != 0);
+    size_t slot = home_of(gossip, short_id_of(gossip, record));
+    while (gossip->index[slot].place != record + 1) {
+        ASSERT(gossip->index[slot].place != 0);
         slot = (slot + 1) & mask;
     }
     return slot;
@@ -61,16 +68,15 @@ static size_t index_slot(const struct gossip *gossip, uint32_t record) {
 
 static void index_take(struct gossip *gossip, uint32_t record) {
     size_t mask = gossip->index_capacity - 1;
-    size_t hole = index_slot(gossip, record);
-    for (size_t at = (hole + 1) & mask; gossip->index[at] != 0; at = (at + 1) & mask) {
-        uint32_t moved = gossip->index[at] - 1;
-        size_t home = home_of(gossip, gossip->records[moved].descriptor->id_hash);
+    size_t hole = slot_of(gossip, record);
+    for (size_t at = (hole + 1) & mask; gossip->index[at].place != 0; at = (at + 1) & mask) {
+        size_t home = home_of(gossip, gossip->index[at].short_id);
         if (((at - home) & mask) >= ((at - hole) & mask)) {
             gossip->index[hole] = gossip->index[at];
             hole = at;
         }
     }
-    gossip->index[hole] = 0;
+    gossip->index[hole] = (struct index_slot){0};
 }
 
 static void index_reserve(struct gossip *gossip, uint32_t count) {
@@ -171,12 +177,12 @@ void remove_record(struct gossip *gossip, uint32_t record) {
 
     uint32_t last = gossip->record_count - 1;
     if (record != last) {
-        size_t slot = index_slot(gossip, last);
+        size_t slot = slot_of(gossip, last);
         if (is_live(&gossip->records[last])) {
             schedule_renumber(gossip, last, record);
         }
         gossip->records[record] = gossip->records[last];
-        gossip->index[slot] = record + 1;
+        gossip->index[slot].place = record + 1;
         if (gossip->records[record].activity != 0) {
             gossip->activities[gossip->records[record].activity - 1]->record = record;
         }

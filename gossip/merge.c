@@ -10,6 +10,7 @@
 #define FRESH_S 10
 /* About as many members look for themselves when somebody is accused. */
 #define WITNESSES 8
+#define RETURN_SYNCS 4 /* of the whole pool, on average, with one that was held dead */
 #define CORRECTIONS_MAX 4
 #define REAP_SLACK_MS (2 * 60 * 1000) /* twice the longest time between two reaps */
 #define YEAR_S (366u * 24 * 3600)
@@ -209,9 +210,10 @@ static void merge_newer(struct gossip *gossip, const struct hearsay *hearsay, ui
         set_age_s(gossip, record, member->age_s);
         tell_member(gossip, GOSSIP_CHANGE_JOINED, record);
         check_name(gossip, record);
-        if (before == GOSSIP_DEAD) {
+        /* It may come from another side of a partition. A few of us look, not the whole pool. */
+        if (before == GOSSIP_DEAD && random_below(gossip, live_count(gossip)) < RETURN_SYNCS) {
             gossip->sync_with = gossip->records[record].descriptor->info.id;
-            sync_soon(gossip); /* it may come from another side of a partition */
+            sync_soon(gossip);
         }
     } else if (before == GOSSIP_SUSPECT) {
         tell_member(gossip, GOSSIP_CHANGE_ALIVE, record);

@@ -78,7 +78,6 @@ enum message_kind {
 
 #define PING_COORDINATE 1u
 #define ACK_COORDINATE 1u
-#define RELAY_COORDINATE 1u
 #define ACCUSER_CLOSED 1u
 #define SYNC_REPLY 1u
 #define SYNC_JOIN 2u

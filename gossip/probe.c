@@ -47,11 +47,11 @@ static void write_ping(struct gossip *gossip, uint32_t sequence, const struct uu
 
 static void send_ping(struct gossip *gossip, const struct probe *probe, uint32_t record) {
     size_t start = packet_begin(gossip);
-    /* A sample in eight is enough for a coordinate that moves slowly; where those of others are
-     * wanted too, each answer tells one. */
+    /* A sample in eight is enough for a coordinate that moves slowly; where the member's own is
+     * wanted too, each answer tells it. */
     write_ping(gossip, probe->sequence, &probe->target,
                gossip->config.coordinates &&
-                   (gossip->config.keep_coordinates || one_in(gossip, 8)));
+                   (keeps_coordinate(gossip, record) || one_in(gossip, 8)));
     /* [Lifeguard] 4.3, buddy: whoever is suspect hears it from the first who pings him. */
     if (gossip->config.lifeguard && gossip->records[record].state == GOSSIP_SUSPECT &&
         !MUTANT(buddy_missing)) {

@@ -52,24 +52,29 @@ static struct str_map gather_headers(struct http_exchange *exchange,
 }
 
 /* `near=_agent` means the agent that the client asked, which this is; a server that waits for an
- * answer knows the question alone. */
-static const char *name_agent(const char *target, const char *node, struct arena *arena) {
-    static const char unnamed[] = "near=_agent";
+ * answer knows the question alone. The first of several counts, however it is written: params are
+ * what the parts of the query say. */
+static const char *name_agent(const char *target, const struct http_request *req,
+                              struct arena *arena) {
     const char *at = strchr(target, '?');
-    while (at != NULL && (at = strstr(at + 1, unnamed)) != NULL) {
-        const char *rest = at + sizeof unnamed - 1;
-        if ((at[-1] == '?' || at[-1] == '&') && (*rest == '\0' || *rest == '&')) {
+    for (unsigned i = 0; at != NULL && i < req->param_count; i++) {
+        at += 1 + strspn(at + 1, "&");
+        const char *end = at + strcspn(at, "&");
+        if (strcmp(req->params[i].name, "near") == 0) {
+            if (strcmp(req->params[i].value, "_agent") != 0) {
+                return target;
+            }
             struct buf name;
             buf_init(&name, 4 * LIMIT_NAME_BYTES);
-            for (const char *c = node; *c != '\0'; c++) {
+            for (const char *c = req->agent_node; *c != '\0'; c++) {
                 buf_append_format(&name, "%%%02X", (unsigned char)*c);
             }
-            const char *named =
-                arena_format(arena, "%.*snear=%.*s%s", (int)(at - target), target, (int)name.count,
-                             name.count > 0 ? name.data : "", rest);
+            const char *named = arena_format(arena, "%.*snear=%.*s%s", (int)(at - target), target,
+                                             (int)name.count, name.count > 0 ? name.data : "", end);
             buf_clear(&name);
             return named;
         }
+        at = end;
     }
     return target;
 }
@@ -89,7 +94,7 @@ static int64_t waiting_ms(const struct http_exchange *exchange, const struct htt
 
 const char *http_carry_target(struct http_exchange *exchange, const struct http_request *req) {
     bool far = far_datacenter(req, http_query_dc(req)) != NULL;
-    const char *target = name_agent(exchange->uri, req->agent_node, &exchange->arena);
+    const char *target = name_agent(exchange->uri, req, &exchange->arena);
     if (!far || !exchange->server->config.translate_wan || exchange->carried != NULL) {
         return target; /* it says so already, if it has to */
     }

@@ -16,27 +16,33 @@ static bool is_command(const struct http_route *route) {
     return false;
 }
 
+enum http_limit http_limit_of(const struct http_route *route) {
+    return is_command(route)     ? HTTP_LIMIT_WRITE
+           : route->read != NULL ? HTTP_LIMIT_READ
+                                 : HTTP_LIMIT_NONE;
+}
+
+const char *http_limit_name(enum http_limit limit) {
+    return limit == HTTP_LIMIT_WRITE ? "global/write" : "global/read";
+}
+
 bool http_refuse_rate(struct http_server *server, const struct http_route *route,
                       struct http_response *res) {
-    bool write = is_command(route);
+    enum http_limit limit = http_limit_of(route);
+    bool write = limit == HTTP_LIMIT_WRITE;
     uint64_t now_ns = metrics_clock_ns();
-    if (server->config.rate_mode == HTTP_RATE_OFF || (!write && route->read == NULL) ||
+    if (server->config.rate_mode == HTTP_RATE_OFF || limit == HTTP_LIMIT_NONE ||
         http_rate_take(write ? &server->writes : &server->reads, now_ns)) {
         return false;
     }
     bool enforced = server->config.rate_mode == HTTP_RATE_ENFORCING;
-    const struct str_pair labels[] = {{"limit_type", write ? "global/write" : "global/read"},
-                                      {"op", route->pattern},
-                                      {"mode", enforced ? "enforcing" : "permissive"}};
-    metric_count(metrics_add(server->config.metrics, METRIC_COUNTER, "rpc.rate_limit.exceeded",
-                             "Requests over limits.request_limits.", labels, 3),
-                 1);
+    http_timings_refused(server->timings, route);
     uint64_t logged_ns = atomic_load(&server->rate_logged_ns);
     if (now_ns - logged_ns >= RATE_LOG_NS &&
         atomic_compare_exchange_strong(&server->rate_logged_ns, &logged_ns, now_ns)) {
         log_write(server->log, LOG_WARN, "agent.http",
                   "RPC exceeded allowed rate limit: path=%s limit_type=%s limit_enforced=%s",
-                  route->pattern, labels[0].value, enforced ? "true" : "false");
+                  route->pattern, http_limit_name(limit), enforced ? "true" : "false");
     }
     if (enforced && write) {
         http_response_text(res, 503,

@@ -670,7 +670,7 @@ struct http_server *http_server_start(const struct http_config *config,
     server->core = core;
     server->log = log;
     rand_init(&server->rand, config->seed);
-    server->timings = http_timings_create(config->metrics, backend->facts->node_name);
+    server->timings = http_timings_create(&server->config, backend->facts->node_name);
     server->clients = http_clients_create(config->connections_per_client);
     server->deadlines = http_deadlines_create();
     server->daemons =

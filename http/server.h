@@ -266,11 +266,13 @@ void http_cache_put(struct http_cache *cache, const char *question, enum watch_k
 /* ---- timing.c ---- */
 
 /* The caller frees it with free(). */
-struct http_timings *http_timings_create(struct metrics *metrics, const char *node_name);
+struct http_timings *http_timings_create(const struct http_config *config, const char *node_name);
 /* Any thread: a request to the route has its answer. */
 void http_timings_note(struct http_timings *timings, const struct http_route *route, int status,
                        uint64_t begun_at_ns);
 
+/* Any thread: one over its limit; only while there are limits. */
+void http_timings_refused(struct http_timings *timings, const struct http_route *route);
 /* Core's thread: so many blocking queries wait. */
 void http_timings_blocking(struct http_timings *timings, size_t count);
 
@@ -328,6 +330,10 @@ void http_clients_closed(struct http_clients *clients, const struct sockaddr *ad
 
 /* ---- refuse.c ---- */
 
+/* Which limit a route's requests are under. */
+enum http_limit { HTTP_LIMIT_NONE, HTTP_LIMIT_READ, HTTP_LIMIT_WRITE };
+enum http_limit http_limit_of(const struct http_route *route);
+const char *http_limit_name(enum http_limit limit);
 /* True: there were too many requests in this second, and the answer is written. */
 bool http_refuse_rate(struct http_server *server, const struct http_route *route,
                       struct http_response *res);

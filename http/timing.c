@@ -24,6 +24,7 @@ static const struct {
 struct route_metrics {
     struct metric *timing;
     struct metric *calls, *successes, *errors; /* of the endpoints above; else NULL */
+    struct metric *refused;                    /* NULL: requests have no limit */
 };
 
 struct http_timings {
@@ -59,10 +60,24 @@ static void add_route(struct route_metrics *to, struct metrics *metrics,
     }
 }
 
-struct http_timings *http_timings_create(struct metrics *metrics, const char *node_name) {
+static void add_refused(struct route_metrics *to, const struct http_config *config,
+                        const struct http_route *route) {
+    enum http_limit limit = http_limit_of(route);
+    bool enforced = config->rate_mode == HTTP_RATE_ENFORCING;
+    const struct str_pair labels[] = {{"limit_type", http_limit_name(limit)},
+                                      {"op", route->pattern},
+                                      {"mode", enforced ? "enforcing" : "permissive"}};
+    if (config->rate_mode != HTTP_RATE_OFF && limit != HTTP_LIMIT_NONE) {
+        to->refused = metrics_add(config->metrics, METRIC_COUNTER, "rpc.rate_limit.exceeded",
+                                  "Requests over limits.request_limits.", labels, 3);
+    }
+}
+
+struct http_timings *http_timings_create(const struct http_config *config, const char *node_name) {
     size_t count;
     const struct http_route *routes = http_routes(&count);
     const struct str_pair node = {"node", node_name};
+    struct metrics *metrics = config->metrics;
     struct http_timings *timings =
         mem_calloc(1, sizeof *timings + count * sizeof timings->routes[0]);
     metrics_add(metrics, METRIC_SAMPLE, "api.http",
@@ -72,6 +87,7 @@ struct http_timings *http_timings_create(struct metrics *metrics, const char *no
                                     "Blocking queries that wait.", NULL, 0);
     for (size_t i = 0; i < count; i++) {
         add_route(&timings->routes[i], metrics, &routes[i], &node);
+        add_refused(&timings->routes[i], config, &routes[i]);
     }
     return timings;
 }
@@ -88,6 +104,11 @@ void http_timings_note(struct http_timings *timings, const struct http_route *ro
         metric_count(to->calls, 1);
         metric_count(status == 200 ? to->successes : to->errors, 1);
     }
+}
+
+void http_timings_refused(struct http_timings *timings, const struct http_route *route) {
+    size_t count;
+    metric_count(timings->routes[route - http_routes(&count)].refused, 1);
 }
 
 void http_timings_blocking(struct http_timings *timings, size_t count) {

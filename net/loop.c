@@ -23,6 +23,7 @@ struct loop {
     uv_async_t async;
     uv_timer_t timer;
     uv_prepare_t prepare;
+    uv_check_t check;
     _Atomic(struct loop_task *) inbox; /* newest first */
     _Atomic bool stopping;
     struct timers timers;
@@ -90,8 +91,15 @@ static void on_async(uv_async_t *async) {
     }
 }
 
+/* Only ends the wait. */
 static void on_timer(uv_timer_t *timer) {
-    struct loop *loop = timer->data;
+    (void)timer;
+}
+
+/* Behind what has arrived: a loop that comes late hears what others have said meanwhile before it
+ * finds that they have said nothing for too long. */
+static void on_check(uv_check_t *check) {
+    struct loop *loop = check->data;
     refresh(loop);
     run_timers(loop);
 }
@@ -126,8 +134,10 @@ struct loop *loop_create(struct err_text *text) {
     ASSERT(result == 0);
     ASSERT(uv_timer_init(&loop->uv, &loop->timer) == 0);
     ASSERT(uv_prepare_init(&loop->uv, &loop->prepare) == 0);
-    loop->async.data = loop->timer.data = loop->prepare.data = loop;
+    ASSERT(uv_check_init(&loop->uv, &loop->check) == 0);
+    loop->async.data = loop->timer.data = loop->prepare.data = loop->check.data = loop;
     ASSERT(uv_prepare_start(&loop->prepare, on_prepare) == 0);
+    ASSERT(uv_check_start(&loop->check, on_check) == 0);
     return loop;
 }
 

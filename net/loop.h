@@ -48,7 +48,8 @@ struct loop_timer {
     void (*run)(struct loop_timer *timer);
 };
 
-/* Runs once, at or after the deadline; starting a started timer moves it. */
+/* Runs once, at or after the deadline, behind what has arrived by then; starting a started timer
+ * moves it. */
 void loop_timer_start(struct loop *loop, struct loop_timer *timer, int64_t deadline_ms);
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);
 

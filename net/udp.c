@@ -11,9 +11,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-#define SOCKET_BUFFER_BYTES                                                                        \
-    (2 * 1024 * 1024) /* a burst of a whole pool; the system may give less */
-
 struct udp {
     struct loop *loop;
     int fd;
@@ -107,15 +104,25 @@ static void ready(void *context, int events) {
     }
 }
 
+static void widen(int fd, int past_the_bound, int within_it) {
+    int bytes = LIMIT_UDP_BUFFER_BYTES;
+    if (setsockopt(fd, SOL_SOCKET, past_the_bound, &bytes, sizeof bytes) != 0) {
+        setsockopt(fd, SOL_SOCKET, within_it, &bytes, sizeof bytes);
+    }
+}
+
+void udp_widen(int fd) {
+    widen(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+    widen(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+}
+
 struct udp *udp_open(struct loop *loop, const struct addr *bind, const struct udp_events *events,
                      void *context, struct err_text *text) {
     int fd = addr_bind(bind, SOCK_DGRAM, false, text);
     if (fd < 0) {
         return NULL;
     }
-    int bytes = SOCKET_BUFFER_BYTES;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    udp_widen(fd);
     int on = 1;
     bool v6 = bind->any.sa_family == AF_INET6;
     setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof on);

@@ -25,6 +25,10 @@ struct udp *udp_open(struct loop *loop, const struct addr *bind, const struct ud
 /* Allowed inside events. NULL is allowed. */
 void udp_close(struct udp *udp);
 
+/* Room for a burst in the buffers of a datagram socket, whoever reads it: LIMIT_UDP_BUFFER_BYTES
+ * with CAP_NET_ADMIN, else what net.core.rmem_max and wmem_max allow. */
+void udp_widen(int fd);
+
 /* Never waits: a datagram that the system has no room for is lost, as on the wire. ERR_IO: not
  * sent. */
 enum err udp_send(struct udp *udp, const struct addr *to, const void *data, size_t size);

@@ -52,17 +52,21 @@ class Machine:
         self.ip = host.ip
         self.folder = os.path.join(dc.folder, name)
         self.process = None
+        self.arguments = []
         os.makedirs(self.folder)
 
-    def start(self):
+    def command(self):
         command = [self.dc.binary, "agent", "-node=" + self.name, "-bind=" + self.ip,
                    "-client=0.0.0.0", "-data-dir=" + os.path.join(self.folder, "data"),
                    "-retry-interval=1s", "-log-level=" + self.dc.log_level]
         command += ["-retry-join=" + s.ip for s in self.dc.servers]
         if self.server:
             command += ["-server", "-bootstrap-expect=%d" % len(self.dc.servers)]
+        return command + self.arguments
+
+    def start(self):
         with open(os.path.join(self.folder, "log"), "ab") as out:
-            self.process = self.host.popen(command, stdout=out, stderr=out,
+            self.process = self.host.popen(self.command(), stdout=out, stderr=out,
                                            stdin=subprocess.DEVNULL)
         return self
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # All benchmarks. Each comparison starts both sides itself, in one run, and prints ratios.
 #
-#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group|failover|mirror|wan]...
+#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group|failover|outage|restart|large|mirror|wan]...
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -17,7 +17,7 @@ gcc -O2 -D_GNU_SOURCE -I. -Ibuild/release -o build/release/mirror_bench tests/be
     build/release/libbase.a -lprotobuf-c -lpcre2-8 -ljansson -lz -lm -lpthread
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group failover mirror wan)
+[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group failover outage restart large mirror wan)
 for name in "${names[@]}"; do
     if [ "$name" = dns ]; then
         tests/bench/dns.sh --cairn build/release/cairn
@@ -31,6 +31,13 @@ for name in "${names[@]}"; do
     elif [ "$name" = wan ]; then
         /usr/bin/python3 tests/bench/wan.py --cairn build/release/cairn \
             --router build/release/wan_router
+    elif [ "$name" = outage ]; then
+        /usr/bin/python3 tests/bench/outage.py --cairn build/release/cairn
+    elif [ "$name" = restart ]; then
+        /usr/bin/python3 tests/bench/restart.py --cairn build/release/cairn
+        /usr/bin/python3 tests/bench/restart.py --cairn build/release/cairn --killed
+    elif [ "$name" = large ]; then
+        /usr/bin/python3 tests/bench/large.py --cairn build/release/cairn
     elif [ "$name" = mirror ]; then
         build/release/mirror_bench
     elif [ "$name" = group ]; then

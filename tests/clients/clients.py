@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
 from cairn import (  # noqa: E402
     Agent, AgentTest, DEADLINE_S, NOERROR, NXDOMAIN, Service, eventually, new_ip, new_port, query)
-from servers import Group  # noqa: E402
+from servers import ClientAgent, Group  # noqa: E402
 
 # Where run.sh put what is no Debian package.
 INSTALLED = os.path.join(ROOT, "build", "clients")
@@ -222,28 +222,74 @@ class GroupTest(Tools, unittest.TestCase):
         cls.group.whole()
         cls.group.stop()
 
+    # Who is killed, in turns.
+    victims = ("leader",)
+
+    def choose(self, victim):
+        """Sets the agent that the client asks, and returns the server that is killed."""
+        leader, followers = self.group.roles()
+        self.agent = followers[0]
+        return leader
+
     def through_deaths(self, moments, tour):
-        """Runs the tour once for each moment: kill -9 ends the leader just before a request that
-        matches the pattern is passed on to a follower. It is back before the next moment."""
-        for moment in moments:
-            with self.subTest(moment=moment):
+        """Runs the tour once for each moment and victim: kill -9 ends it just before a request that
+        matches the pattern is passed on to the agent. It is back before the next moment."""
+        for moment, victim in [(m, v) for m in moments for v in self.victims]:
+            with self.subTest(moment=moment, victim=victim):
                 self.group.whole()
-                leader, followers = self.group.roles()
-                self.agent = followers[0]
+                server = self.choose(victim)
                 self.recorder.target = self.agent.http_address
-                self.recorder.before = (moment, leader.kill)
+                self.recorder.before = (moment, server.kill)
                 try:
                     tour()
                     killed = self.recorder.before is None
                     self.assertTrue(killed, "the moment did not come: %s" % self.recorder.requests[-60:])
                 except Exception as failure:
                     raise AssertionError("%s was killed:\n%s" % (
-                        leader.name, self.group.outputs())) from failure
+                        server.name, self.group.outputs())) from failure
                 finally:
                     self.recorder.before = None
-                    if not leader.runs_now:
-                        leader.spawn()
+                    if not server.runs_now:
+                        server.spawn()
+
+    def deaths(self):
+        """Kills each victim in turn: one step while it is gone, one once it is back."""
+        for victim in self.victims:
+            self.group.whole()
+            server = self.choose(victim)
+            server.kill()
+            yield "the %s, %s, is gone" % (victim, server.name)
+            server.spawn()
+            self.group.whole()
+            yield "the %s, %s, is back" % (victim, server.name)
 
 
-__all__ = ["Agent", "ClientTest", "DEADLINE_S", "GroupTest", "INSTALLED", "NOERROR", "NXDOMAIN", "ROOT",
+class AgentOfGroupTest(GroupTest):
+    """Three servers and an agent without -server, which the client speaks to. The leader dies, then
+    the server that the agent is connected to."""
+
+    victims = ("leader", "agent's server")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.agent = ClientAgent("c1", cls.group.servers)
+        cls.addClassCleanup(cls.agent.discard)
+        cls.agent.start()
+        cls.recorder.target = cls.agent.http_address
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.agent.stop(code=0)
+        super().tearDownClass()
+
+    def choose(self, victim):
+        leader, _ = self.group.roles()
+        if victim == "leader":
+            return leader
+        eventually(lambda: self.agent.server(self.group.servers).runs_now, "the agent has a server")
+        return self.agent.server(self.group.servers)
+
+
+__all__ = ["Agent", "AgentOfGroupTest", "ClientTest", "DEADLINE_S", "GroupTest", "INSTALLED", "NOERROR", "NXDOMAIN", "ROOT",
            "Recorder", "Service", "WAIT_S", "eventually", "new_ip", "new_port", "program", "query"]

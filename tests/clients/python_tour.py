@@ -3,7 +3,7 @@
 import base64
 import json
 
-from clients import ClientTest, GroupTest, WAIT_S, eventually
+from clients import AgentOfGroupTest, ClientTest, GroupTest, WAIT_S, eventually
 
 SEMAPHORE_FLAGS = 0xe0f69a2baa414de0
 
@@ -130,6 +130,10 @@ class KeysThroughDeaths(KeysTour, GroupTest):
 
     def test_transactions(self):
         self.through_deaths(["PUT /v1/txn"], super().test_transactions)
+
+
+class KeysThroughDeathsAtAnAgent(KeysThroughDeaths, AgentOfGroupTest):
+    """The same, through an agent without -server."""
 
 
 class PythonTour(KeysTour, ClientTest):

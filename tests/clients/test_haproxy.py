@@ -2,9 +2,10 @@
 
 import os
 import socket
+import threading
 import urllib.request
 
-from clients import ClientTest, Service, new_ip, new_port, program
+from clients import AgentOfGroupTest, ClientTest, Service, new_ip, new_port, program
 
 CONFIG = """
 global
@@ -33,7 +34,7 @@ backend found
 """
 
 
-class HAProxy(ClientTest):
+class Proxy:
     def serve(self, name):
         binary = program("haproxy")
         folder = self.folder()
@@ -74,12 +75,17 @@ class HAProxy(ClientTest):
         with urllib.request.urlopen(self.entry + "/", timeout=5) as reply:
             return reply.read()
 
+    def register(self, number, service):
+        ip, port = service.address
+        self.agent.must_put("/v1/agent/service/register", {
+            "Name": "web", "ID": "web-%d" % number, "Address": ip, "Port": port,
+            "Check": {"HTTP": service.url, "Interval": "1s", "Timeout": "2s"}})
+
+
+class HAProxy(Proxy, ClientTest):
     def follows(self, services, name):
         for number, service in enumerate(services):
-            ip, port = service.address
-            self.agent.must_put("/v1/agent/service/register", {
-                "Name": "web", "ID": "web-%d" % number, "Address": ip, "Port": port,
-                "Check": {"HTTP": service.url, "Interval": "1s", "Timeout": "2s"}})
+            self.register(number, service)
         process = self.serve(name)
         both = sorted(service.address for service in services)
         self.until(process, lambda: self.servers() == both, "both servers")
@@ -111,4 +117,42 @@ class HAProxy(ClientTest):
         self.follows([first, second], "web.service.consul:%d" % first.address[1])
 
 
-del ClientTest
+class HAProxyThroughDeaths(Proxy, AgentOfGroupTest):
+    def test_no_request_is_lost_and_changes_come(self):
+        services = [self.checked_service(), self.checked_service()]
+        for number, service in enumerate(services):
+            self.register(number, service)
+        process = self.serve("_web._tcp.service.consul")
+        both = [service.address for service in services]
+        self.until(process, lambda: self.servers() == sorted(both), "both servers")
+        stopped, failed = threading.Event(), []
+
+        def get_again_and_again():
+            while not stopped.wait(0.02):
+                try:
+                    used = self.servers()
+                    body = self.get()
+                except OSError as error:
+                    failed.append(repr(error))
+                    continue
+                if not set(both) <= set(used) or body != b"I am well\n":
+                    failed.append((used, body))
+
+        thread = threading.Thread(target=get_again_and_again)
+        thread.start()
+        try:
+            for moment in self.deaths():
+                another = self.checked_service()
+                self.register(2, another)
+                self.until(process, lambda: self.servers() == sorted(both + [another.address]),
+                           "a third server: " + moment)
+                self.agent.must_put("/v1/agent/service/deregister/web-2")
+                self.until(process, lambda: self.servers() == sorted(both),
+                           "it is gone: " + moment)
+        finally:
+            stopped.set()
+            thread.join()
+        self.assertEqual(failed, [])
+
+
+del AgentOfGroupTest, ClientTest

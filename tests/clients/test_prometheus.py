@@ -3,7 +3,7 @@
 import json
 import os
 
-from clients import INSTALLED, ClientTest, new_ip, program
+from clients import INSTALLED, AgentOfGroupTest, ClientTest, new_ip, program
 
 CONFIG = """
 server: "%s:%d"
@@ -12,7 +12,7 @@ refresh_interval: 1s
 """
 
 
-class Prometheus(ClientTest):
+class Discovery:
     def serve(self, *services):
         binary = program("prometheus-discovery", INSTALLED)
         path = os.path.join(self.folder(), "sd.yml")
@@ -22,11 +22,18 @@ class Prometheus(ClientTest):
 
     def targets(self, process):
         """{ID of the instance: its labels}, as last printed."""
+        printed = self.all_targets(process)
+        return printed[-1] if printed else {}
+
+    def all_targets(self, process):
+        """The same of all that was printed."""
         lines = [line for line in self.said(process, None).split("\n")[:-1]
                  if line.startswith("[")]
-        found = json.loads(lines[-1]) if lines else []
-        return {labels["__meta_consul_service_id"]: labels for labels in found}
+        return [{labels["__meta_consul_service_id"]: labels for labels in json.loads(line)}
+                for line in lines]
 
+
+class Prometheus(Discovery, ClientTest):
     def test_targets_follow_the_catalog(self):
         process = self.serve()  # all services
         self.agent.must_put("/v1/agent/service/register", {
@@ -76,4 +83,21 @@ class Prometheus(ClientTest):
         self.until(process, lambda: self.targets(process) == {}, "no target")
 
 
-del ClientTest
+class PrometheusThroughDeaths(Discovery, AgentOfGroupTest):
+    def test_no_target_is_lost_and_changes_come(self):
+        process = self.serve("app")
+        self.agent.must_put("/v1/agent/service/register", {
+            "Name": "app", "ID": "stays", "Port": 9100, "Check": {"TTL": "600s", "Status": "passing"}})
+        self.until(process, lambda: "stays" in self.targets(process), "the target")
+        before = len(self.all_targets(process))
+        for number, moment in enumerate(self.deaths()):
+            name = "comes-%d" % number
+            self.agent.must_put("/v1/agent/service/register", {"Name": "app", "ID": name, "Port": 1})
+            self.until(process, lambda n=name: n in self.targets(process), name + ": " + moment)
+            self.agent.must_put("/v1/agent/service/deregister/" + name)
+            self.until(process, lambda n=name: n not in self.targets(process), name + ": " + moment)
+        for targets in self.all_targets(process)[before:]:
+            self.assertEqual(targets["stays"]["__meta_consul_health"], "passing")
+
+
+del AgentOfGroupTest, ClientTest

@@ -23,4 +23,9 @@ class PyConsulGroup(python_tour.KeysThroughDeaths):
     consul = consul
 
 
+@unittest.skipIf(consul is None, "py-consul is not installed here; tests/clients/run.sh does it")
+class PyConsulAgent(python_tour.KeysThroughDeathsAtAnAgent):
+    consul = consul
+
+
 del python_tour

@@ -6,6 +6,7 @@ import http.server
 import itertools
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -21,22 +22,35 @@ BINARY = os.environ.get("CAIRN_BINARY", "")
 # The program's; a sanitizer ends it with a code that no test expects.
 ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=66",
                    UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:exitcode=66")
-DEADLINE_S = 30  # generous: a test that runs into it fails, none measures speed
+DEADLINE_S = 120  # generous: a test that runs into it fails, none measures speed
+ASK_AGAIN_S = 5  # a datagram may be lost: a client asks again
 
 SANITIZER_REPORT = re.compile(
     rb"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:"
     rb"|invariant broken|rows are not those of most servers", re.IGNORECASE)
+
+# What a group of several answers while it elects a leader.
+ELECTION = re.compile(r"No cluster leader|leadership lost while committing log"
+                      r"|rpc error making call: the (leader|server) was lost\b.*")
+
+
+class Unled(ValueError):
+    """An answer has no JSON because of an election."""
 
 
 def eventually(condition, what, deadline_s=DEADLINE_S, pause_s=0.02):
     """Polls until condition() is true, and returns what it returned."""
     end = time.monotonic() + deadline_s
     while True:
-        result = condition()
+        result, why = None, ""
+        try:
+            result = condition()
+        except Unled as unled:
+            why = ", but: %s" % unled
         if result:
             return result
         if time.monotonic() > end:
-            raise AssertionError("not within %s s: %s" % (deadline_s, what))
+            raise AssertionError("not within %s s: %s%s" % (deadline_s, what, why))
         time.sleep(pause_s)
 
 
@@ -55,17 +69,19 @@ _ports = set()
 
 
 def new_port(ip):
-    """A port of ip that is free for TCP and UDP, and that nobody was given before."""
+    """A port of ip that is free for TCP and UDP, and that nobody was given before. It is none of those
+    that the system gives to clients, of which any may be taken before an agent binds it."""
     while True:
+        address = (ip, random.randrange(10000, 32000))
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((ip, 0))
             try:
-                udp.bind(tcp.getsockname())
+                tcp.bind(address)
+                udp.bind(address)
             except OSError:
                 continue
-            if tcp.getsockname() not in _ports:
-                _ports.add(tcp.getsockname())
-                return tcp.getsockname()[1]
+            if address not in _ports:
+                _ports.add(address)
+                return address[1]
 
 
 # ---- HTTP ----
@@ -83,7 +99,13 @@ class Reply:
 
     @property
     def json(self):
+        if self.unled:
+            raise Unled(self.text)
         return json.loads(self.body)
+
+    @property
+    def unled(self):
+        return self.status == 500 and bool(ELECTION.fullmatch(self.text))
 
     @property
     def index(self):
@@ -198,6 +220,8 @@ class Raw:
 class Agent:
     """A server of a group of one. Its data directory lives as long as the object."""
 
+    in_group = False  # of several: an election may come at any time on a busy machine
+
     def __init__(self, config=None, args=(), data_dir=None, ip=None, binary=None):
         self.binary = binary or BINARY
         self.ip = ip or new_ip()
@@ -250,7 +274,7 @@ class Agent:
             with Client(self.http_address, timeout=5) as client:
                 reply = client.get("/v1/catalog/service/consul")
                 return reply.status == 200 and len(reply.json) == 1
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def wait(self, deadline_s=DEADLINE_S):
@@ -298,6 +322,10 @@ class Agent:
     def output(self):
         return (self.printed("stdout") + self.printed("stderr")).decode(errors="replace")
 
+    def says(self, text):
+        """Waits until it has printed this: a thread of its own writes the lines."""
+        eventually(lambda: text in self.output(), "the agent says " + text)
+
     def check_output(self):
         for name in ("stdout", "stderr"):
             if SANITIZER_REPORT.search(self.printed(name)):
@@ -322,9 +350,21 @@ class Agent:
         return self.request("PUT", path, body, headers)
 
     def must_put(self, path, body=None):
-        reply = self.put(path, body)
+        def put():
+            reply = self.put(path, body)
+            return None if self.in_group and reply.unled else reply
+        reply = eventually(put, "a leader for PUT " + path)
         if reply.status != 200:
             raise AssertionError("PUT %s %s: %s" % (path, body, reply))
+        return reply
+
+    def must_get(self, path):
+        def get():
+            reply = self.get(path)
+            return None if self.in_group and reply.unled else reply
+        reply = eventually(get, "a leader for GET " + path)
+        if reply.status != 200:
+            raise AssertionError("GET %s: %s" % (path, reply))
         return reply
 
     def register(self, name, **fields):
@@ -344,6 +384,12 @@ class Agent:
 
     def resolve(self, name, kind="A", **how):
         return query(self.dns_address, name, kind, **how)
+
+    def cpu_s(self):
+        """What it has used: unlike time, no more on a busy machine."""
+        with open("/proc/%d/stat" % self.process.pid, encoding="latin-1") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_kib(self):
         with open("/proc/%d/status" % self.process.pid, encoding="ascii") as file:
@@ -533,12 +579,29 @@ class Message:
         return sorted(r.data for r in self.answers if r.kind == kind)
 
 
+def lost_datagrams():
+    """How many the kernel has dropped for want of room in a socket's buffer."""
+    with open("/proc/thread-self/net/snmp", encoding="ascii") as file:
+        names, values = (line.split() for line in file if line.startswith("Udp:"))
+    counts = dict(zip(names[1:], map(int, values[1:])))
+    return counts["RcvbufErrors"] + counts["SndbufErrors"] + counts.get("MemErrors", 0)
+
+
 def exchange_udp(address, wire, timeout=DEADLINE_S):
+    """Asks again only if the kernel has lost datagrams meanwhile: an agent may not lose any."""
+    lost, end = lost_datagrams(), time.monotonic() + timeout
     with socket.socket(type=socket.SOCK_DGRAM) as udp:
-        udp.settimeout(timeout)
+        udp.settimeout(ASK_AGAIN_S)
         udp.connect(address)
         udp.send(wire)
-        return udp.recv(65535)
+        while True:
+            try:
+                return udp.recv(65535)
+            except socket.timeout:
+                if time.monotonic() > end:
+                    raise
+                if lost_datagrams() != lost:
+                    udp.send(wire)
 
 
 def read_exactly(sock, size):

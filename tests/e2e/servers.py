@@ -1,11 +1,18 @@
-"""Several servers that form a group, each a process with an address of its own."""
+"""Several servers that form a group, and agents that join them, each a process with an address of its
+own."""
+import http.client
 import json
-import re
 
 from cairn import Agent, eventually, new_ip, new_port
 
 
+# For tests of something else: a busy machine makes no elections.
+CALM = {"performance": {"raft_multiplier": 5}}
+
+
 class Server(Agent):
+    in_group = True
+
     def __init__(self, name, count, **how):
         super().__init__({"node_name": name, "bootstrap": None, "bootstrap_expect": count,
                           "retry_interval": "1s", "log_level": "DEBUG"}, **how)
@@ -27,16 +34,20 @@ class Server(Agent):
         try:
             with self.client(timeout=timeout) as client:
                 return client.request(method, path, body)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
 
     def leader(self):
-        """The name of the leader that this server knows; "" while it knows none."""
+        """The name of the leader that this server knows; "" while it knows none, or not its name."""
         reply = self.try_request("GET", "/v1/catalog/nodes?stale")
         if reply is None or reply.headers["X-Consul-KnownLeader"] != "true":
             return ""
-        elected = re.findall(r"New leader elected: payload=(\S+)", self.output())
-        return elected[-1] if elected else ""
+        leader = self.try_request("GET", "/v1/status/leader")
+        members = self.try_request("GET", "/v1/agent/members")
+        if leader is None or members is None or leader.status != 200 or members.status != 200:
+            return ""
+        return next((member["Name"] for member in members.json
+                     if leader.json.startswith(member["Addr"] + ":")), "")
 
     def value(self, key, query=""):
         """Of a default read; None: the key is not there or there is no answer."""
@@ -112,6 +123,36 @@ class Group:
     def discard(self):
         for server in self.servers:
             server.discard()
+
+
+class ClientAgent(Agent):
+    """Of the datacenter of the servers that it joins."""
+
+    in_group = True
+
+    def __init__(self, name, servers, **how):
+        super().__init__(how.pop("config", None), **how)
+        self.name = name
+        self.config = dict({"server": None, "bootstrap": None, "node_name": name,
+                            "retry_join": [s.ip for s in servers], "retry_interval": "1s",
+                            "log_level": "DEBUG"}, **self.config)
+
+    def leads(self):
+        """Ready: a server answers through it."""
+        if self.process.poll() is not None:
+            raise AssertionError("the agent ended with %s: %s" % (self.process.returncode,
+                                                                  self.output()))
+        try:
+            reply = self.get("/v1/catalog/node/" + self.name)
+            return reply.status == 200 and reply.json is not None
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def server(self, servers):
+        """The server that it is connected to."""
+        seen = [line.split("server=")[1].split()[0] for line in self.output().splitlines()
+                if "connected to a server: " in line]
+        return next(s for s in servers if s.name == seen[-1])
 
 
 def meta(reply):

@@ -476,10 +476,12 @@ class Commands(AgentTest):
                         stop.wait(0.05)
                 thread = threading.Thread(target=register)
                 thread.start()
-                line = process.stdout.readline()
-                stop.set()
-                thread.join()
-                self.assertEqual(json.loads(line)["service"], name)
+                try:  # there may be lines about other things
+                    while json.loads(process.stdout.readline()).get("service") != name:
+                        pass
+                finally:
+                    stop.set()
+                    thread.join()
                 process.send_signal(number)
                 process.stdout.read()
                 self.assertEqual(process.wait(cairn.DEADLINE_S), 0)

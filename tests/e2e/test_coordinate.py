@@ -7,7 +7,7 @@ import unittest
 
 import cairn
 from cairn import ENVIRONMENT, Agent, eventually, new_port
-from servers import Group
+from servers import CALM, Group
 
 FAST = {"sync_coordinate_interval_min": "200ms", "consul": {"coordinate": {"update_period": "100ms"}}}
 
@@ -64,8 +64,8 @@ class Single(unittest.TestCase):
         one = agent.get("/v1/coordinate/node/a")
         every = agent.get("/v1/coordinate/nodes")
         with agent.client() as waits, agent.client() as other:
-            other.send("GET", "/v1/coordinate/node/a?wait=60s&index=%d" % one.index)
-            waits.send("GET", "/v1/coordinate/nodes?wait=60s&index=%d" % every.index)
+            other.send("GET", "/v1/coordinate/node/a?wait=600s&index=%d" % one.index)
+            waits.send("GET", "/v1/coordinate/nodes?wait=600s&index=%d" % every.index)
             agent.must_put("/v1/coordinate/update", {"Node": "b", "Coord": place(0.03)})
             got = waits.receive()
             self.assertGreater(got.index, every.index)
@@ -112,7 +112,8 @@ class Single(unittest.TestCase):
 
 class Servers(unittest.TestCase):
     def test_a_group_tells_and_measures(self):
-        group = Group(3, dict(FAST, gossip_lan={"probe_interval": "50ms", "probe_timeout": "40ms"}))
+        group = Group(3, dict(FAST, gossip_lan={
+            "probe_interval": "50ms", "probe_timeout": "40ms", "suspicion_mult": 60}, **CALM))
         self.addCleanup(group.discard)
         group.start()
         first = group.servers[0]
@@ -169,8 +170,9 @@ class ClientAgent(unittest.TestCase):
             client.must_put("/v1/catalog/register", {"Node": node, "Address": "192.0.2.1"})
             client.must_put("/v1/coordinate/update", {"Node": node, "Coord": place(x)})
             eventually(lambda n=node: client.get("/v1/coordinate/node/" + n).status == 200, node)
-        names = [row["Node"] for row in client.get("/v1/catalog/nodes?near=_agent").json]
-        self.assertEqual(names[2:], ["y", "x"])
+        for query in ("near=_agent", "stale&near=%5Fagent", "&&n%65ar=_agent&near=x"):
+            names = [row["Node"] for row in client.get("/v1/catalog/nodes?" + query).json]
+            self.assertEqual(names[2:], ["y", "x"], query)
         self.assertEqual(client.get("/v1/coordinate/datacenters").json[0]["Datacenter"], "dc1")
         client.stop(code=0)  # it leaves
         server.stop()

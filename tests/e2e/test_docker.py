@@ -4,6 +4,7 @@ containers by their names."""
 import http.server
 import json
 import os
+import shutil
 import socketserver
 import struct
 import tempfile
@@ -80,6 +81,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Docker(unittest.TestCase):
     def setUp(self):
         folder = tempfile.mkdtemp(prefix="cairn-docker-")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         path = os.path.join(folder, "engine.sock")
         self.engine = Engine(path)
         self.addCleanup(self.engine.server_close)

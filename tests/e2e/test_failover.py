@@ -12,7 +12,7 @@ class Failover(unittest.TestCase):
     def setUpClass(cls):
         cls.groups = []
         for datacenter in ("dc1", "dc2"):
-            group = Group(1, {"datacenter": datacenter, "failover": {"hold_down": "2s"},
+            group = Group(1, {"datacenter": datacenter, "failover": {"hold_down": "6s"},
                               "translate_wan_addrs": True, "log_level": "DEBUG"})
             cls.addClassCleanup(group.discard)
             cls.groups.append(group.start())

@@ -189,7 +189,7 @@ class Filter(AgentTest):
     def park(self, path, index):
         raw = self.agent.raw()
         self.addCleanup(raw.close)
-        raw.send(("GET %s&index=%d&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n" % (path, index)).encode())
+        raw.send(("GET %s&index=%d&wait=600s HTTP/1.1\r\nHost: x\r\n\r\n" % (path, index)).encode())
         return raw
 
     def told(self, raw):

@@ -15,7 +15,7 @@ class FirstRun(AgentTest):
         ip, port = service.address
         agent.must_put("/v1/agent/service/register", {
             "Name": "web", "ID": "web-1", "Tags": ["v1", "primary"], "Address": ip, "Port": port,
-            "Check": {"HTTP": service.url, "Interval": "1s", "Timeout": "2s"}})
+            "Check": {"HTTP": service.url, "Interval": "1s", "Timeout": "30s"}})
 
         # Critical until the first run of its check, and so in no answer.
         eventually(lambda: agent.passing("web") == ["web-1"], "web passes")
@@ -91,8 +91,8 @@ class FirstRun(AgentTest):
 
     def dig(self, *args):
         host, port = self.agent.dns_address
-        out = subprocess.run(["dig", "@" + host, "-p", str(port), "+tries=1", *args], check=True,
-                             capture_output=True, text=True, timeout=30).stdout
+        out = subprocess.run(["dig", "@" + host, "-p", str(port), "+tries=1", "+timeout=50", *args],
+                             check=True, capture_output=True, text=True).stdout
         self.assertNotIn("WARNING", out.replace(";; WARNING: recursion requested but not available",
                                                 ""))
         self.assertNotIn("malformed", out)

@@ -11,7 +11,7 @@ import time
 import unittest
 
 from cairn import NOERROR, eventually
-from servers import Group, Server, meta
+from servers import CALM, Group, Server, meta
 
 MAGIC = b"cairnr\0\0"
 
@@ -49,10 +49,12 @@ class Calm(GroupTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.group = Group(3)
+        cls.group = Group(3, CALM)
         cls.addClassCleanup(cls.group.discard)
         cls.group.start()
-        cls.leader, cls.followers = cls.group.roles()
+
+    def setUp(self):
+        self.leader, self.followers = self.group.roles()
 
     @classmethod
     def tearDownClass(cls):
@@ -122,8 +124,8 @@ class Calm(GroupTest):
         self.leader.must_put("/v1/kv/watched", "1")
         index = self.followers[0].get("/v1/kv/watched").index
         with self.followers[0].client() as client, self.followers[1].client() as stale:
-            client.send("GET", "/v1/kv/watched?wait=60s&index=%d" % index)
-            stale.send("GET", "/v1/kv/watched?stale&wait=60s&index=%d" % index)
+            client.send("GET", "/v1/kv/watched?wait=600s&index=%d" % index)
+            stale.send("GET", "/v1/kv/watched?stale&wait=600s&index=%d" % index)
             self.leader.must_put("/v1/kv/watched", "2")
             for reply in (client.receive(), stale.receive()):
                 self.assertEqual(base64.b64decode(reply.json[0]["Value"]), b"2")
@@ -256,17 +258,22 @@ class Harm(GroupTest):
         agent = followers[0]
         made, kept = (agent.must_put("/v1/session/create",
                                      {"TTL": ttl, "NodeChecks": []}).json["ID"]
-                      for ttl in ("3s", "1h"))
+                      for ttl in ("6s", "1h"))
 
         def alive(session):
             reply = agent.try_request("GET", "/v1/session/info/" + session)
             return reply is None or reply.status != 200 or reply.json != []
 
+        def renewed():
+            reply = agent.try_request("PUT", "/v1/session/renew/" + made, timeout=8)
+            self.assertIsNotNone(reply, "a renewal waits for a leader that is stopped")
+            return None if reply.unled else reply
+
         # A leader that stopped answers nothing; the next one takes the renewal.
         leader.process.send_signal(signal.SIGSTOP)
         try:
             for _ in range(2):
-                reply = agent.try_request("PUT", "/v1/session/renew/" + made, timeout=8)
+                reply = eventually(renewed, "a leader")
                 self.assertEqual((reply.status, reply.json[0]["ID"]), (200, made))
         finally:
             leader.process.send_signal(signal.SIGCONT)
@@ -276,10 +283,10 @@ class Harm(GroupTest):
         leader, followers = group.roles()
         agent = followers[0]
         renewed_at = time.monotonic()
-        self.assertEqual(agent.must_put("/v1/session/renew/" + made).status, 200)
+        agent.must_put("/v1/session/renew/" + made)
         leader.kill()
         eventually(lambda: not alive(made), "the session ends")
-        self.assertGreaterEqual(time.monotonic() - renewed_at, 3)
+        self.assertGreaterEqual(time.monotonic() - renewed_at, 6)
         self.assertTrue(alive(kept))
         leader.spawn()
         group.whole()

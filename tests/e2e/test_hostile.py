@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-from cairn import (AgentTest, FORMERR, NOERROR, NOTIMP, NXDOMAIN, REFUSED, Message, encode_name,
+from cairn import (DEADLINE_S, AgentTest, FORMERR, NOERROR, NOTIMP, NXDOMAIN, REFUSED, Message, encode_name,
                    encode_query, eventually, exchange_tcp, exchange_udp, read_tcp)
 
 MIB = 1024  # in the KiB that the kernel counts in
@@ -66,7 +66,7 @@ class HttpHostile(HostileTest):
             if i % 3 == 0:  # a reset instead of a farewell
                 raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raw.close()
-        eventually(lambda: self.descriptors() < before + 60, "descriptors are given back")
+        eventually(lambda: self.descriptors() < before + 60, "descriptors are given back", 45)
 
     def test_answers_that_nobody_reads(self):
         for i in range(40):
@@ -119,17 +119,53 @@ class HttpHostile(HostileTest):
             raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
             self.assertEqual(raw.reply().status, 200)
 
+    def unread_bytes(self):
+        """What is on its way to the agent's HTTP port or waits there to be read."""
+        port, count = self.agent.http_address[1], 0
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            for fields in map(str.split, file.readlines()[1:]):
+                sent, received = (int(size, 16) for size in fields[4].split(":"))
+                count += received if int(fields[1].split(":")[1], 16) == port else 0
+                count += sent if int(fields[2].split(":")[1], 16) == port else 0
+        return count
+
     def test_bodies_that_do_not_end(self):
         """What all request bodies hold together is bounded."""
         body = b" " * ((8 << 20) - 1)
-        raws = self.raws(17)
-        for raw in raws:
-            raw.send(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: x\r\n"
-                     b"Content-Length: %d\r\n\r\n%s" % (8 << 20, body))
+        raws = []
+
         def put():
             return self.agent.put("/v1/catalog/register", {"Node": "b", "Address": "192.0.2.1"})
-        reply = eventually(lambda: (lambda r: r if r.status == 429 else None)(put()),
-                           "bodies are refused")
+
+        def fill(raw):
+            try:
+                raw.send(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: x\r\n"
+                         b"Content-Length: %d\r\n\r\n%s" % (8 << 20, body))
+            except OSError:
+                pass  # its minute is over
+
+        def refusal():
+            """None: they did not all come within the minute that a request has."""
+            end = time.monotonic() + 58
+            raws[:] = self.raws(17)
+            threads = [threading.Thread(target=fill, args=(raw,)) for raw in raws]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            while time.monotonic() < end:
+                unread = self.unread_bytes()
+                reply = put()
+                if reply.status == 429:
+                    return reply
+                time.sleep(0.1)
+            self.assertGreater(unread, 0, "all have come, and none is refused")
+            for raw in raws:
+                raw.close()
+            return None
+        reply = next(filter(None, (refusal() for _ in range(3))), None)
+        if reply is None:
+            self.skipTest("this machine takes longer than a minute for 136 MB")
         self.assertEqual(reply.headers["Retry-After"], "1")
         self.assertIn("request bodies", reply.text)
         self.assertEqual(self.agent.get("/v1/status/leader").status, 200)
@@ -187,7 +223,7 @@ class HttpHostile(HostileTest):
                           b"PUT /v1/catalog/register HTTP/1.1\r\nHost: x\r\nContent-Length: 5"
                           b"\r\n\r\n{",
                           b"GET /v1/catalog/nodes?index=9999999 HTTP/1.1\r\nHost: x\r\n\r\n")[i % 4])
-        eventually(lambda: self.descriptors() < before + 5, "descriptors are given back", 15)
+        eventually(lambda: self.descriptors() < before + 5, "descriptors are given back", 45)
 
     def test_a_client_that_says_no_more(self):
         """Half-closed after its request: the answer comes all the same, and nothing is left."""
@@ -203,7 +239,7 @@ class HttpHostile(HostileTest):
             self.assertIn(reply.status, (200, 400))
             self.assertTrue(raw.closed())
             raw.close()
-        eventually(lambda: self.descriptors() < before + 5, "descriptors are given back", 15)
+        eventually(lambda: self.descriptors() < before + 5, "descriptors are given back", 45)
 
     def test_ten_thousand_headers(self):
         memory = self.agent.memory_kib()
@@ -303,12 +339,12 @@ class CostlyEvents(HostileTest):
         for i in range(150):
             self.agent.must_put("/v1/agent/service/register",
                                 {"Name": "a" * 60 + str(i), "Tags": ["a" * 60]})
-        begun = time.monotonic()
+        begun_s = self.agent.cpu_s()
         for filters in ("service=(a%7C[a-c]%7Caa)*[x-z]", "service=a&tag=(a%7C[a-c]%7Caa)*[x-z]"):
             for _ in range(10):
                 self.agent.must_put("/v1/event/fire/deploy?" + filters, b"")
         self.agent.must_put("/v1/kv/key", b"value")
-        self.assertLess(time.monotonic() - begun, 5)
+        self.assertLess(self.agent.cpu_s() - begun_s, 5)
         # What is cheap is found as before, among many services too.
         self.agent.must_put("/v1/event/fire/cheap?service=%5Ea%2B149$&tag=a%2B", b"")
         eventually(lambda: [event["Name"] for event in self.agent.get("/v1/event/list").json] ==
@@ -403,7 +439,7 @@ class DnsHostile(HostileTest):
         """Two servers must not talk to each other for ever."""
         with socket.socket(type=socket.SOCK_DGRAM) as udp:
             udp.connect(self.agent.dns_address)
-            udp.settimeout(30)
+            udp.settimeout(DEADLINE_S)
             for wire in (encode_query("a.service.consul", flags=0x8000), b"", b"\0", b"x" * 11):
                 udp.send(wire)
             for _ in range(20):  # one of these comes to each of the server's threads
@@ -438,7 +474,7 @@ class DnsHostile(HostileTest):
 
     def test_stream_in_pieces(self):
         """Questions that come byte by byte, and many at once."""
-        with socket.create_connection(self.agent.dns_address, 30) as tcp:
+        with socket.create_connection(self.agent.dns_address, DEADLINE_S) as tcp:
             wire = encode_query("consul.service.consul")
             for byte in struct.pack(">H", len(wire)) + wire:
                 tcp.sendall(bytes([byte]))
@@ -454,7 +490,7 @@ class DnsHostile(HostileTest):
     def test_mute_streams_are_closed(self):
         streams = []
         for data in (b"\0", b"\0\x20abc"):  # a question that never ends, 2 s
-            tcp = socket.create_connection(self.agent.dns_address, 30)
+            tcp = socket.create_connection(self.agent.dns_address, DEADLINE_S)
             self.addCleanup(tcp.close)
             tcp.sendall(data)
             streams.append(tcp)
@@ -464,20 +500,19 @@ class DnsHostile(HostileTest):
     def test_more_streams_than_it_takes(self):
         streams = []
         for _ in range(400):
-            tcp = socket.create_connection(self.agent.dns_address, 30)
+            tcp = socket.create_connection(self.agent.dns_address, DEADLINE_S)
             self.addCleanup(tcp.close)
             streams.append(tcp)
         self.assertEqual(self.agent.resolve("consul.service.consul").rcode, NOERROR)
         for tcp in streams:
             tcp.close()
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
+
+        def answered():
             try:
-                if self.agent.resolve("consul.service.consul", tcp=True).rcode == NOERROR:
-                    return
+                return self.agent.resolve("consul.service.consul", tcp=True).rcode == NOERROR
             except (OSError, EOFError):
-                pass
-        self.fail("TCP is not answered any more")
+                return False
+        eventually(answered, "TCP is answered again")
 
     def test_long_names(self):
         label = "a" * 63

@@ -5,8 +5,8 @@ import threading
 import unittest
 
 from cairn import eventually
-from servers import Group
-from test_client import ClientAgent, web
+from servers import CALM, ClientAgent, Group
+from test_client import web
 
 AGE = "X-Cairn-Mirror-Age"
 
@@ -21,7 +21,7 @@ def gauge(agent, name, datacenter):
 
 class MirrorTest(unittest.TestCase):
     def group(self, count, datacenter, **config):
-        group = Group(count, dict({"datacenter": datacenter}, **config))
+        group = Group(count, dict(CALM, datacenter=datacenter, **config))
         self.addCleanup(group.discard)
         return group.start()
 
@@ -136,7 +136,7 @@ class Lost(MirrorTest):
         failed, asked, ages, stop = [], [0], [], threading.Event()
 
         def look_up():
-            with one.servers[0].client(timeout=20) as client:
+            with one.servers[0].client() as client:
                 while not stop.is_set():
                     reply = client.get(self.PATHS[0])
                     asked[0] += 1

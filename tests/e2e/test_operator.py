@@ -6,6 +6,7 @@ import subprocess
 import unittest
 
 import cairn
+from servers import CALM
 
 
 def run(server, *words, file=None):
@@ -16,11 +17,11 @@ def run(server, *words, file=None):
 
 class Operator(unittest.TestCase):
     def setUp(self):
-        ips = ["127.12.%d.%d" % (os.getpid() % 250 + 1, i + 1) for i in range(3)]
+        ips = [cairn.new_ip() for _ in range(3)]
         self.servers = []
         for i, ip in enumerate(ips):
             server = cairn.Agent(ip=ip, config={
-                "bootstrap": False, "bootstrap_expect": 3, "node_name": "s%d" % (i + 1),
+                **CALM, "bootstrap": False, "bootstrap_expect": 3, "node_name": "s%d" % (i + 1),
                 "retry_join": [ips[0]]})
             self.servers.append(server)
             self.addCleanup(self.end, server)
@@ -77,9 +78,12 @@ class Operator(unittest.TestCase):
         self.assertEqual((raft["num_peers"], raft["state"]), ("2", "Follower"))
         listed = run(others[1], "operator", "raft", "list-peers")
         self.assertEqual((listed.returncode, len(listed.stdout.splitlines())), (0, 4))
-        usage = run(others[1], "operator", "usage", "instances", "-billable")
-        self.assertEqual((usage.returncode, usage.stdout.splitlines()[-3:]),
-                         (0, ["Datacenter  Count", "dc1         3", "Total       3"]))
+
+        def usage():
+            done = run(others[1], "operator", "usage", "instances", "-billable")
+            return (done.returncode, done.stdout.splitlines()[-3:])
+        cairn.eventually(lambda: usage() == (0, ["Datacenter  Count", "dc1         3",
+                                                 "Total       3"]), "three instances")
 
     def test_leadership_moves(self):
         leader, others = cairn.eventually(self.leader, "a leader")

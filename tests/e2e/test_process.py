@@ -101,8 +101,11 @@ class Stalled(ProcessTest):
         self.assertEqual(agent.get("/v1/status/leader").status, 200)
         # The copy has all of it.
         agent.must_put("/v1/agent/check/register", {"ID": "last", "Name": "n", "TTL": "1h"})
-        with open(agent.config["log_file"], encoding="ascii") as file:
-            eventually(lambda: "Synced check: check=last\n" in file.read(), "the copy is whole")
+
+        def copy():
+            with open(agent.config["log_file"], encoding="ascii") as file:
+                return file.read()
+        eventually(lambda: "Synced check: check=last\n" in copy(), "the copy is whole")
         agent.process.send_signal(signal.SIGTERM)
         self.assertEqual(agent.wait(), 1)
         os.close(reading)
@@ -114,7 +117,7 @@ class Signals(ProcessTest):
         agent = self.new_agent().start()
         with agent.client() as client:  # a request that holds up the stop
             index = client.get("/v1/catalog/services").index
-            client.send("GET", "/v1/catalog/services?index=%d&wait=60s" % index)
+            client.send("GET", "/v1/catalog/services?index=%d&wait=600s" % index)
             agent.process.send_signal(signal.SIGSTOP)  # so that both come before it looks
             agent.process.send_signal(signal.SIGTERM)
             agent.process.send_signal(signal.SIGINT)

@@ -72,7 +72,7 @@ class Recovery(unittest.TestCase):
         self.has_all(last)
         self.assertEqual(voters(last), [last.name])
         self.assertFalse(os.path.exists(peers_path(last)))
-        self.assertIn("raft/peers.json", last.output())
+        last.says("raft/peers.json")
         last.must_put("/v1/kv/after", "1")
         last.stop()  # what the file said holds on without it
         last.spawn()
@@ -112,7 +112,7 @@ class Recovery(unittest.TestCase):
             self.has_all(server)
             eventually(lambda s=server: s.value("later") == "1", "the newest write")
         self.assertEqual(voters(rest[0]), sorted(s.name for s in rest))
-        self.assertTrue(rest[0].write("after", "1"))
+        rest[0].must_put("/v1/kv/after", "1")
         for server in rest:
             server.stop()
 
@@ -180,7 +180,7 @@ class Restore(unittest.TestCase):
 
     def values(self, server, query="?stale"):
         """{value: how many keys have it}, and the keys that only one state has."""
-        reply = server.get("/v1/kv/" + query + "&recurse")
+        reply = server.must_get("/v1/kv/" + query + "&recurse")
         found = {}
         for row in reply.json:
             name = base64.b64decode(row["Value"] or "").decode()

@@ -3,15 +3,15 @@
 import socket
 import struct
 
-from cairn import (AgentTest, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, encode_query, eventually,
-                   read_tcp, Message)
+from cairn import (ASK_AGAIN_S, DEADLINE_S, AgentTest, NOERROR, NXDOMAIN, REFUSED, SERVFAIL,
+                   encode_query, eventually, lost_datagrams, read_tcp, Message)
 from recursor import ADDRESS, Recursor
 
 
 class RecursorTest(AgentTest):
     silent = ()  # which of the recursors say nothing
     count = 2
-    dns_config = {"recursor_timeout": "300ms"}
+    dns_config = {"recursor_timeout": "20s"}  # a busy machine may keep a recursor from answering
 
     @classmethod
     def setUpClass(cls):
@@ -73,16 +73,6 @@ class Relay(RecursorTest):
         answer = self.agent.resolve("long.example", tcp=True)
         self.assertEqual((answer.tc, len(answer.data("A"))), (False, 99))
 
-    def test_next_recursor(self):
-        """One after the other; when all fail the client is told."""
-        for how in ("drop", "broken", "formerr", "servfail", "notimp", "refused", "bare"):
-            for tcp in (False, True):
-                with self.subTest(how=how, tcp=tcp):
-                    self.setUp()
-                    answer = self.check(how + ".example", SERVFAIL, tcp=tcp, edns=1232)
-                    self.assertEqual((answer.aa, len(answer.opt)), (False, 1))
-                    self.assertEqual([len(r.asked) for r in self.recursors], [1, 1])
-
     def test_own_names_stay(self):
         for name in ("nothing.service.consul", "x.y.cairn", "nothing.node.consul"):
             self.check(name, NXDOMAIN)
@@ -98,26 +88,62 @@ class Relay(RecursorTest):
         self.assertEqual(self.recursors[0].names(), ["78.2.0.192.in-addr.arpa."])
         self.agent.deregister("r")
 
+
+class SilentOrIll(RecursorTest):
+    """What fails, and what waits for it."""
+
+    dns_config = {"recursor_timeout": "300ms"}
+
+    def test_next_recursor(self):
+        """One after the other; when all fail the client is told."""
+        for how in ("drop", "broken", "formerr", "servfail", "notimp", "refused", "bare"):
+            for tcp in (False, True):
+                with self.subTest(how=how, tcp=tcp):
+                    self.setUp()
+                    answer = self.check(how + ".example", SERVFAIL, tcp=tcp, edns=1232)
+                    self.assertEqual((answer.aa, len(answer.opt)), (False, 1))
+                    self.assertEqual([len(r.asked) for r in self.recursors], [1, 1])
+
     def test_view_is_not_held_up(self):
-        """While recursors are silent others are answered, and more questions than fit are told so."""
-        agent = self.agent
+        """While recursors are silent others are answered, and each question is in the end."""
+        agent, missing, lost = self.agent, set(range(300)), lost_datagrams()
         with socket.socket(type=socket.SOCK_DGRAM) as flood:
             flood.connect(agent.dns_address)
-            for i in range(300):
-                flood.send(encode_query("drop.example", number=i))
-            self.assertEqual(agent.resolve("n1.node.consul").data("A"), [agent.ip])
-            # Each of them is answered in the end.
-            flood.settimeout(20)
-            seen = set()
-            while len(seen) < 300:
-                message = Message(flood.recv(65535))
-                self.assertEqual(message.rcode, SERVFAIL)
-                seen.add(message.number)
+            flood.settimeout(ASK_AGAIN_S)
 
-    def test_pipelined(self):
-        """Over one connection what the view has overtakes what recursors are asked for."""
+            def ask():
+                for number in missing:
+                    flood.send(encode_query("drop.example", number=number))
+
+            def all_are_answered():
+                try:
+                    while missing:
+                        message = Message(flood.recv(65535))
+                        self.assertEqual(message.rcode, SERVFAIL)
+                        missing.discard(message.number)
+                except socket.timeout:
+                    if lost_datagrams() != lost:  # the buffers of the system have no room for all
+                        ask()
+                return not missing
+
+            ask()
+            self.assertEqual(agent.resolve("n1.node.consul").data("A"), [agent.ip])
+            eventually(all_are_answered, "an answer to each question")
+
+    def test_no_answer_behind_an_alias(self):
+        self.agent.register("ext", ID="ext", node="alias-ext", Address="drop.example", Port=7)
+        answer = self.agent.resolve("ext.service.consul")
+        self.assertEqual((answer.rcode, [r.data for r in answer.answers]),
+                         (NOERROR, ["drop.example."]))
+
+
+class Pipelined(RecursorTest):
+    dns_config = {"recursor_timeout": "2s"}
+
+    def test_what_the_view_has_comes_first(self):
+        """Over one connection it overtakes what recursors are asked for."""
         names = ["slow%d.example" % i for i in range(20)] + ["drop.example", "n1.node.consul"]
-        with socket.create_connection(self.agent.dns_address, 20) as tcp:
+        with socket.create_connection(self.agent.dns_address, DEADLINE_S) as tcp:
             for i, name in enumerate(names):
                 wire = encode_query(name, number=i)
                 tcp.sendall(struct.pack(">H", len(wire)) + wire)
@@ -176,12 +202,6 @@ class Aliases(RecursorTest):
         self.assertEqual([r.data for r in answer.answers if r.kind == "TXT"], [("text",)])
         self.assertEqual(answer.answers[-2].ttl, 60)  # a node's records keep theirs
 
-    def test_no_answer(self):
-        self.alias("drop.example")
-        answer = self.agent.resolve("ext.service.consul")
-        self.assertEqual((answer.rcode, [r.data for r in answer.answers]),
-                         (NOERROR, ["drop.example."]))
-
     def test_several_targets(self):
         for i in range(3):
             self.alias("host%d.example" % i, "many", **{"Tags": ["t"]}) if i == 0 else \
@@ -199,6 +219,7 @@ class Aliases(RecursorTest):
 
 class FirstIsSilent(RecursorTest):
     silent = (0,)
+    dns_config = {"recursor_timeout": "2s"}
 
     def test_second_answers(self):
         for tcp in (False, True):
@@ -234,7 +255,7 @@ class Reload(RecursorTest):
         other = Recursor()
         self.addCleanup(other.stop)
         self.reload(recursors=["%s:%d" % agent.dns_address, other.address],
-                    dns_config={"node_ttl": "9s", "recursor_timeout": "100ms",
+                    dns_config={"node_ttl": "9s", "recursor_timeout": "19s",
                                 "recursor_strategy": "random"})
         self.check("www.example.com", NOERROR, [ADDRESS])
         self.assertEqual((len(other.asked), agent.resolve("n1.node.consul").answers[0].ttl), (1, 9))
@@ -276,5 +297,5 @@ class NameServers(RecursorTest):
         for _ in range(3):
             answer = agent.resolve("consul", "NS")
             self.assertEqual(answer.data("NS"), ["n1.node.dc1.consul."])
+        agent.says('node="not_a_host"')
         self.assertEqual(agent.output().count("left out of NS records"), 1)
-        self.assertIn('node="not_a_host"', agent.output())

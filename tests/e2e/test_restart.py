@@ -124,7 +124,7 @@ class Restart(AgentCase):
         agent.kill()
         agent.start()
         with agent.raw() as raw:
-            raw.send(b"GET /v1/health/service/ext?index=%d&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n"
+            raw.send(b"GET /v1/health/service/ext?index=%d&wait=600s HTTP/1.1\r\nHost: x\r\n\r\n"
                      % index)
             agent.register("ext", Port=2)
             reply = raw.reply()

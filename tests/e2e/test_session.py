@@ -131,28 +131,29 @@ class Locks(SessionTest):
         self.destroy(b)
 
     def test_delay(self):
-        a, b = self.create(LockDelay="700ms"), self.create()
+        a, b = self.create(LockDelay="3s"), self.create()
         self.assertIs(self.put("delayed", "1", "?acquire=" + a), True)
         ended = time.monotonic()
         self.destroy(a)
         self.assertIs(self.put("delayed", "2", "?acquire=" + b), False)
         self.assertIs(self.put("delayed", "plain"), True)
         eventually(lambda: self.put("delayed", "2", "?acquire=" + b), "the delay is over")
-        self.assertGreaterEqual(time.monotonic() - ended, 0.7)
+        self.assertGreaterEqual(time.monotonic() - ended, 3)
         self.destroy(b)
 
     def test_delay_survives_a_restart(self):
         agent = self.new_agent({"session_ttl_min": "1s"})
         agent.start()
-        a = agent.must_put("/v1/session/create", {"LockDelay": "1s"}).json["ID"]
+        a = agent.must_put("/v1/session/create", {"LockDelay": "2s"}).json["ID"]
         agent.must_put("/v1/kv/k?acquire=" + a, "x")
         agent.must_put("/v1/session/destroy/" + a)
         agent.kill()
         agent.start()
         started = time.monotonic()
         b = agent.must_put("/v1/session/create", None).json["ID"]
+        held = agent.put("/v1/kv/k?acquire=" + b, "x").json
         if time.monotonic() - started < 0.5:
-            self.assertEqual(agent.put("/v1/kv/k?acquire=" + b, "x").json, False)
+            self.assertEqual(held, False)
         eventually(lambda: agent.put("/v1/kv/k?acquire=" + b, "x").json, "the delay is over")
         agent.stop()
 
@@ -204,27 +205,27 @@ class Ends(SessionTest):
 class Ttl(SessionTest):
     def test_expiry(self):
         begun = time.monotonic()
-        session = self.create(TTL="1s", LockDelay="0s")
+        session = self.create(TTL="3s", LockDelay="0s")
         self.put("ttl", "1", "?acquire=" + session)
         parked = self.park("ttl")
         reply = parked.reply()
-        self.assertGreaterEqual(time.monotonic() - begun, 1)
+        self.assertGreaterEqual(time.monotonic() - begun, 3)
         self.assertNotIn("Session", reply.json[0])
         self.assertEqual(self.info(session), [])
 
     def test_renewal(self):
-        session = self.create(TTL="1s")
-        for _ in range(8):
+        session = self.create(TTL="3s")
+        for _ in range(10):
             begun = time.monotonic()
             self.agent.must_put("/v1/session/renew/" + session)
             eventually(lambda: time.monotonic() - begun > 0.4, "time goes by")
         eventually(lambda: self.info(session) == [], "it ends when nobody renews it")
-        self.assertGreaterEqual(time.monotonic() - begun, 1)
+        self.assertGreaterEqual(time.monotonic() - begun, 3)
 
     def test_restart_gives_the_whole_time(self):
         agent = self.new_agent({"session_ttl_min": "1s"})
         agent.start()
-        session = agent.must_put("/v1/session/create", {"TTL": "2s"}).json["ID"]
+        session = agent.must_put("/v1/session/create", {"TTL": "6s"}).json["ID"]
         agent.kill()
         agent.start()
         self.assertEqual(len(agent.get("/v1/session/info/" + session).json), 1)

@@ -121,8 +121,8 @@ class Sinks(unittest.TestCase):
         agent.must_put("/v1/agent/reload")
         self.assertIn("\nconsul_raft_apply ", names())
         self.assertNotIn("consul_raft_commitTime", names())
-        self.assertIn("Cannot have empty filter rule in prefix_filter", agent.output())
-        self.assertIn("Filter rule must begin with either '+' or '-': \"x\"", agent.output())
+        agent.says("Cannot have empty filter rule in prefix_filter")
+        agent.says("Filter rule must begin with either '+' or '-': \"x\"")
         agent.stop()
 
 

@@ -68,6 +68,8 @@ class StartErrors(StartTest):
                     raw = cairn.Raw((first, port), timeout=5)
                     raw.send(b"GET /v1/catalog/nodes?index=99999 HTTP/1.1\r\nHost: x\r\n\r\n")
                     kept.append(raw)
+                    if len(kept) > 200:
+                        kept.pop(0).close()
                 except OSError:
                     pass
 

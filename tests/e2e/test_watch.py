@@ -168,7 +168,7 @@ class Configured(unittest.TestCase):
         for text in ("handler=/nonexistent/program error=\"it does not start: No such file",
                      'output="said so', 'error="exit status 3"', "connection refused"):
             eventually(lambda t=text: t in agent.output(), text)
-        self.assertIn("'handler' field is deprecated", agent.output())
+        agent.says("'handler' field is deprecated")
         agent.stop()
 
     def test_large_answers(self):
@@ -233,6 +233,7 @@ class Configured(unittest.TestCase):
             if change == "unix":
                 agent.config["addresses"] = {"http": "unix://%s/http" % agent.folder}
             else:
+                agent.http_address = (agent.ip, cairn.new_port("0.0.0.0"))
                 agent.config["addresses"] = {"http": "0.0.0.0"}
             agent.spawn()
             eventually(lambda p=path: lines_of(p), "the agent asks itself: " + change)

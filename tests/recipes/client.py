@@ -24,7 +24,7 @@ class Client:
     def __init__(self, address):
         self.address = address  # (host, port)
 
-    def request(self, method, path, body=None, timeout=60):
+    def request(self, method, path, body=None, timeout=400):
         connection = http.client.HTTPConnection(*self.address, timeout=timeout)
         try:
             connection.request(method, path, body)
@@ -48,12 +48,12 @@ class Client:
         status, _, body = self.request("DELETE", "/v1/kv/%s?%s" % (quote(key), query))
         return status == 200 and json.loads(body)
 
-    def get(self, key, index=0, wait="30s"):
+    def get(self, key, index=0, wait="300s"):
         """The entry or None, and the index to wait from."""
         entries, index = self._read(key, "consistent", index, wait)
         return (entries[0] if entries else None), index
 
-    def list(self, prefix, index=0, wait="30s"):
+    def list(self, prefix, index=0, wait="300s"):
         return self._read(prefix, "recurse&consistent", index, wait)
 
     def _read(self, key, query, index, wait):

@@ -10,7 +10,7 @@ class ConfigWatch:
         self.prefix = prefix
         self.index = 0
 
-    def next(self, wait="30s"):
+    def next(self, wait="300s"):
         """All settings: at once the first time, then whenever one has changed."""
         entries, index = self.client.list(self.prefix + "/", self.index, wait)
         self.index = index if index >= self.index else 0

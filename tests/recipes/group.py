@@ -16,7 +16,7 @@ class Group:
         entries, self.index = self.client.list(self.prefix + "/")
         return self._named(entries)
 
-    def changed(self, wait="30s"):
+    def changed(self, wait="300s"):
         """Waits for a change since the last look, and looks."""
         entries, self.index = self.client.list(self.prefix + "/", self.index, wait)
         return self._named(entries)

@@ -57,7 +57,7 @@ sys.path.insert(0, %r)
 from client import Client, Session
 from lock import Lock
 client = Client((%r, %d))
-session = Session(client, ttl_s=1)
+session = Session(client, ttl_s=4)
 lock = Lock(client, session, "job/lock")
 print(lock.acquire(), flush=True)
 sys.stdin.readline()            # it works, and is paused here for longer than its TTL
@@ -190,7 +190,7 @@ class Coordination(RecipeTest):
         group = Group(self.client(), "group")
         self.assertEqual(group.members(), {})
         a = self.session(behavior="delete")
-        b = self.session(ttl_s=1, behavior="delete", renew=False)  # it will die in silence
+        b = self.session(ttl_s=4, behavior="delete", renew=False)  # it will die in silence
         self.assertTrue(group.join(a, "a", "10.0.0.1"))
         self.assertEqual(group.changed(), {"a": "10.0.0.1"})
         self.assertTrue(group.join(b, "b"))

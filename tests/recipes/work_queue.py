@@ -13,7 +13,7 @@ class Queue:
         """The item's place is the index of the log at which it was written: nobody counts."""
         self.client.put("%s/%s" % (self.prefix, unique_name()), value)
 
-    def take(self, wait="30s"):
+    def take(self, wait="300s"):
         """The oldest item, waited for; None: there came none. Deleting it by its index takes it, and
         only one can: who wakes and finds nothing was second, and waits again."""
         index = 0

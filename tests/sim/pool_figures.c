@@ -70,6 +70,9 @@ int pool_figure_detect(uint32_t members, uint32_t runs) {
     return 0;
 }
 
+/* What a member may send, a second: a healthy pool does not all turn to whoever comes back. */
+#define PAUSED_BYTES(members) (500 + 10 * (uint64_t)(members))
+
 /* One in twenty members is paused again and again, up to 20 s, with up to 2 s between. */
 static void pause_again(struct pool_world *world, uint32_t member) {
     uint64_t ms = 100 + pool_random(world, 19900);
@@ -101,8 +104,19 @@ static void paused_run(uint32_t members, uint64_t seed, bool lifeguard, uint64_t
     pool_run(world, seconds * SECOND);
 }
 
+static uint64_t total_bytes(const struct pool_world *world, uint64_t *ret_packets) {
+    uint64_t bytes = 0;
+    *ret_packets = 0;
+    for (uint32_t i = 0; i < world->count; i++) {
+        bytes += world->members[i].bytes;
+        *ret_packets += world->members[i].packets;
+    }
+    return bytes;
+}
+
 int pool_figure_paused(uint32_t members, uint64_t from, uint64_t count, bool plain) {
     uint64_t evicted[2] = {0}, by_healthy[2] = {0}, suspected[2] = {0}, steps = 0, bad_runs = 0;
+    uint64_t bytes = 0, packets;
     for (uint64_t seed = from; seed < from + count; seed++) {
         for (int lifeguard = plain ? 0 : 1; lifeguard < 2; lifeguard++) {
             struct pool_world world;
@@ -111,6 +125,7 @@ int pool_figure_paused(uint32_t members, uint64_t from, uint64_t count, bool pla
             by_healthy[lifeguard] += world.unjust_deaths;
             suspected[lifeguard] += world.false_suspicions;
             steps += world.steps;
+            bytes += lifeguard == 1 ? total_bytes(&world, &packets) : 0;
             if (lifeguard == 1 && world.false_deaths > 0) {
                 bad_runs++;
                 printf("seed %" PRIu64 ": healthy members held dead %u times, by healthy ones %u\n",
@@ -128,18 +143,11 @@ int pool_figure_paused(uint32_t members, uint64_t from, uint64_t count, bool pla
                "), suspected %" PRIu64 " times\n",
                evicted[0], by_healthy[0], suspected[0]);
     }
-    printf("%" PRIu64 " steps, %.0f s of CPU\n", steps, cpu_s());
-    return bad_runs > 0;
-}
-
-static uint64_t total_bytes(const struct pool_world *world, uint64_t *ret_packets) {
-    uint64_t bytes = 0;
-    *ret_packets = 0;
-    for (uint32_t i = 0; i < world->count; i++) {
-        bytes += world->members[i].bytes;
-        *ret_packets += world->members[i].packets;
-    }
-    return bytes;
+    bytes /= 60 * count * members;
+    printf("%" PRIu64 " bytes a member and second (at most %" PRIu64 "), %" PRIu64
+           " steps, %.0f s of CPU\n",
+           bytes, PAUSED_BYTES(members), steps, cpu_s());
+    return bad_runs > 0 || bytes > PAUSED_BYTES(members);
 }
 
 int pool_figure_join(uint32_t members) {

@@ -17,7 +17,7 @@
 #define SERVERS 2
 #define STALLED_PINGS 16
 #define STALL_MS 1500  /* longer than a server may be silent before it is left */
-#define HANGS_MS 20000 /* a test that takes so long has failed */
+#define HANGS_MS 60000 /* a test that takes so long has failed */
 
 enum conduct {
     ANSWERS,
@@ -50,7 +50,7 @@ struct bench {
     struct server servers[SERVERS];
     struct links_request request;
     struct loop_timer guard;
-    bool done, hangs;
+    bool done, hangs, runs;
     enum err err;
     struct err_text text;
     char answer[16];
@@ -161,6 +161,25 @@ static void set_servers(struct bench *bench, unsigned count) {
     links_set_servers(bench->links, "", all, count);
 }
 
+/* One server at some distance, the other at another. */
+static void set_distances(struct bench *bench, const char *datacenter, double first_ms,
+                          double second_ms) {
+    struct links_server all[SERVERS];
+    for (unsigned i = 0; i < SERVERS; i++) {
+        all[i] = (struct links_server){.node = bench->servers[i].node,
+                                       .addr = bench->servers[i].addr,
+                                       .name = "server",
+                                       .datacenter = datacenter,
+                                       .distance_ms = i == 0 ? first_ms : second_ms,
+                                       .state = LINKS_ALIVE};
+    }
+    if (*datacenter == '\0') {
+        links_set_servers(bench->links, datacenter, all, SERVERS);
+    } else {
+        links_set_far_servers(bench->links, all, SERVERS);
+    }
+}
+
 static int setup(void **state) {
     struct bench *bench = calloc(1, sizeof *bench);
     bench->loop = loop_create(NULL);
@@ -215,13 +234,17 @@ static void done(struct links_request *request, enum err err, const struct err_t
     if (size > 0 && size < sizeof bench->answer) {
         memcpy(bench->answer, body, size);
     }
-    loop_stop(bench->loop);
+    if (bench->runs) {
+        loop_stop(bench->loop);
+    }
 }
 
 static void run(struct bench *bench) {
     loop_timer_start(bench->loop, &bench->guard, clock_monotonic_ms() + HANGS_MS);
     if (!bench->done) {
+        bench->runs = true;
         loop_run(bench->loop);
+        bench->runs = false;
     }
     assert_false(bench->hangs);
     assert_true(bench->done);
@@ -384,6 +407,31 @@ static void where_nobody_listens_there_is_an_error(void **state) {
     assert_int_equal(bench->err, ERR_OK);
 }
 
+static void the_nearest_is_asked(void **state) {
+    struct bench *bench = *state;
+    for (unsigned near = 0; near < SERVERS; near++) {
+        set_distances(bench, "", near == 0 ? 0.5 : 80, near == 1 ? 0.5 : 80);
+        for (unsigned before = bench->servers[near].asked; bench->servers[near].asked == before;) {
+            ask(bench, "", true); /* until it has moved */
+            assert_int_equal(bench->err, ERR_OK);
+        }
+    }
+}
+
+static void the_nearest_of_another_datacenter_is_asked(void **state) {
+    struct bench *bench = *state;
+    for (unsigned near = 0; near < SERVERS; near++) {
+        links_set_far_servers(bench->links, NULL, 0); /* all are gone: it is forgotten */
+        ask(bench, "dc2", true);
+        assert_int_equal(bench->err, ERR_NOT_FOUND);
+        set_distances(bench, "dc2", near == 0 ? 0.5 : 80, near == 1 ? 0.5 : 80);
+        unsigned before = bench->servers[near].asked;
+        ask(bench, "dc2", true);
+        assert_int_equal(bench->err, ERR_OK);
+        assert_int_equal(bench->servers[near].asked, before + 1);
+    }
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -399,6 +447,8 @@ int main(void) {
         TEST(a_refusal_is_an_answer),
         TEST(without_servers_there_is_an_error),
         TEST(where_nobody_listens_there_is_an_error),
+        TEST(the_nearest_is_asked),
+        TEST(the_nearest_of_another_datacenter_is_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -227,9 +227,8 @@ static void test_methods(void **state) {
     /* The length that the answer to a HEAD names is not waited for. */
     struct check_definition def = http_definition("head", url_of(fixture, "/mute-body"));
     def.method = "HEAD";
-    int64_t start_ms = clock_monotonic_ms();
+    def.timeout_ns = 2 * WAIT_MAX_S * DURATION_S;
     struct told told = run_once(fixture, &def);
-    assert_true(clock_monotonic_ms() - start_ms < LIMIT_CHECK_TIMEOUT_DEFAULT_MS / 2);
     assert_string_equal(told.status, "passing");
     assert_has(told, "200 OK Output: ");
 }
@@ -368,12 +367,13 @@ static void test_destroyed_while_running(void **state) {
         char id[16];
         snprintf(id, sizeof id, "c%u", i);
         struct check_definition def = http_definition(id, url_of(fixture, "/hang"));
+        def.timeout_ns = 2 * WAIT_MAX_S * DURATION_S;
         checks_set(fixture->bench.checks, &def, NULL);
     }
     server_wait(fixture->server, 50);
     int64_t start_ms = clock_monotonic_ms();
-    bench_close(&fixture->bench);
-    assert_true(clock_monotonic_ms() - start_ms < 1000);
+    bench_close(&fixture->bench); /* waits for none of them */
+    assert_true(clock_monotonic_ms() - start_ms < WAIT_MAX_S * 1000);
     bench_open(&fixture->bench);
 }
 

@@ -25,7 +25,7 @@
 #include "checks/checks.h"
 #include "net/loop.h"
 
-#define WAIT_MAX_S 20
+#define WAIT_MAX_S 60
 
 struct told {
     char *id, *status, *output;

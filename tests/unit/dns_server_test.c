@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 #include "dns/server.h"
+#include "net/loop.h"
 
 #define A DNS_TYPE_A
-#define WAIT_MAX_S 20
+#define WAIT_MAX_S 60
 #define HEADER_BYTES 12
 
 struct running {
@@ -334,30 +335,47 @@ static void a_slow_client_blocks_no_other(void **state) {
     close(slow);
 }
 
-static void the_idlest_connection_gives_way(void **state) {
-    struct running *r = *state;
-    int fds[LIMIT_DNS_TCP_CONNECTIONS + 1];
+static bool asks_and_gets(struct running *r, int fd) {
     uint8_t request[1024];
     size_t bytes = tcp_encode(&ask_web, request);
+    return send(fd, request, bytes, MSG_NOSIGNAL) == (ssize_t)bytes && tcp_receive(r, fd) &&
+           strcmp(r->world->text, web_answer) == 0;
+}
+
+/* Whether it does, with as many connections as there may be, and one more. */
+static bool gives_way(struct running *r, int *fds) {
+    bool right = true;
     for (int i = 0; i < LIMIT_DNS_TCP_CONNECTIONS; i++) {
         fds[i] = connect_server(r, SOCK_STREAM);
-        send_all(fds[i], request, bytes);
-        expect_web(r, fds[i]);
+        right = asks_and_gets(r, fds[i]) && right;
     }
-    send_all(fds[0], request, bytes); /* now the second is the one */
-    expect_web(r, fds[0]);
+    right = asks_and_gets(r, fds[0]) && right; /* now the second is the one */
     fds[LIMIT_DNS_TCP_CONNECTIONS] = connect_server(r, SOCK_STREAM);
-    send_all(fds[LIMIT_DNS_TCP_CONNECTIONS], request, bytes);
-    expect_web(r, fds[LIMIT_DNS_TCP_CONNECTIONS]);
-    assert_false(tcp_receive(r, fds[1]));
-    send_all(fds[0], request, bytes);
-    expect_web(r, fds[0]);
+    right = asks_and_gets(r, fds[LIMIT_DNS_TCP_CONNECTIONS]) && right;
+    right = !tcp_receive(r, fds[1]) && right;
+    right = asks_and_gets(r, fds[0]) && right;
     struct dns_server_stats stats;
     dns_server_get_stats(r->server, &stats);
-    assert_int_equal(stats.tcp_connections, LIMIT_DNS_TCP_CONNECTIONS);
+    right = stats.tcp_connections == LIMIT_DNS_TCP_CONNECTIONS && right;
     for (int i = 0; i <= LIMIT_DNS_TCP_CONNECTIONS; i++) {
         close(fds[i]);
     }
+    return right;
+}
+
+/* Tried again when a busy machine took so long that others were idle for too long. */
+static void the_idlest_connection_gives_way(void **state) {
+    struct running *r = *state;
+    int fds[LIMIT_DNS_TCP_CONNECTIONS + 1];
+    int64_t start_ms, took_ms;
+    bool right;
+    int tries = 0;
+    do {
+        start_ms = clock_monotonic_ms();
+        right = gives_way(r, fds);
+        took_ms = clock_monotonic_ms() - start_ms;
+    } while (!right && took_ms >= LIMIT_DNS_TCP_IDLE_MS && ++tries < 10);
+    assert_true(right);
 }
 
 /* Half a message: closed when the read timeout is over, well before the idle one. */

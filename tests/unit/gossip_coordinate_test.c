@@ -231,12 +231,126 @@ static void liars_do_not_break_the_space(void **state) {
     }
 }
 
+/* ---- whose are kept ---- */
+
+#define POOL 3
+#define RTT_US 20000
+#define QUEUE 1024
+
+struct packet {
+    struct gossip_address from, to;
+    uint8_t data[1500];
+    size_t size;
+    uint64_t at_us;
+};
+
+/* A small pool: packets arrive after half a round trip, streams are lost. */
+struct pool {
+    struct gossip_descriptors *descriptors;
+    struct gossip *members[POOL];
+    struct gossip_output outputs[POOL];
+    struct packet queue[QUEUE];
+    uint32_t count, taken;
+};
+
+/* The first two are clients. */
+static struct gossip_info info_of(unsigned member) {
+    static const char *const names[POOL] = {"one", "two", "server"};
+    return (struct gossip_info){.id = {{(uint8_t)(member + 1)}},
+                                .name = names[member],
+                                .address = {.ip = {[15] = (uint8_t)(member + 1)}, .port = {0, 1}},
+                                .server = member == 2,
+                                .protocol_min = 1,
+                                .protocol_max = 1};
+}
+
+static void step(struct pool *pool, unsigned member, uint64_t now_us,
+                 const struct gossip_event *event) {
+    struct gossip_output *output = &pool->outputs[member];
+    (void)gossip_step(pool->members[member], now_us / 1000, event, output);
+    for (uint32_t i = 0; i < output->packet_count; i++) {
+        const struct gossip_packet *packet = &output->packets[i];
+        struct packet *put = &pool->queue[pool->count++ % QUEUE];
+        assert_true(pool->count - pool->taken < QUEUE);
+        assert_true(packet->size <= sizeof put->data);
+        *put = (struct packet){.from = info_of(member).address,
+                               .to = packet->to,
+                               .size = packet->size,
+                               .at_us = now_us + RTT_US / 2};
+        memcpy(put->data, output->bytes.data + packet->offset, packet->size);
+    }
+}
+
+static void run_pool(struct pool *pool, uint64_t from_ms, uint64_t until_ms) {
+    for (uint64_t now_us = from_ms * 1000; now_us < until_ms * 1000; now_us += 1000) {
+        while (pool->taken < pool->count && pool->queue[pool->taken % QUEUE].at_us <= now_us) {
+            const struct packet *packet = &pool->queue[pool->taken++ % QUEUE];
+            struct gossip_event event = {
+                .kind = GOSSIP_EVENT_PACKET,
+                .packet = {.from = packet->from, .data = packet->data, .size = packet->size}};
+            step(pool, packet->to.ip[15] - 1U, now_us, &event);
+        }
+        for (unsigned i = 0; i < POOL; i++) {
+            if (pool->outputs[i].deadline_at_ms <= now_us / 1000 || now_us == from_ms * 1000) {
+                step(pool, i, now_us, &(struct gossip_event){.kind = GOSSIP_EVENT_TIMER});
+            }
+        }
+    }
+}
+
+static void fill_pool(struct pool *pool) {
+    pool->descriptors = gossip_descriptors_create();
+    for (unsigned i = 0; i < POOL; i++) {
+        struct gossip_config config = gossip_config_lan();
+        struct gossip_info self = info_of(i);
+        struct rand rand;
+        rand_init(&rand, i + 1);
+        config.keep_servers = !self.server;
+        gossip_output_init(&pool->outputs[i]);
+        assert_int_equal(gossip_create(&config, &self, 5, 1000, &rand, pool->descriptors,
+                                       &pool->members[i], NULL),
+                         ERR_OK);
+        for (unsigned other = 0; other < POOL; other++) {
+            struct gossip_info info = info_of(other);
+            if (other != i) {
+                gossip_load_member(pool->members[i], &info, (struct gossip_incarnation){5, 0});
+            }
+        }
+    }
+}
+
+/* A client chooses among servers: it learns where they are, and of no other member. */
+static void servers_are_kept(void **state) {
+    (void)state;
+    static struct pool pool;
+    struct coordinate own, at;
+    fill_pool(&pool);
+    run_pool(&pool, 1000, 5000); /* each has asked each of the others a few times */
+    for (unsigned i = 0; i < POOL; i++) {
+        for (unsigned other = 0; other < POOL; other++) {
+            struct uuid id = info_of(other).id;
+            bool found = gossip_find_coordinate(pool.members[i], &id, &at);
+            assert_int_equal(found, other == i || (i < 2 && other == 2));
+        }
+    }
+    run_pool(&pool, 5000, 30000);
+    struct uuid server = info_of(2).id;
+    gossip_get_coordinate(pool.members[0], &own);
+    assert_true(gossip_find_coordinate(pool.members[0], &server, &at));
+    assert_true(fabs(coordinate_rtt_s(&own, &at) - RTT_US / 1e6) < 0.005);
+    for (unsigned i = 0; i < POOL; i++) {
+        gossip_destroy(pool.members[i]);
+        gossip_output_clear(&pool.outputs[i]);
+    }
+    gossip_descriptors_destroy(pool.descriptors);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_step_is_that_of_the_paper), cmocka_unit_test(two_in_one_place_part),
         cmocka_unit_test(members_find_their_places),     cmocka_unit_test(late_packets_move_nobody),
         cmocka_unit_test(the_space_stays_where_it_is),   cmocka_unit_test(nonsense_is_dropped),
-        cmocka_unit_test(liars_do_not_break_the_space),
+        cmocka_unit_test(liars_do_not_break_the_space),  cmocka_unit_test(servers_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

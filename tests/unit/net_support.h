@@ -2,15 +2,17 @@
 #ifndef NET_SUPPORT_H
 #define NET_SUPPORT_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "net/addr.h"
+#include "net/crypto.h"
 #include "net/loop.h"
 
-#define SUPPORT_WAIT_MS 20000
+#define SUPPORT_WAIT_MS 60000
 
 struct support {
     struct loop *loop;
@@ -71,17 +73,21 @@ static inline void support_wait(struct support *support, bool (*holds)(void *con
     }
 }
 
-/* A loopback address with a port that was free a moment ago. */
+/* A loopback address with a port that was free a moment ago, and is none of those that the system
+ * gives to clients. */
 static inline struct addr support_addr(const char *ip, int type) {
     struct addr addr;
-    struct err_text text;
-    assert_true(addr_parse(ip, 0, &addr));
-    int fd = addr_bind(&addr, type, false, &text);
-    assert_true(fd >= 0);
-    socklen_t size = sizeof addr;
-    assert_int_equal(getsockname(fd, &addr.any, &size), 0);
-    close(fd);
-    return addr;
+    for (;;) {
+        uint16_t random;
+        crypto_random(&random, sizeof random);
+        assert_true(addr_parse(ip, (uint16_t)(10000 + random % 22000), &addr));
+        int fd = addr_bind(&addr, type, false, NULL);
+        if (fd >= 0) {
+            close(fd);
+            return addr;
+        }
+        assert_int_equal(errno, EADDRINUSE);
+    }
 }
 
 #endif

@@ -13,6 +13,7 @@ void check_leader_elected(struct server *server) {
     }
     world->term_led[term] = true;
     world->leaders[term] = server->id;
+    world->term_led_last = term > world->term_led_last ? term : world->term_led_last;
 }
 
 void check_vote(struct server *server, const struct raft_message *m) {

@@ -57,6 +57,20 @@ static void check_read(struct world *world, uint64_t number, const struct answer
     world->reads++;
 }
 
+/* Who answers consistent reads without asking anybody shows no less than this server now does. */
+void check_newest(struct server *server) {
+    struct world *world = server->world;
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        const struct server *other = &world->servers[i];
+        if (other->up && other->group != NULL && group_may_read(other->group, true) &&
+            server_view_applied(other) < server->view_seen) {
+            world_fail(world, "%c would answer a consistent read from %lu; %c shows %lu",
+                       other->letter, server_view_applied(other), server->letter,
+                       server->view_seen);
+        }
+    }
+}
+
 /* Errors that say: surely not in the log. */
 static bool is_refusal(enum err err) {
     return err == ERR_NO_LEADER || err == ERR_OVERLOADED || err == ERR_NO_SPACE ||

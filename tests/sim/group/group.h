@@ -289,6 +289,7 @@ struct world {
     struct watcher watchers[WATCHERS];
     struct raft_id leaders[TERMS_MAX];
     bool term_led[TERMS_MAX];
+    uint64_t term_led_last;
     void *matching; /* check_log_matching.c */
 
     /* For the summary. */
@@ -381,6 +382,8 @@ void watch_server_gone(struct server *server);
 /* nemesis.c */
 void nemesis_strike(struct world *world, const struct event *event);
 void nemesis_calm(struct world *world);
+/* Once calm: restarts who says that its disk has failed. */
+void nemesis_operator(struct world *world);
 void nemesis_crash(struct server *server, bool power_lost);
 void nemesis_restart(struct server *server);
 void nemesis_too_early(struct server *server);
@@ -413,6 +416,7 @@ void check_restored(struct server *server);
 void check_equal(struct world *world);
 /* Linearizability: writes, cas, transactions and reads. */
 void check_response(struct world *world, uint64_t op, const struct answer *answer);
+void check_newest(struct server *server);
 void check_watch(struct world *world, struct watcher *watcher, uint64_t index, uint64_t applied);
 void check_index_kept(struct world *world, const struct watcher *watcher, uint64_t index);
 void check_no_watch_lost(struct world *world);

@@ -48,6 +48,9 @@ void members_tend(struct world *world) {
             server_tell_pool(&world->servers[i]);
         }
     }
+    if (world->calm) {
+        nemesis_operator(world);
+    }
     struct server *leader = members_leader(world);
     if (leader != NULL) {
         judge_damage(world, leader);

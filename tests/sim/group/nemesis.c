@@ -173,11 +173,12 @@ static uint32_t count_damaged(const struct world *world) {
     return damaged;
 }
 
-/* All that shall be voters are, for certain. */
+/* All that shall be voters are, for certain. One that leads no longer does not know of changes that
+ * a later leader has begun. */
 static bool is_complete(struct world *world) {
     uint32_t voters = 0;
     struct server *leader = members_leader(world);
-    if (leader == NULL) {
+    if (leader == NULL || leader->output.term < world->term_led_last) {
         return false;
     }
     struct raft_status status;
@@ -443,6 +444,21 @@ void nemesis_strike(struct world *world, const struct event *event) {
     }
     uint64_t most = world_one_in(world, 4) ? 1500 * MS : 250 * MS;
     world_post(world, world_between(world, 10 * MS, most), EVENT_NEMESIS, NULL);
+}
+
+/* The disk gave notice once all was calm, of a fault that is older. */
+void nemesis_operator(struct world *world) {
+    for (uint32_t i = 0; i < world->server_count && !world->failed; i++) {
+        struct server *server = &world->servers[i];
+        if (!server->up || !server->group->disk_failed) {
+            continue;
+        }
+        disk_use(server->disk);
+        if (!disk_sync_has_failed() && !disk_write_has_failed() && !server->damaged) {
+            world_fail(world, "%c gives up a disk that has not failed", server->letter);
+        }
+        nemesis_crash(server, false);
+    }
 }
 
 void nemesis_calm(struct world *world) {

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "agent/group_internal.h"
 #include "base/mem.h"
 #include "tests/sim/group/group.h"
 
@@ -243,6 +244,31 @@ static void begin_clients(struct world *world) {
     world_post(world, world_between(world, 500 * MS, 2000 * MS), EVENT_NEMESIS, NULL);
 }
 
+/* What each server makes of it, for --trace. */
+static void trace_servers(struct world *world) {
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        const struct server *server = &world->servers[i];
+        struct raft_status status;
+        char members[SERVERS_MAX + 2] = "";
+        if (!server->up) {
+            world_trace(world, "%c is down", server->letter);
+            continue;
+        }
+        raft_get_status(server->raft, &status);
+        const struct raft_configuration *configuration = raft_get_configuration(server->raft);
+        for (uint32_t k = 0; k < configuration->count && k < SERVERS_MAX; k++) {
+            uint8_t letter = configuration->servers[k].id.node.bytes[0];
+            members[k] = (char)(configuration->servers[k].voter ? letter : letter + 'a' - 'A');
+        }
+        world_trace(world,
+                    "%c: %s of term %lu, members %s, last %lu persisted %lu commit %lu%s%s%s",
+                    server->letter, raft_role_name(status.role), status.hard_state.term, members,
+                    status.last, status.persisted, status.commit,
+                    server->group->disk_failed ? ", disk failed" : "",
+                    status.repairing ? ", repairing" : "", server->damaged ? ", damaged" : "");
+    }
+}
+
 /* Liveness: once the faults are over, the group is whole before long, and serves. */
 static void end_run(struct world *world) {
     char why[160] = "";
@@ -254,6 +280,7 @@ static void end_run(struct world *world) {
         live = check_live(world, why, sizeof why);
     }
     if (!world->failed && !live) {
+        trace_servers(world);
         world_fail(world, "the group is not whole again: %s", why);
     }
     if (!world->failed) {
