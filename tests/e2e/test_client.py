@@ -1,13 +1,12 @@
 """Agents without -server: what they register, what they pass on to servers, and what they do when
 those go."""
 import base64
-import http.client
 import json
 import os
 import signal
 import unittest
 
-from cairn import NXDOMAIN, SERVFAIL, Agent, eventually, new_ip
+from cairn import NXDOMAIN, SERVFAIL, eventually, new_ip
 from servers import CALM, ClientAgent, Group
 
 
