@@ -6,9 +6,9 @@ meanwhile, and what is left of it once the links are back.
 Every client agent looks up every host's service by HTTP and DNS in turns, so many lookups a second in
 all. None may fail, neither while the servers are away nor around it; but for a moment after the heal
 those hosts may be missing that the servers gave up before the mass-failure guard held them, 30 % at
-most. Meanwhile one host registers a service and takes another one away, and one host dies. After the heal the catalog must be what the hosts
-have: nothing lost, no ghost. The servers' CPU is printed, and how long after the heal it is that of
-before the cut again."""
+most. Meanwhile one host registers a service and takes another one away, and one host dies. After the
+heal the catalog must be what the hosts have: nothing lost, no ghost. The servers' CPU is printed, and
+how long after the heal it is that of before the cut again."""
 import argparse
 import http.client
 import itertools
