@@ -417,6 +417,12 @@ static void look_up_unknown(struct world *world, const char *prefix, unsigned co
     }
 }
 
+/* As lookups go on: a place is free once it is known that nobody has the name that holds it. */
+static bool is_ready_once_looked_up(struct world *world) {
+    mirror_pull_want(world->pull, asked);
+    return is_ready(world);
+}
+
 /* Names that nobody has may be looked up for ever: what somebody has is subscribed all the same. */
 static void unknown_names_keep_nobody_out(void **state) {
     struct world world;
@@ -428,17 +434,13 @@ static void unknown_names_keep_nobody_out(void **state) {
     wait_for(&world, is_ready);
     look_up_unknown(&world, "once-", 2 * LIMIT_MIRROR_NAMES, 1);
     asked = "service3";
-    mirror_pull_want(world.pull, asked);
-    mirror_pull_want(world.pull, asked);
-    wait_for(&world, is_ready);
+    wait_for(&world, is_ready_once_looked_up);
     /* All places are taken by names that were looked up twice. */
     look_up_unknown(&world, "twice-", LIMIT_MIRROR_NAMES, 2);
     asked = "twice-10";
-    wait_for(&world, is_ready);
+    wait_for(&world, is_ready_once_looked_up);
     asked = "service4";
-    mirror_pull_want(world.pull, asked);
-    mirror_pull_want(world.pull, asked);
-    wait_for(&world, is_ready);
+    wait_for(&world, is_ready_once_looked_up);
     assert_int_equal(count_of(&world, "service2"), 10);
     assert_int_equal(count_of(&world, "service3"), 10);
     assert_int_equal(count_of(&world, "service4"), 10);
