@@ -141,8 +141,11 @@ static void http_done(struct http_carried *http, int status, const struct str_ma
     bool kept = false;
     if (peer != NULL) {
         struct err_text full = {"too many large answers are on their way from this server"};
+        struct err_text stopping = {"the agent stops"};
         kept = size > LIMIT_CARRY_PIECE_BYTES && keep_rest(request, body, size);
-        if (kept || size <= LIMIT_CARRY_PIECE_BYTES) {
+        if (status == 0) { /* another server may answer */
+            rpc_answer(peer->carried->rpc, request->ticket, ERR_CLOSED, &stopping, NULL, 0);
+        } else if (kept || size <= LIMIT_CARRY_PIECE_BYTES) {
             send_answer(request, peer->carried, status, headers, body, size);
         } else {
             rpc_answer(peer->carried->rpc, request->ticket, ERR_OVERLOADED, &full, NULL, 0);

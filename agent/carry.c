@@ -239,6 +239,8 @@ void carry_run(struct agent *agent, struct backend_call *call, void (*done)(void
     request->body = carry->body;
     request->repeatable = !http || call->forward.repeatable;
     request->answer_ms = http ? call->forward.answer_ms : 0;
+    request->hurry_ms =
+        (http ? call->forward.mirrored : call->question.mirrored) ? LIMIT_LINK_HURRY_MS : 0;
     request->done = http ? http_answered : question_answered;
     links_ask(agent->links, request);
 }

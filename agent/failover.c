@@ -23,6 +23,7 @@ struct failover {
 struct note {
     struct loop_task task; /* first */
     struct failover *failover;
+    char *where; /* behind the service */
     char service[];
 };
 
@@ -50,16 +51,18 @@ static void publish(struct failover *failover, const struct str_list *datacenter
     epoch_retire(agent->epoch, (void *)(uintptr_t)old);
 }
 
-static bool judge(const char *service, void *context, int64_t *ret_hold_down_ms) {
-    struct agent *agent = context;
-    const struct catalog_view *view = catalog_view(agent->catalog);
-    struct arena arena;
-    arena_init(&arena);
-    struct failover_policy policy =
-        failover_policy_of(view, service, &agent->failover_source.defaults, &arena);
-    arena_clear(&arena);
-    *ret_hold_down_ms = policy.enabled ? policy.hold_down_ns / DURATION_MS : 0;
-    return failover_is_healthy(view, service, agent->live->dns.only_passing);
+/* Who is judged, and the memory for it. */
+struct judging {
+    struct agent *agent;
+    struct arena *arena;
+};
+
+static void judge(const char *service, const char *where, void *context,
+                  struct failover_judged *ret) {
+    struct judging *judging = context;
+    struct agent *agent = judging->agent;
+    failover_judge(&agent->failover_source, catalog_view(agent->catalog), service, where,
+                   agent->live->dns.only_passing, judging->arena, ret);
 }
 
 static void tick(struct loop_timer *timer) {
@@ -70,7 +73,8 @@ static void tick(struct loop_timer *timer) {
     struct arena arena;
     arena_init(&arena);
     struct str_list datacenters = list_datacenters(agent, &arena);
-    bool changed = failover_core_step(failover->core, now_ms, judge, agent);
+    struct judging judging = {agent, &arena};
+    bool changed = failover_core_step(failover->core, now_ms, judge, &judging);
     if (changed || !str_list_equal(&datacenters, &state->datacenters)) {
         publish(failover, &datacenters);
     }
@@ -90,31 +94,34 @@ static void take_note(struct loop_task *task) {
     atomic_fetch_sub(&failover->notes, 1);
     /* One with a tag may be missing while others are healthy: nothing is held down for that. */
     if (!failover_is_healthy(view, note->service, agent->live->dns.only_passing)) {
-        failover_core_note(failover->core, note->service, loop_now_ms(agent->loop));
+        failover_core_note(failover->core, note->service, note->where, loop_now_ms(agent->loop));
     }
     if (failover_core_count(failover->core) != before) {
         const struct failover_state *state = atomic_load(&agent->failover_source.state);
         struct str_list datacenters = state->datacenters;
         log_write(agent->log, LOG_WARN, MODULE,
-                  "no healthy instance here, answered from elsewhere: service=%s", note->service);
+                  "no healthy instance here, answered from elsewhere: service=%s datacenter=%s",
+                  note->service, note->where);
         publish(failover, &datacenters);
         loop_timer_start(agent->loop, &failover->timer, loop_now_ms(agent->loop) + TICK_MS);
     }
     free(note);
 }
 
-static void post_note(void *context, const char *service) {
+static void post_note(void *context, const char *service, const char *where) {
     struct agent *agent = context;
     struct failover *failover = agent->failover;
-    size_t size = strlen(service) + 1;
+    size_t size = strlen(service) + 1, where_size = strlen(where) + 1;
     if (atomic_fetch_add(&failover->notes, 1) >= LIMIT_FAILOVER_NOTES) {
         atomic_fetch_sub(&failover->notes, 1);
         return; /* the next lookup tells again */
     }
-    struct note *note = mem_calloc(1, sizeof *note + size);
+    struct note *note = mem_calloc(1, sizeof *note + size + where_size);
     note->task.run = take_note;
     note->failover = failover;
+    note->where = note->service + size;
     memcpy(note->service, service, size);
+    memcpy(note->where, where, where_size);
     loop_post(agent->loop, &note->task);
 }
 

@@ -57,6 +57,11 @@ void group_get_status(const struct group *group, struct group_status *ret_status
     ret_status->contact_ms = group_contact_ms(group);
 }
 
+int64_t group_silence_ms(const struct group *group) {
+    unsigned multiplier = group->config.raft_multiplier;
+    return 2 * LIMIT_RAFT_ELECTION_MS * (int64_t)(multiplier > 1 ? multiplier : 1);
+}
+
 void group_refresh_status(struct group *group) {
     struct raft_status raft;
     raft_get_status(group->raft, &raft);
@@ -80,11 +85,8 @@ void group_refresh_status(struct group *group) {
     bool leads = raft.role == RAFT_LEADER;
     if (!leads && atomic_load_explicit(&group->contact_at_ms, memory_order_relaxed) == INT64_MAX) {
         /* One that led has had its group behind it until an election timeout ago, at least. */
-        int64_t timeout_ms =
-            2 * LIMIT_RAFT_ELECTION_MS *
-            (group->config.raft_multiplier > 1 ? group->config.raft_multiplier : 1);
-        int64_t now_ms = loop_now_ms(group->config.loop);
-        group->led_until_ms = now_ms > timeout_ms ? now_ms - timeout_ms : 1;
+        int64_t silence_ms = group_silence_ms(group), now_ms = loop_now_ms(group->config.loop);
+        group->led_until_ms = now_ms > silence_ms ? now_ms - silence_ms : 1;
     }
     contact_ms = contact_ms > group->led_until_ms ? contact_ms : group->led_until_ms;
     atomic_store_explicit(&group->contact_at_ms, leads ? INT64_MAX : contact_ms,

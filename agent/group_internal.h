@@ -186,6 +186,8 @@ enum err group_join_cluster(struct group *group, const struct uuid *cluster, str
 /* This server leaves the quorum; what waits is answered ERR_IO. */
 void group_fail_disk(struct group *group, const char *message);
 void group_judge_leadership(struct group *group);
+/* A peer, or a majority, that has not been heard for so long is not there: 6.2. */
+int64_t group_silence_ms(const struct group *group);
 void group_refresh_status(struct group *group);
 
 /* ---- group_append.c: proposals and what the log thread writes ---- */

@@ -3,8 +3,9 @@
  * failed go if the group stays large enough without them. One change at a time (Ongaro 4.1), tried
  * again until it is so.
  *
- * A failed server is removed only while three voters or `min_quorum` remain, whichever is more:
- * with fewer, a server that comes back is worth more than a smaller majority. */
+ * Nobody is removed unless most of the voters that remain are healthy. A failed server is removed
+ * only while three voters or `min_quorum` remain, too, whichever is more: with fewer, a server that
+ * comes back is worth more than a smaller majority. */
 #include <stdio.h>
 #include <string.h>
 
@@ -51,8 +52,22 @@ static bool is_alive(const struct group *group, const struct raft_id *id) {
            (peer != NULL && peer->server.state == GROUP_SERVER_ALIVE);
 }
 
+/* The leader counts on nobody who does not answer it, or who repairs its log and so does not vote,
+ * whatever the pool says. */
+static bool is_of_use(const struct group *group, const struct raft_id *id) {
+    struct raft_peer_status status;
+    for (uint32_t i = 0; i < LIMIT_RAFT_SERVERS; i++) {
+        if (raft_get_peer(group->raft, i, &status) && raft_id_equal(&status.id, id)) {
+            int64_t silent_ms = now_ms(group) - (int64_t)status.contact_at_ms;
+            return !status.repairing && status.contact_at_ms > 0 &&
+                   silent_ms < group_silence_ms(group);
+        }
+    }
+    return true; /* itself; or another one leads, and knows */
+}
+
 struct voters {
-    uint32_t all, alive;
+    uint32_t all, healthy;
 };
 
 static struct voters count_voters(const struct group *group, const struct raft_id *without) {
@@ -62,7 +77,7 @@ static struct voters count_voters(const struct group *group, const struct raft_i
         const struct raft_server *server = &configuration->servers[i];
         if (server->voter && !raft_id_equal(&server->id, without)) {
             voters.all++;
-            voters.alive += is_alive(group, &server->id);
+            voters.healthy += is_alive(group, &server->id) && is_of_use(group, &server->id);
         }
     }
     return voters;
@@ -71,7 +86,7 @@ static struct voters count_voters(const struct group *group, const struct raft_i
 /* The others are a group that can go on. */
 static bool quorum_without(const struct group *group, const struct raft_id *id) {
     struct voters voters = count_voters(group, id);
-    return voters.all > 0 && voters.alive > voters.all / 2;
+    return voters.all > 0 && voters.healthy > voters.all / 2;
 }
 
 /* The same machine with another disk: the old one is lost. */

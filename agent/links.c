@@ -1,5 +1,6 @@
 #include "agent/links.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,8 @@
 #define IDLE_MS 60000   /* a connection to another datacenter */
 #define TRIES_MAX 3
 #define TICK_MS 20
+/* Else a link that nobody waits for any more would not be pinged. */
+static_assert(LIMIT_LINK_HURRY_MS > PING_FAR_MS, "a far server's silence is noticed before");
 
 struct server {
     struct uuid node;
@@ -69,6 +72,7 @@ struct path {
     int64_t attempt_at_ms, retry_ms;
     int64_t move_at_ms; /* 0: stays */
     int64_t used_at_ms;
+    int64_t open_ms; /* what the last connection took: some round trips */
     char datacenter[];
 };
 
@@ -111,6 +115,9 @@ static void put_waiting(struct path *path, struct links_request *request, int64_
     *path->waiting_last = request;
     path->waiting_last = &request->next;
     request->give_up_at_ms = now_ms(path) + wait_ms;
+    if (request->hurry_at_ms > 0 && request->hurry_at_ms < request->give_up_at_ms) {
+        request->give_up_at_ms = request->hurry_at_ms;
+    }
 }
 
 static void end_request(struct links_request *request, enum err err, const char *sentence) {
@@ -226,6 +233,7 @@ static void on_opened(void *context, struct rpc_connection *connection) {
     }
     path->active = link;
     path->opening = NULL;
+    path->open_ms = now_ms(path) - link->begun_at_ms;
     path->retry_ms = 0;
     path->move_at_ms = 0;
     log_write(path->links->config.log, LOG_INFO, MODULE,
@@ -289,8 +297,12 @@ static void answered(struct rpc_request *rpc, enum err err, const struct err_tex
     if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
         if (err == ERR_CLOSED && request->repeatable && request->tries < TRIES_MAX &&
             !path->links->closing) {
-            put_waiting(path, request, LIMIT_LINK_WAIT_MS);
-            soon(path); /* the connection's end is told after this */
+            if (link == path->active) { /* it stops, or its connection has ended */
+                avoid(path, &link->node);
+                leave_link(link, DRAIN_MS);
+            }
+            put_waiting(path, request, path->own ? LIMIT_LINK_WAIT_MS : LIMIT_LINK_WAIT_FAR_MS);
+            soon(path);
             return;
         }
         request->connection = NULL;
@@ -424,6 +436,44 @@ static int64_t watch_link(struct link *link, int64_t now) {
     return link->pinging ? INT64_MAX : now + PING_MS;
 }
 
+/* ---- requests in a hurry ---- */
+
+/* The first of a link that is due, or notes when one will be. */
+static struct links_request *find_due(struct link *link, int64_t now, int64_t *next_ms) {
+    for (struct links_request *at = link->requests; at != NULL; at = at->next) {
+        if (at->hurry_at_ms > 0 && at->hurry_at_ms <= now) {
+            return at;
+        }
+        if (at->hurry_at_ms > 0 && at->hurry_at_ms < *next_ms) {
+            *next_ms = at->hurry_at_ms;
+        }
+    }
+    return NULL;
+}
+
+/* Ends those that can wait no longer. The link stays: pings tell whether its server is there. */
+static void end_hurried(struct path *path, int64_t now, int64_t *next_ms) {
+    for (;;) { /* done may ask anew, and cancel others */
+        struct links_request *due =
+            path->active != NULL ? find_due(path->active, now, next_ms) : NULL;
+        for (struct link *link = path->left; link != NULL && due == NULL; link = link->next) {
+            due = find_due(link, now, next_ms);
+        }
+        if (due == NULL) {
+            return;
+        }
+        rpc_request_cancel(&due->rpc);
+        unlink_request(due);
+        due->link = NULL;
+        metric_count(path->links->config.failed, 1);
+        end_request(due, ERR_TIMEOUT, "rpc error making call: the server did not answer in time");
+    }
+}
+
+static int64_t hurry_at_ms(const struct path *path, const struct links_request *request) {
+    return request->hurry_ms == 0 ? 0 : now_ms(path) + request->hurry_ms + path->open_ms;
+}
+
 /* ---- the work of a datacenter's path ---- */
 
 static bool is_wanted(const struct path *path) {
@@ -507,6 +557,7 @@ static void work(struct path *path) {
     fail_waiting(path, now, ERR_NO_LEADER,
                  path->own ? "rpc error getting client: no server answers"
                            : "rpc error getting client: no server of the datacenter answers");
+    end_hurried(path, now, &next_ms);
     close_left(path, now, &next_ms);
     close_idle(path, now, &next_ms);
     if (path->active != NULL) {
@@ -650,6 +701,7 @@ void links_ask(struct links *links, struct links_request *request) {
     }
     request->path = path;
     path->used_at_ms = now_ms(path);
+    request->hurry_at_ms = hurry_at_ms(path, request);
     put_waiting(path, request, path->own ? LIMIT_LINK_WAIT_MS : LIMIT_LINK_WAIT_FAR_MS);
     work(path);
 }

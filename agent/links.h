@@ -63,6 +63,9 @@ struct links_request {
     bool repeatable;
     bool patient;      /* whoever asks watches for silence itself: it is no reason for pings */
     int64_t answer_ms; /* how long a server that is there may take */
+    /* Whoever asks has something else to answer with, and waits no longer than this and what the
+     * last connection there took: ERR_TIMEOUT. 0: waits for all. */
+    int64_t hurry_ms;
     /* As of rpc_request; `connection` is where the answer came from. ERR_NO_LEADER: no server
      * answers, and surely none has carried it out. ERR_NOT_FOUND: no server of the datacenter is
      * known. ERR_TIMEOUT: nobody knows whether it was carried out. */
@@ -75,6 +78,7 @@ struct links_request {
     struct path *path;
     struct links_request *next, **back;
     int64_t sent_at_ms, give_up_at_ms;
+    int64_t hurry_at_ms; /* 0: there is no hurry */
     unsigned tries;
 };
 

@@ -279,6 +279,7 @@ static bool apply_rows(struct mirror_pull *pull, const Pb__RpcMirrorBatch *batch
     if (batch->size > LIMIT_MIRROR_BATCH_BYTES) {
         return false;
     }
+    mirror_reach(mirror, batch->newest);
     uint8_t *rows = mem_alloc(batch->size);
     bool good = unsqueeze(batch->records.data, batch->records.len, rows, batch->size) &&
                 mirror_apply(mirror, rows, batch->size, index) == ERR_OK;

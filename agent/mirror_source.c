@@ -134,6 +134,7 @@ static void answer_part(struct stream *stream) {
     batch.whole = stream->job.whole;
     batch.current = stream->job.current;
     batch.index = stream->job.index;
+    batch.newest = catalog_changes_newest(stream->origin.catalog);
     batch.size = (uint32_t)stream->job.out.count;
     batch.records = (ProtobufCBinaryData){stream->packed_size, stream->packed};
     answer(stream, &batch, stream->planned_at_ms);

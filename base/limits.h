@@ -123,6 +123,7 @@
 #define LIMIT_FAILOVER_DATACENTERS 256 /* of one policy */
 #define LIMIT_FAILOVER_HOLD_DOWN_S 86400
 #define LIMIT_FAILOVER_FRESH_MS 10000 /* rows of a datacenter that is there are no older */
+#define LIMIT_FAILOVER_STAY_MS 1000   /* the one where lookups are may be silent so much longer */
 #define LIMIT_FAILOVER_NOTES 256      /* on their way to the core */
 
 /* Filters. */
@@ -231,6 +232,7 @@
 #define LIMIT_CARRY_PIECE_BYTES (1024 * 1024)     /* of an answer, sent at once */
 #define LIMIT_LINK_WAIT_MS 400      /* for a server of this datacenter: an error within 500 ms */
 #define LIMIT_LINK_WAIT_FAR_MS 2000 /* of another */
+#define LIMIT_LINK_HURRY_MS 600     /* and some round trips, if a mirror can answer instead */
 
 /* Gossip. */
 #define LIMIT_GOSSIP_MEMBERS 65536 /* records of a pool, dead ones and tombstones too */

@@ -121,6 +121,7 @@ struct backend_call {
             unsigned hops;               /* how often it was passed on before */
             bool repeatable;             /* carried out twice it does no harm */
             int64_t answer_ms;           /* how long the server may take */
+            bool mirrored;               /* there are rows that can answer instead: no long wait */
             bool cancelled;              /* by `cancel` */
             struct backend_reply *reply; /* result, beside answer; the caller frees it */
         } forward;
@@ -131,6 +132,7 @@ struct backend_call {
             bool tcp;
             unsigned hops;
             const char *wan_for; /* the datacenter that wants WAN addresses; "": none */
+            bool mirrored;       /* as of forward */
         } question;              /* answer: the message */
     };
     char made_id[UUID_TEXT_BYTES]; /* of a session, query or event that the call makes */

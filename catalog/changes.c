@@ -8,11 +8,11 @@
 #include "catalog/internal.h"
 
 #define BLOCK_BYTES (64 * 1024)
-#define HEAD_BYTES 12 /* size of the whole, 2 bytes; kind; 0; index */
+#define HEAD_BYTES 20 /* size of the whole, 2 bytes; kind; 0; index; newest */
 
 struct block {
-    uint64_t before_index; /* of the last change in the blocks before */
-    uint64_t last_index;
+    uint64_t before_index, before_newest; /* of the last change in the blocks before */
+    uint64_t last_index, last_newest;     /* none goes back */
     uint32_t used;
     char bytes[BLOCK_BYTES];
 };
@@ -26,21 +26,36 @@ struct changes {
     size_t count_max;
     struct changes_place published; /* end of what is published, */
     uint64_t published_index;       /* up to this index */
+    uint64_t newest;                /* see catalog_changes_reach */
 };
 
 static struct block *block_at(const struct changes *changes, uint64_t number) {
     return changes->blocks[number % changes->count_max];
 }
 
-static void add_block(struct changes *changes, uint64_t before_index) {
+static void add_block(struct changes *changes, uint64_t before_index, uint64_t before_newest) {
     if (changes->last - changes->first + 1 == changes->count_max) {
         free(block_at(changes, changes->first++));
     }
     changes->last++;
     struct block *block = mem_alloc(sizeof *block);
     block->before_index = block->last_index = before_index;
+    block->before_newest = block->last_newest = before_newest;
     block->used = 0;
     changes->blocks[changes->last % changes->count_max] = block;
+}
+
+void catalog_changes_reach(struct catalog *catalog, uint64_t newest) {
+    struct changes *changes = catalog->changes;
+    if (changes != NULL && newest > changes->newest) {
+        changes->newest = newest;
+    }
+}
+
+uint64_t catalog_changes_newest(const struct catalog *catalog) {
+    const struct changes *changes = catalog->changes;
+    uint64_t now = catalog_now(catalog);
+    return changes != NULL && changes->newest > now ? changes->newest : now;
 }
 
 void catalog_note_changes(struct catalog *catalog, size_t bytes_max) {
@@ -49,7 +64,7 @@ void catalog_note_changes(struct catalog *catalog, size_t bytes_max) {
     changes->count_max = bytes_max / BLOCK_BYTES > 2 ? bytes_max / BLOCK_BYTES : 2;
     changes->blocks = mem_calloc(changes->count_max, sizeof(struct block *));
     changes->first = 1;
-    add_block(changes, catalog_now(catalog));
+    add_block(changes, catalog_now(catalog), catalog_changes_newest(catalog));
     catalog_changes_publish(catalog);
 }
 
@@ -69,7 +84,7 @@ void catalog_changes_reset(struct catalog *catalog) {
         while (changes->first <= changes->last) {
             free(block_at(changes, changes->first++));
         }
-        add_block(changes, catalog_now(catalog));
+        add_block(changes, catalog_now(catalog), catalog_changes_newest(catalog));
     }
 }
 
@@ -100,16 +115,18 @@ void catalog_note(struct catalog *catalog, enum change_kind kind, const char *no
         return; /* names are bounded before */
     }
     if (block->used + size > BLOCK_BYTES) {
-        add_block(changes, block->last_index);
+        add_block(changes, block->last_index, block->last_newest);
         block = block_at(changes, changes->last);
     }
     char *at = block->bytes + block->used;
     uint64_t index = block->last_index = catalog_now(catalog);
+    uint64_t newest = block->last_newest = catalog_changes_newest(catalog);
     at[0] = (char)(size & 0xff);
     at[1] = (char)(size >> 8);
     at[2] = (char)kind;
     at[3] = 0;
     memcpy(at + 4, &index, sizeof index); /* never leaves this process */
+    memcpy(at + 12, &newest, sizeof newest);
     put_text(put_text(put_text(at + HEAD_BYTES, node), id), name);
     block->used += size;
 }
@@ -131,6 +148,12 @@ static uint64_t index_at(const char *at) {
     uint64_t index;
     memcpy(&index, at + 4, sizeof index);
     return index;
+}
+
+static uint64_t newest_at(const char *at) {
+    uint64_t newest;
+    memcpy(&newest, at + 12, sizeof newest);
+    return newest;
 }
 
 static bool is_before(const struct changes_place *a, const struct changes_place *b) {
@@ -162,16 +185,16 @@ bool catalog_find_changes(const struct catalog *catalog, uint64_t index,
                           struct changes_place *ret_place) {
     const struct changes *changes = catalog->changes;
     if (changes == NULL || index > changes->published_index ||
-        index < block_at(changes, changes->first)->before_index) {
+        index < block_at(changes, changes->first)->before_newest) {
         return false;
     }
     struct changes_place place = {changes->last, 0};
-    while (place.block > changes->first && block_at(changes, place.block)->before_index > index) {
+    while (place.block > changes->first && block_at(changes, place.block)->before_newest > index) {
         place.block--;
     }
     while (step(changes, &place) && is_before(&place, &changes->published)) {
         const char *at = block_at(changes, place.block)->bytes + place.offset;
-        if (index_at(at) > index) {
+        if (newest_at(at) > index) {
             break;
         }
         place.offset += size_at(at);

@@ -38,6 +38,11 @@ struct change {
 
 /* From now on changes are noted, in about so many bytes. */
 void catalog_note_changes(struct catalog *catalog, size_t bytes_max);
+/* Rows of a mirror may be as new as this already, though all of them are there only up to the
+ * catalog's index: who goes on here from an index below is told of all that has come since. */
+void catalog_changes_reach(struct catalog *catalog, uint64_t newest);
+/* As new the rows may be. */
+uint64_t catalog_changes_newest(const struct catalog *catalog);
 /* Behind all changes that are published. */
 struct changes_place catalog_changes_end(const struct catalog *catalog);
 /* Behind all changes up to this index. False: later ones are forgotten, or none are noted; or the

@@ -188,7 +188,9 @@ struct str_list failover_targets(int64_t nearest, const struct str_list *named,
 struct away {
     int64_t noted_at_ms;
     int64_t healthy_since_ms; /* -1: home is not healthy */
+    int64_t better_since_ms;  /* another one than `where` comes first; -1: none does */
     char *service;            /* lower case */
+    char *where;              /* where lookups stay */
 };
 
 struct failover_core {
@@ -200,9 +202,14 @@ struct failover_core *failover_core_create(void) {
     return mem_calloc(1, sizeof(struct failover_core));
 }
 
+static void forget(struct away *away) {
+    free(away->service);
+    free(away->where);
+}
+
 void failover_core_destroy(struct failover_core *core) {
     for (size_t i = 0; core != NULL && i < core->count; i++) {
-        free(core->all[i].service);
+        forget(&core->all[i]);
     }
     if (core != NULL) {
         free(core->all);
@@ -228,7 +235,8 @@ static size_t find_place(const struct failover_core *core, const char *service) 
     return low;
 }
 
-void failover_core_note(struct failover_core *core, const char *service, int64_t now_ms) {
+void failover_core_note(struct failover_core *core, const char *service, const char *where,
+                        int64_t now_ms) {
     char lower[LIMIT_NAME_BYTES + 1];
     if (!str_lower(lower, sizeof lower, service)) {
         return;
@@ -246,7 +254,7 @@ void failover_core_note(struct failover_core *core, const char *service, int64_t
         core->all = mem_realloc(core->all, core->capacity * sizeof *core->all);
     }
     memmove(&core->all[at + 1], &core->all[at], (core->count - at) * sizeof *core->all);
-    core->all[at] = (struct away){now_ms, -1, mem_strdup(lower)};
+    core->all[at] = (struct away){now_ms, -1, -1, mem_strdup(lower), mem_strdup(where)};
     core->count++;
 }
 
@@ -262,39 +270,72 @@ static bool is_over(struct away *away, bool healthy, int64_t hold_down_ms, int64
     return now_ms - away->healthy_since_ms >= hold_down_ms;
 }
 
+/* True: lookups stay elsewhere from now on. */
+static bool move(struct away *away, const struct failover_judged *judged, int64_t now_ms) {
+    if (judged->best == NULL || judged->stays == NULL) {
+        return false;
+    }
+    const char *to = judged->stays;
+    bool better = !str_equal_fold(judged->best, to);
+    if (!better) {
+        away->better_since_ms = -1;
+    } else if (away->better_since_ms < 0) {
+        away->better_since_ms = now_ms;
+    }
+    if (better && now_ms - away->better_since_ms >= judged->hold_down_ms) {
+        to = judged->best;
+    }
+    if (str_equal_fold(to, away->where)) {
+        return false;
+    }
+    free(away->where);
+    away->where = mem_strdup(to);
+    away->better_since_ms = -1;
+    return true;
+}
+
 bool failover_core_step(struct failover_core *core, int64_t now_ms, failover_judge_fn *judge,
                         void *context) {
     size_t kept = 0;
+    bool changed = false;
     for (size_t i = 0; i < core->count; i++) {
         struct away *away = &core->all[i];
-        int64_t hold_down_ms = 0;
-        bool healthy = judge(away->service, context, &hold_down_ms);
-        if (is_over(away, healthy, hold_down_ms, now_ms)) {
-            free(away->service);
+        struct failover_judged judged = {.healthy = false};
+        judge(away->service, away->where, context, &judged);
+        if (is_over(away, judged.healthy, judged.hold_down_ms, now_ms)) {
+            forget(away);
+            changed = true;
         } else {
+            changed = move(away, &judged, now_ms) || changed;
             core->all[kept++] = *away;
         }
     }
-    bool changed = kept < core->count;
     core->count = kept;
     return changed;
 }
 
+static void pack_state(struct packer *packer, struct failover_state *state) {
+    pack_list(packer, &state->datacenters);
+    pack_list(packer, &state->away);
+    pack_list(packer, &state->where);
+}
+
 struct failover_state *failover_core_state(const struct failover_core *core,
                                            const struct str_list *datacenters) {
-    const char **services = mem_alloc((core->count + 1) * sizeof *services);
+    const char **names = mem_alloc((2 * core->count + 1) * sizeof *names);
+    const char **where = names + core->count;
     for (size_t i = 0; i < core->count; i++) {
-        services[i] = core->all[i].service;
+        names[i] = core->all[i].service;
+        where[i] = core->all[i].where;
     }
-    struct failover_state from = {*datacenters, {services, (uint32_t)core->count}}, state = from;
+    uint32_t count = (uint32_t)core->count;
+    struct failover_state from = {*datacenters, {names, count}, {where, count}}, state = from;
     struct packer p = {.used = sizeof state};
-    pack_list(&p, &state.datacenters);
-    pack_list(&p, &state.away);
+    pack_state(&p, &state);
     p = (struct packer){.block = mem_alloc(p.used), .used = sizeof state};
     state = from;
-    pack_list(&p, &state.datacenters);
-    pack_list(&p, &state.away);
-    free(services);
+    pack_state(&p, &state);
+    free(names);
     return memcpy(p.block, &state, sizeof state);
 }
 
@@ -304,10 +345,15 @@ static int compare(const void *name, const void *element) {
     return strcmp(name, *(const char *const *)element);
 }
 
-static bool is_away(const struct failover_state *state, const char *service) {
+/* Where its lookups stay; NULL: it is not away. */
+static const char *where_away(const struct failover_state *state, const char *service) {
     char lower[LIMIT_NAME_BYTES + 1];
-    return state->away.count > 0 && str_lower(lower, sizeof lower, service) &&
-           bsearch(lower, state->away.v, state->away.count, sizeof *state->away.v, compare) != NULL;
+    if (state->away.count == 0 || !str_lower(lower, sizeof lower, service)) {
+        return NULL;
+    }
+    const char *const *found =
+        bsearch(lower, state->away.v, state->away.count, sizeof *state->away.v, compare);
+    return found != NULL ? state->where.v[found - state->away.v] : NULL;
 }
 
 struct health {
@@ -333,14 +379,18 @@ bool failover_look(const struct failover_source *source, const char *datacenter,
            old == (ret_place->age_ms > LIMIT_FAILOVER_FRESH_MS);
 }
 
+/* stays: where lookups are now, or NULL. It counts as silent a little later than others, so that
+ * when all fall silent together lookups do not go round. */
 static bool find_elsewhere(const struct failover_source *source, const struct str_list *targets,
-                           failover_usable_fn *usable, void *context,
+                           const char *stays, failover_usable_fn *usable, void *context,
                            struct failover_place *ret_place) {
     for (int old = 0; old <= 1; old++) {
         for (uint32_t i = 0; i < targets->count; i++) {
+            bool here = stays != NULL && str_equal_fold(stays, targets->v[i]);
+            int64_t fresh_ms = LIMIT_FAILOVER_FRESH_MS + (here ? LIMIT_FAILOVER_STAY_MS : 0);
             struct failover_place place;
-            if (failover_look(source, targets->v[i], old == 1, &place) &&
-                usable(place.view, context)) {
+            if (source->look(source->context, targets->v[i], &place) &&
+                old == (place.age_ms > fresh_ms) && usable(place.view, context)) {
                 *ret_place = place;
                 return true;
             }
@@ -355,6 +405,24 @@ static struct str_list policy_targets(const struct failover_policy *policy,
     return all ? *known : failover_targets(policy->nearest, &policy->datacenters, known, arena);
 }
 
+/* The same with `where` before all others, if it is among them. */
+static struct str_list put_first(const struct str_list *targets, const char *where,
+                                 struct arena *arena) {
+    const char *first = find_name(targets, where);
+    if (first == NULL) {
+        return *targets;
+    }
+    const char **v = arena_alloc(arena, targets->count * sizeof *v);
+    struct str_list list = {v, 1};
+    v[0] = first;
+    for (uint32_t i = 0; i < targets->count; i++) {
+        if (targets->v[i] != first) {
+            v[list.count++] = targets->v[i];
+        }
+    }
+    return list;
+}
+
 struct failover_place failover_find(const struct failover_source *source,
                                     const struct catalog_view *home, const char *service,
                                     failover_usable_fn *usable, void *context,
@@ -364,14 +432,50 @@ struct failover_place failover_find(const struct failover_source *source,
     if (state == NULL || state->datacenters.count == 0) {
         return place;
     }
-    bool away = is_away(state, service);
-    if (!away && usable(home, context)) {
+    const char *where = where_away(state, service);
+    if (where == NULL && usable(home, context)) {
         return place;
     }
     struct failover_policy policy = failover_policy_of(home, service, &source->defaults, arena);
     struct str_list targets = policy_targets(&policy, &state->datacenters, arena);
-    if (policy.enabled && find_elsewhere(source, &targets, usable, context, &place) && !away) {
-        source->note(source->context, service);
+    if (where != NULL) {
+        targets = put_first(&targets, where, arena);
+    }
+    if (policy.enabled && find_elsewhere(source, &targets, where, usable, context, &place) &&
+        where == NULL) {
+        source->note(source->context, service, place.datacenter);
     }
     return place;
+}
+
+struct judging {
+    const char *service;
+    bool passing;
+};
+
+static bool is_judged_healthy(const struct catalog_view *view, void *context) {
+    const struct judging *judging = context;
+    return failover_is_healthy(view, judging->service, judging->passing);
+}
+
+void failover_judge(const struct failover_source *source, const struct catalog_view *home,
+                    const char *service, const char *where, bool passing, struct arena *arena,
+                    struct failover_judged *ret) {
+    const struct failover_state *state = atomic_load(&source->state);
+    struct failover_policy policy = failover_policy_of(home, service, &source->defaults, arena);
+    struct str_list targets = policy_targets(&policy, &state->datacenters, arena);
+    struct str_list where_first = put_first(&targets, where, arena);
+    struct judging judging = {service, passing};
+    struct failover_place place;
+    *ret = (struct failover_judged){.healthy = failover_is_healthy(home, service, passing)};
+    if (!policy.enabled) {
+        return;
+    }
+    ret->hold_down_ms = policy.hold_down_ns / DURATION_MS;
+    if (find_elsewhere(source, &targets, where, is_judged_healthy, &judging, &place)) {
+        ret->best = place.datacenter;
+    }
+    if (find_elsewhere(source, &where_first, where, is_judged_healthy, &judging, &place)) {
+        ret->stays = place.datacenter;
+    }
 }

@@ -2,7 +2,9 @@
  * it, and when lookups come home again. Pure: the driver (agent/failover.c) brings the time.
  *
  * A service that was answered from elsewhere is `away` until home has been healthy for the policy's
- * hold-down without a break; only then are lookups answered from home again. Only services that
+ * hold-down without a break; only then are lookups answered from home again. While it is away
+ * lookups stay with one datacenter as long as that can answer, and move to one that comes before
+ * it, by distance or policy, only once that has been so for the hold-down. Only services that
  * somebody has looked up are kept track of, so what nobody asks for costs nothing. */
 #ifndef CATALOG_FAILOVER_H
 #define CATALOG_FAILOVER_H
@@ -56,20 +58,30 @@ struct str_list failover_targets(int64_t nearest, const struct str_list *named,
 
 struct failover_core;
 
-/* What readers see of it: one block, immutable. Both lists are sorted in their way. */
+/* What readers see of it: one block, immutable. */
 struct failover_state {
     struct str_list datacenters; /* others, the nearest first */
-    struct str_list away;        /* services in lower case, by their bytes */
+    struct str_list away;        /* services in lower case, sorted by their bytes */
+    struct str_list where;       /* of each of them: where lookups stay */
 };
 
 struct failover_core *failover_core_create(void);
 void failover_core_destroy(struct failover_core *core); /* NULL is allowed */
-/* A lookup of the service was answered from elsewhere, because home has none that is healthy. Takes
+/* A lookup of the service was answered from `where`, because home has none that is healthy. Takes
  * no more than LIMIT_FAILOVER_AWAY. */
-void failover_core_note(struct failover_core *core, const char *service, int64_t now_ms);
-/* Looks at all that are away. judge tells whether home is healthy and how long it must be. True:
- * some have come home, or left the list because nobody has asked for long. */
-typedef bool failover_judge_fn(const char *service, void *context, int64_t *ret_hold_down_ms);
+void failover_core_note(struct failover_core *core, const char *service, const char *where,
+                        int64_t now_ms);
+struct failover_judged {
+    bool healthy; /* at home */
+    int64_t hold_down_ms;
+    /* Names of datacenters, borrowed until the next one is judged; NULL: none has a healthy one. */
+    const char *stays; /* `where` if that can answer, else the first that can */
+    const char *best;  /* the first that can answer */
+};
+/* Looks at all that are away. True: some have come home, have moved, or left the list because
+ * nobody has asked for long. */
+typedef void failover_judge_fn(const char *service, const char *where, void *context,
+                               struct failover_judged *ret);
 bool failover_core_step(struct failover_core *core, int64_t now_ms, failover_judge_fn *judge,
                         void *context);
 size_t failover_core_count(const struct failover_core *core);
@@ -95,7 +107,7 @@ struct failover_source {
     /* Any thread, inside an epoch section. False: there are no rows of it. */
     bool (*look)(void *context, const char *datacenter, struct failover_place *ret_place);
     /* Any thread, never blocks: see failover_core_note. */
-    void (*note)(void *context, const char *service);
+    void (*note)(void *context, const char *service, const char *where);
 };
 
 /* The rows of a datacenter; of one that has been silent for LIMIT_FAILOVER_FRESH_MS only if old:
@@ -107,11 +119,16 @@ bool failover_look(const struct failover_source *source, const char *datacenter,
 typedef bool failover_usable_fn(const struct catalog_view *view, void *context);
 
 /* Where a lookup of the service is answered: at home if that has what is asked for and is not held
- * down, else in the first datacenter of the policy that has it, else at home. source NULL: at home.
- * Inside an epoch section. */
+ * down, else where it stays if that has it, else in the first datacenter of the policy that has it,
+ * else at home. source NULL: at home. Inside an epoch section. */
 struct failover_place failover_find(const struct failover_source *source,
                                     const struct catalog_view *home, const char *service,
                                     failover_usable_fn *usable, void *context, struct arena *arena);
+
+/* For failover_core_step. Names live as long as source's state and the arena. */
+void failover_judge(const struct failover_source *source, const struct catalog_view *home,
+                    const char *service, const char *where, bool passing, struct arena *arena,
+                    struct failover_judged *ret);
 
 /* Whether the service has an instance that is not critical; passing: that passes. */
 bool failover_is_healthy(const struct catalog_view *view, const char *service, bool passing);

@@ -496,6 +496,7 @@ static void drop_checks(struct mirror *mirror, const char *node, const char *ser
     free(checks.v);
 }
 
+/* A row that never was here is noted all the same: who goes on here may have it from elsewhere. */
 static void remove_row(struct apply *apply, const struct mirror_record *record) {
     const struct catalog_view *view = &apply->catalog->next;
     const char *node = record->gone.node, *id = record->gone.id;
@@ -504,10 +505,14 @@ static void remove_row(struct apply *apply, const struct mirror_record *record) 
     case MIRROR_NODE:
         if ((row = view_get_node(view, node)) != NULL) {
             drop_node(apply->mirror, row);
+        } else {
+            catalog_note(apply->catalog, CHANGE_NODE, node, "", "");
         }
         break;
     case MIRROR_SERVICE:
-        if ((row = view_get_service(view, node, id)) != NULL) {
+        if ((row = view_get_service(view, node, id)) == NULL) {
+            catalog_note(apply->catalog, CHANGE_SERVICE, node, id, "");
+        } else {
             if (!apply->mirror->all) {
                 drop_checks(apply->mirror, node, id);
             }
@@ -519,6 +524,8 @@ static void remove_row(struct apply *apply, const struct mirror_record *record) 
         if ((row = view_get_check(view, node, id)) != NULL) {
             note_check(apply, row);
             drop_check(apply->mirror, row);
+        } else {
+            catalog_note(apply->catalog, CHANGE_CHECK, node, id, "");
         }
         break;
     }
@@ -628,6 +635,10 @@ enum err mirror_apply(struct mirror *mirror, const uint8_t *data, size_t size, u
     enum err err = codec_decode_mirror(data, size, &apply.arena, apply_record, &apply);
     end(&apply);
     return err;
+}
+
+void mirror_reach(struct mirror *mirror, uint64_t newest) {
+    catalog_changes_reach(mirror->catalog, newest);
 }
 
 void mirror_advance(struct mirror *mirror, uint64_t index) {

@@ -75,6 +75,9 @@ void mirror_destroy(struct mirror *mirror);
 /* Applies what a job gave and publishes. ERR_CORRUPT, ERR_VERSION: some of it may have been
  * applied, so this mirror has to be filled from scratch. */
 enum err mirror_apply(struct mirror *mirror, const uint8_t *data, size_t size, uint64_t index);
+/* Before it: the rows of the view that the job ran on may be as new as this (catalog_changes_newest
+ * at the source, once it ran). For those that mirror this mirror. */
+void mirror_reach(struct mirror *mirror, uint64_t newest);
 /* Everything up to the index has come, though there was nothing to apply. */
 void mirror_advance(struct mirror *mirror, uint64_t index);
 void mirror_set_whole(struct mirror *mirror);

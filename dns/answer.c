@@ -399,6 +399,7 @@ size_t dns_answer(struct dns_scratch *scratch, const struct dns_snapshot *snapsh
     scratch->skipped_node = NULL;
     scratch->wanted.need = DNS_NEEDS_NOTHING;
     scratch->wanted.count = 0;
+    scratch->wanted.mirrored = false;
     if (question->resolved != NULL && question->resolved->rand != NULL) {
         scratch->rand = *question->resolved->rand;
     }

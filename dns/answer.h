@@ -61,6 +61,7 @@ struct dns_wanted {
     enum dns_need need;
     uint16_t name_bytes;                  /* of the question */
     char datacenter[DNS_LABEL_BYTES + 1]; /* DNS_NEEDS_SERVER: which one; "" = this agent's */
+    bool mirrored;                        /* there are rows that can answer instead: no long wait */
     /* DNS_NEEDS_NAMES. With the same random state the same instances are drawn again. */
     struct rand rand;
     uint16_t type; /* A or AAAA */

@@ -52,8 +52,11 @@ bool mirror_turn_far(struct answer *answer) {
     struct backend_mirror mirror;
     size_t size = strlen(answer->name.dc);
     if (backend == NULL || backend->get_mirror == NULL || size > DNS_LABEL_BYTES ||
-        !backend->get_mirror(backend->context, answer->name.dc, &mirror) ||
-        (answer->question->resolved == NULL && mirror.age_ms < LIMIT_MIRROR_LOST_MS)) {
+        !backend->get_mirror(backend->context, answer->name.dc, &mirror)) {
+        return false;
+    }
+    if (answer->question->resolved == NULL && mirror.age_ms < LIMIT_MIRROR_LOST_MS) {
+        answer->scratch->wanted.mirrored = true; /* its servers are asked first */
         return false;
     }
     turn(answer, &mirror);

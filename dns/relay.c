@@ -195,7 +195,8 @@ static void ask_server(struct relay_query *query) {
                                                      .size = query->request_bytes,
                                                      .tcp = query->tcp,
                                                      .wan_for = wan_for(query, backend),
-                                                     .hops = query->hops},
+                                                     .hops = query->hops,
+                                                     .mirrored = query->wanted.mirrored},
                                         .done = call_done,
                                         .context = query};
     backend->submit(backend->context, &query->call);

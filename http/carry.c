@@ -126,6 +126,8 @@ bool http_carry_prepare(struct http_exchange *exchange, const struct http_reques
     call->forward.hops = hops;
     call->forward.repeatable = strcmp(req->method, "GET") == 0;
     call->forward.answer_ms = waiting_ms(exchange, req);
+    call->forward.mirrored =
+        call->forward.answer_ms == 0 && http_mirror_may_answer(exchange->route, req, datacenter);
     exchange->call = call;
     return true;
 }
@@ -196,7 +198,7 @@ static void finish(struct loop_task *task) {
         headers = http_answer_headers(server, answer, &exchange->arena);
     }
     server->carried--;
-    carried->done(carried, answer != NULL ? answer->status : 500, &headers,
+    carried->done(carried, answer != NULL ? answer->status : 0, &headers,
                   answer != NULL ? answer->body : "", answer != NULL ? answer->body_size : 0);
     http_exchange_free(exchange);
 }

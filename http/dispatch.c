@@ -245,6 +245,19 @@ struct http_answer *http_mirror_answer(struct http_server *server, const char *u
     return answer;
 }
 
+bool http_mirror_may_answer(const struct http_route *route, const struct http_request *req,
+                            const char *datacenter) {
+    struct backend_mirror mirror;
+    if (*datacenter == '\0' || route->read == NULL || route->watch > WATCH_NODE ||
+        http_request_has(req, "consistent") || http_request_has(req, "max_stale")) {
+        return false;
+    }
+    epoch_enter(req->backend->epoch);
+    bool found = find_mirror(route, req, datacenter, &mirror);
+    epoch_exit(req->backend->epoch);
+    return found;
+}
+
 /* A service that this agent, which is no server, is asked for: subscribes it, and answers from the
  * rows that are kept if the request bears their age. */
 static bool answer_subscribed(struct http_exchange *exchange, const struct http_request *req,

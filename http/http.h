@@ -83,7 +83,8 @@ struct http_carried {
     const void *body;
     size_t body_size;
     unsigned hops; /* how often it has been passed on */
-    /* Core's thread, once. What was answered is borrowed until it returns. */
+    /* Core's thread, once. What was answered is borrowed until it returns. status 0: nothing,
+     * because the server stops or nobody waits any more. */
     void (*done)(struct http_carried *carried, int status, const struct str_map *headers,
                  const char *body, size_t body_size);
     struct http_exchange *exchange; /* private */

@@ -240,6 +240,9 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
 struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
                                        const char *datacenter, int64_t age_min_ms,
                                        int64_t age_max_ms);
+/* Whether there are such rows of the datacenter for this request. Any thread. */
+bool http_mirror_may_answer(const struct http_route *route, const struct http_request *req,
+                            const char *datacenter);
 /* The answer of a call that is done. */
 struct http_answer *http_call_answer(struct http_exchange *exchange);
 /* A read's answer from the present view; question as from http_uri_question. Any thread. */

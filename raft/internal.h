@@ -240,6 +240,8 @@ void raft_judge_repair(struct raft *raft, struct raft_output *output);
 
 /* replicate.c: a leader */
 void raft_start_peers(struct raft *raft, uint64_t now_ms);
+/* Whose answer in this leader's term it is, and that it was heard; NULL: it counts for nothing. */
+struct raft_peer *raft_hear_peer(struct raft *raft, uint64_t now_ms, const struct raft_message *m);
 void raft_receive_append_answer(struct raft *raft, uint64_t now_ms, const struct raft_message *m);
 /* Sends what there is to send, to everybody. */
 void raft_replicate(struct raft *raft, uint64_t now_ms);

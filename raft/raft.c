@@ -480,6 +480,7 @@ bool raft_get_peer(const struct raft *raft, uint32_t i, struct raft_peer_status 
         .next = peer->next,
         .contact_at_ms = peer->answered ? peer->contact_at_ms : 0,
         .snapshot = peer->snapshot != NULL,
+        .repairing = peer->repair_to > 0,
     };
     return true;
 }

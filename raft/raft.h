@@ -273,6 +273,7 @@ struct raft_peer_status {
     uint64_t next;
     uint64_t contact_at_ms; /* when it last answered; 0: not in this term */
     bool snapshot;          /* is being sent one */
+    bool repairing;         /* has lost entries; neither votes nor leads */
 };
 
 struct raft_options {

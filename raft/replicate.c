@@ -155,14 +155,22 @@ static void take_success(struct raft *raft, struct raft_peer *peer, uint64_t mat
     }
 }
 
-void raft_receive_append_answer(struct raft *raft, uint64_t now_ms, const struct raft_message *m) {
+struct raft_peer *raft_hear_peer(struct raft *raft, uint64_t now_ms, const struct raft_message *m) {
     struct raft_peer *peer = raft_find_peer(raft, &m->from);
     if (raft->role != RAFT_LEADER || peer == NULL || m->term != raft->hard_state.term) {
-        return;
+        return NULL;
     }
     peer->contact_at_ms = now_ms;
     peer->answered = true;
     peer->probing = false;
+    return peer;
+}
+
+void raft_receive_append_answer(struct raft *raft, uint64_t now_ms, const struct raft_message *m) {
+    struct raft_peer *peer = raft_hear_peer(raft, now_ms, m);
+    if (peer == NULL) {
+        return;
+    }
     if (m->append_answer.round > peer->round && m->append_answer.round <= raft->round) {
         peer->round = m->append_answer.round;
         uint64_t sent_at_ms = m->append_answer.sent_at_ms;

@@ -74,14 +74,9 @@ void raft_send_snapshot(struct raft *raft, uint64_t now_ms, struct raft_peer *pe
 
 void raft_receive_snapshot_answer(struct raft *raft, uint64_t now_ms,
                                   const struct raft_message *m) {
-    struct raft_peer *peer = raft_find_peer(raft, &m->from);
-    if (raft->role != RAFT_LEADER || peer == NULL || m->term != raft->hard_state.term) {
-        return;
-    }
-    peer->contact_at_ms = now_ms;
-    peer->answered = true;
-    peer->probing = false;
-    if (peer->snapshot == NULL || m->snapshot_answer.index != peer->snapshot_index ||
+    struct raft_peer *peer = raft_hear_peer(raft, now_ms, m);
+    if (peer == NULL || peer->snapshot == NULL ||
+        m->snapshot_answer.index != peer->snapshot_index ||
         m->snapshot_answer.term != peer->snapshot_term ||
         m->snapshot_answer.offset > LIMIT_RAFT_SNAPSHOT_BYTES) {
         return;

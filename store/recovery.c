@@ -37,27 +37,14 @@ enum err store_recovery_read(const char *directory, const struct uuid *cluster,
                              struct store_recovery *ret_recovery, struct err_text *text) {
     char path[FORMAT_PATH_BYTES];
     uint8_t bytes[FILE_BYTES_MAX + 1];
-    struct store_file *file = NULL;
-    size_t size = 0;
+    size_t size;
+    bool found;
     *ret_recovery = (struct store_recovery){.term = 0};
-    enum err err = format_path(path, directory, NAME, text);
-    if (err == ERR_OK) {
-        err = store_file_open(path, STORE_FILE_READ, &file, text);
+    enum err err = store_replace_read(directory, NAME, bytes, sizeof bytes, &found, &size, text);
+    if (err == ERR_OK && found) {
+        err = format_path(path, directory, NAME, text);
     }
-    if (err == ERR_NOT_FOUND) {
-        return ERR_OK;
-    }
-    if (err == ERR_OK) {
-        err = store_file_read(file, 0, bytes, sizeof bytes, &size, text);
-        store_file_close(file);
-    }
-    if (err == ERR_OK && size == sizeof bytes) {
-        err = err_set(text, ERR_CORRUPT, "%s is too long", path);
-    }
-    if (err == ERR_OK) {
-        err = decode(bytes, size, cluster, path, ret_recovery, text);
-    }
-    return err == ERR_OK ? store_directory_sync(directory, text) : err;
+    return err == ERR_OK && found ? decode(bytes, size, cluster, path, ret_recovery, text) : err;
 }
 
 enum err store_recovery_write(const char *directory, const struct uuid *cluster,

@@ -7,22 +7,8 @@
 #define NAME "log-in-repair"
 
 enum err store_repair_is_noted(const char *directory, bool *ret_noted, struct err_text *text) {
-    char path[FORMAT_PATH_BYTES];
-    struct store_file *file;
-    enum err err = format_path(path, directory, NAME, text);
-    if (err == ERR_OK) {
-        err = store_file_open(path, STORE_FILE_READ, &file, text);
-    }
-    if (err == ERR_NOT_FOUND) {
-        *ret_noted = false;
-        return ERR_OK;
-    }
-    if (err == ERR_OK) {
-        store_file_close(file);
-        *ret_noted = true;
-        err = store_directory_sync(directory, text); /* the name may be in the cache alone */
-    }
-    return err;
+    size_t size;
+    return store_replace_read(directory, NAME, NULL, 0, ret_noted, &size, text);
 }
 
 enum err store_repair_note(const char *directory, struct err_text *text) {

@@ -296,6 +296,10 @@ class Nemesis:
     def heal(self):
         for victim in self.filled:
             self.disks.empty(victim)
+            # One that has begun on the full disk either starts now, or ends with what it met.
+            cairn.eventually(lambda v=victim: not v.runs_now or
+                             v.try_request("GET", "/v1/agent/self", timeout=TIMEOUT_S),
+                             "%s starts or ends" % victim.name)
             if not victim.runs_now:
                 victim.wait()
                 if "No space left on device" not in victim.output():
@@ -324,16 +328,15 @@ def make_group(count, binary, network):
 def final_reads(group, ops):
     """Every server has the same of every key, and it is the newest."""
     found = []
-    end = time.monotonic() + cairn.DEADLINE_S
-    keys = sorted({op.key for op in ops})
     for server in group.servers:
         with server.client() as client:
-            for key in keys:
-                while True:
-                    begin = time.monotonic()
-                    reply = client.get("/v1/kv/" + key)
-                    if not reply.unled or begin > end:
-                        break
+            for key in sorted({op.key for op in ops}):
+                def read(key=key):
+                    """(when it began, the answer), but for one of an election."""
+                    begin, reply = time.monotonic(), client.get("/v1/kv/" + key)
+                    return None if reply.unled else (begin, reply)
+
+                begin, reply = cairn.eventually(read, "%s is healed, and has a leader" % server.name)
                 if reply.status not in (200, 404):
                     raise AssertionError("%s is healed, and answers %s" % (server.name, reply))
                 value = None

@@ -54,17 +54,40 @@ def sweep():
             run("ip", "netns", "delete", line.split()[0], check=False)
 
 
-class Host:
+class Spaced:
+    """A namespace by its name, and the processes that were started in it."""
+
+    def __init__(self, name):
+        self.name = name
+        self.processes = []
+
+    def command(self, command):
+        return ["ip", "netns", "exec", self.name] + list(command)
+
+    def popen(self, command, **how):
+        """exec keeps the process id through `ip netns exec`, so signals reach the program."""
+        process = subprocess.Popen(self.command(command), **how)
+        self.processes.append(process)
+        return process
+
+    def end_all(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self.processes = []
+
+
+class Host(Spaced):
     """A namespace with one interface, eth0."""
 
     def __init__(self, network, number):
+        super().__init__("%s%d-%d" % (PREFIX, os.getpid(), number))
         self.network = network
         self.number = number
-        self.name = "%s%d-%d" % (PREFIX, os.getpid(), number)
         self.ip = "10.77.%d.%d" % (number // 250, number % 250 + 1)
         self.ip6 = "fd77::%x" % (number + 1)
         self.mac = "02:63:6e:00:%02x:%02x" % (number >> 8, number & 0xff)
-        self.processes = []
 
     def create(self):
         run("ip", "netns", "add", self.name)
@@ -90,15 +113,6 @@ class Host:
 
     def nft(self, rules):
         run("ip", "netns", "exec", self.name, "nft", "-f", "-", text=rules.replace("; ", "\n"))
-
-    def command(self, command):
-        return ["ip", "netns", "exec", self.name] + list(command)
-
-    def popen(self, command, **how):
-        """exec keeps the process id through `ip netns exec`, so signals reach the program."""
-        process = subprocess.Popen(self.command(command), **how)
-        self.processes.append(process)
-        return process
 
     # -- links --
 
@@ -151,11 +165,7 @@ class Network:
 
     def destroy(self):
         for host in self.hosts:
-            for process in host.processes:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-            host.processes = []
+            host.end_all()
         for name in [host.name for host in self.hosts] + [self.name]:
             run("ip", "netns", "delete", name, check=False)
 

@@ -34,7 +34,7 @@ run_module() {
     return $status
 }
 export -f run_module
-longest="pool checks restart duties group telemetry start hostile mirror process commands recovery"
+longest="pool checks commands restart hostile start recovery mirror duties blocking client telemetry process"
 rm -rf build/e2e
 mkdir -p build/e2e
 modules() {

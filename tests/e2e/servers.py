@@ -2,7 +2,6 @@
 own."""
 import http.client
 import json
-import re
 
 from cairn import Agent, eventually, new_ip, new_port
 
@@ -39,12 +38,16 @@ class Server(Agent):
             return None
 
     def leader(self):
-        """The name of the leader that this server knows; "" while it knows none."""
+        """The name of the leader that this server knows; "" while it knows none, or not its name."""
         reply = self.try_request("GET", "/v1/catalog/nodes?stale")
         if reply is None or reply.headers["X-Consul-KnownLeader"] != "true":
             return ""
-        elected = re.findall(r"New leader elected: payload=(\S+)", self.output())
-        return elected[-1] if elected else ""
+        leader = self.try_request("GET", "/v1/status/leader")
+        members = self.try_request("GET", "/v1/agent/members")
+        if leader is None or members is None or leader.status != 200 or members.status != 200:
+            return ""
+        return next((member["Name"] for member in members.json
+                     if leader.json.startswith(member["Addr"] + ":")), "")
 
     def value(self, key, query=""):
         """Of a default read; None: the key is not there or there is no answer."""
@@ -123,7 +126,8 @@ class Group:
 
 
 class ClientAgent(Agent):
-    """Of the datacenter of the servers that it joins."""
+    """Of the datacenter of the servers that it joins. Its name is no prefix of any node's id, which
+    /v1/catalog/node takes as well."""
 
     in_group = True
 

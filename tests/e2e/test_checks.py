@@ -559,7 +559,7 @@ class StaysCritical(AgentTest):
             agent.must_put("/v1/agent/check/fail/" + name)
         agent.must_put("/v1/agent/check/pass/forgiven")
         eventually(lambda: "gone" not in agent.get("/v1/agent/services").json,
-                   "the service is deregistered", 120)
+                   "the service is deregistered", 180)
         self.assertGreaterEqual(time.monotonic() - begin, 59)
         eventually(lambda: agent.get("/v1/health/service/gone").json == [], "in the catalog too")
         self.assertEqual(sorted(agent.get("/v1/agent/checks").json), ["forgiven", "stays"])

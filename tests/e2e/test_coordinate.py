@@ -7,7 +7,7 @@ import unittest
 
 import cairn
 from cairn import ENVIRONMENT, Agent, eventually, new_port
-from servers import Group
+from servers import CALM, Group
 
 FAST = {"sync_coordinate_interval_min": "200ms", "consul": {"coordinate": {"update_period": "100ms"}}}
 
@@ -112,7 +112,8 @@ class Single(unittest.TestCase):
 
 class Servers(unittest.TestCase):
     def test_a_group_tells_and_measures(self):
-        group = Group(3, dict(FAST, gossip_lan={"probe_interval": "50ms", "probe_timeout": "40ms"}))
+        group = Group(3, dict(FAST, gossip_lan={
+            "probe_interval": "50ms", "probe_timeout": "40ms", "suspicion_mult": 60}, **CALM))
         self.addCleanup(group.discard)
         group.start()
         first = group.servers[0]

@@ -66,7 +66,7 @@ class HttpHostile(HostileTest):
             if i % 3 == 0:  # a reset instead of a farewell
                 raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raw.close()
-        eventually(lambda: self.descriptors() < before + 60, "descriptors are given back")
+        eventually(lambda: self.descriptors() < before + 60, "descriptors are given back", 45)
 
     def test_answers_that_nobody_reads(self):
         for i in range(40):

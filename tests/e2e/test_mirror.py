@@ -154,6 +154,40 @@ class Lost(MirrorTest):
         self.assertEqual(failed, [])
         one.stop()
 
+    def test_blocking_queries_go_on_while_servers_there_restart(self):
+        one, other = self.two(near=1, far=3)
+        self.fill(other.servers[0])
+        near = one.servers[0]
+        told, stop = [], threading.Event()
+
+        def wait():
+            index = 1
+            with near.client(timeout=60) as client:
+                while not stop.is_set():
+                    reply = client.get("/v1/health/service/web?dc=dc2&index=%d&wait=2s" % index)
+                    told.append(reply)
+                    index = reply.index if reply.status == 200 else 1
+
+        threads = [threading.Thread(target=wait) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            for server in other.servers:
+                before = len(told)
+                eventually(lambda b=before: len(told) > b + 8, "queries park")
+                server.stop()
+                server.spawn()
+                other.whole()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        # Between leaders an error is right, but it says what it is.
+        self.assertEqual([r for r in told if r.status != 200 and not r.body], [])
+        self.assertGreater(sum(r.status == 200 for r in told), 8)
+        one.stop()
+        other.stop()
+
     def test_an_old_mirror_does_not_answer(self):
         one, other = self.two(near=1, far=1, mirror={"max_age": "1s"})
         self.fill(other.servers[0])
@@ -210,7 +244,7 @@ class Subscribed(MirrorTest):
     """Agents without -server."""
 
     def client(self, group, **how):
-        agent = ClientAgent("c1", group.servers, **how)
+        agent = ClientAgent("agent1", group.servers, **how)
         self.addCleanup(agent.discard)
         return agent.start()
 

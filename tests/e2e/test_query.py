@@ -30,29 +30,29 @@ class Query(AgentTest):
 
     def test_http(self):
         for number in range(3):
-            self.instance("n%d" % number, address="10.1.0.%d" % (number + 1))
+            self.instance("q%d" % number, address="10.1.0.%d" % (number + 1))
         self.instance("bad", "critical", address="10.1.0.9")
         query = self.make(**DEFINITION)
-        self.assertEqual(sorted(self.nodes("/v1/query/web/execute")), ["n0", "n1", "n2"])
+        self.assertEqual(sorted(self.nodes("/v1/query/web/execute")), ["q0", "q1", "q2"])
         orders = {tuple(self.nodes("/v1/query/%s/execute" % query)) for _ in range(200)}
         self.assertEqual(len(orders), 6)  # in random order, never from what is kept
         self.assertEqual(len(self.nodes("/v1/query/web/execute?limit=2")), 2)
-        self.assertEqual(self.nodes("/v1/query/web/execute?near=n2&limit=1"), ["n2"])
+        self.assertEqual(self.nodes("/v1/query/web/execute?near=q2&limit=1"), ["q2"])
         for number in range(3):
             reply = self.agent.get("/v1/query/web/execute?near=_ip",
                                    {"X-Forwarded-For": "10.1.0.%d, 10.9.9.9" % (number + 1)})
-            self.assertEqual(reply.json["Nodes"][0]["Node"]["Node"], "n%d" % number)
-        # The nearest first: they are 1, 2 and 3 ms from n2.
-        for node, far in (("n0", 0.003), ("n1", 0.002), ("n2", 0.0)):
+            self.assertEqual(reply.json["Nodes"][0]["Node"]["Node"], "q%d" % number)
+        # The nearest first: they are 1, 2 and 3 ms from q2.
+        for node, far in (("q0", 0.003), ("q1", 0.002), ("q2", 0.0)):
             self.agent.must_put("/v1/coordinate/update", {
                 "Node": node, "Coord": {"Vec": [far, 0, 0, 0, 0, 0, 0, 0], "Error": 1.5,
                                         "Adjustment": 0, "Height": 1e-5}})
-        near = "/v1/query/web/execute?near=n2"
-        eventually(lambda: all(self.nodes(near) == ["n2", "n1", "n0"] for _ in range(20)),
+        near = "/v1/query/web/execute?near=q2"
+        eventually(lambda: all(self.nodes(near) == ["q2", "q1", "q0"] for _ in range(20)),
                    "in the order of distance")
         # The same question again is answered from the catalog as it is then.
-        self.agent.deregister("n1", "n1")
-        self.assertEqual(sorted(self.nodes("/v1/query/web/execute")), ["n0", "n2"])
+        self.agent.deregister("q1", "q1")
+        self.assertEqual(sorted(self.nodes("/v1/query/web/execute")), ["q0", "q2"])
         reply = self.agent.get("/v1/query/web/execute?cached")
         self.assertEqual(reply.headers["X-Cache"], "HIT")
         # An execution is not waited for.

@@ -25,7 +25,8 @@ enum conduct {
     IS_SILENT, /* even to pings */
     STALLS,    /* the same, for a while */
     IS_SLOW,   /* answers pings, and the request a while later */
-    SAYS_NO
+    SAYS_NO,
+    STOPS /* answers pings, and requests with that it stops */
 };
 
 struct server {
@@ -88,6 +89,9 @@ static void on_request(void *context, struct rpc_connection *from, struct rpc_ti
         break;
     case SAYS_NO:
         rpc_answer(server->rpc, ticket, ERR_REFUSED, &no, NULL, 0);
+        break;
+    case STOPS:
+        rpc_answer(server->rpc, ticket, ERR_CLOSED, &no, NULL, 0);
         break;
     }
 }
@@ -246,16 +250,22 @@ static void run(struct bench *bench) {
     assert_true(bench->done);
 }
 
-static void ask(struct bench *bench, const char *datacenter, bool repeatable) {
+static void ask_hurried(struct bench *bench, const char *datacenter, bool repeatable,
+                        int64_t hurry_ms) {
     bench->request = (struct links_request){.datacenter = datacenter,
                                             .method = RPC_METHOD_HTTP,
                                             .body = "question",
                                             .size = 8,
                                             .repeatable = repeatable,
+                                            .hurry_ms = hurry_ms,
                                             .done = done};
     bench->done = false;
     links_ask(bench->links, &bench->request);
     run(bench);
+}
+
+static void ask(struct bench *bench, const char *datacenter, bool repeatable) {
+    ask_hurried(bench, datacenter, repeatable, 0);
 }
 
 static unsigned asked(const struct bench *bench) {
@@ -337,6 +347,31 @@ static void a_slow_server_is_waited_for(void **state) {
     assert_int_equal(asked(bench), 1);
 }
 
+static void who_is_in_a_hurry_does_not_wait_for_it(void **state) {
+    struct bench *bench = *state;
+    first_does(bench, IS_SLOW);
+    ask_hurried(bench, "", true, 50);
+    assert_int_equal(bench->err, ERR_TIMEOUT);
+    assert_int_equal(asked(bench), 1);
+    /* The server was only slow: it is asked again. */
+    struct server *first = &bench->servers[bench->servers[0].asked > 0 ? 0 : 1];
+    first->conduct = ANSWERS;
+    ask_hurried(bench, "", true, HANGS_MS);
+    assert_int_equal(bench->err, ERR_OK);
+    assert_int_equal(first->asked, 2);
+}
+
+static void one_that_stops_is_left(void **state) {
+    struct bench *bench = *state;
+    first_does(bench, STOPS);
+    ask(bench, "", true);
+    assert_int_equal(bench->err, ERR_OK);
+    assert_int_equal(asked(bench), 2);
+    ask(bench, "", false);
+    assert_int_equal(bench->err, ERR_OK);
+    assert_int_equal(asked(bench), 3);
+}
+
 static void a_refusal_is_an_answer(void **state) {
     struct bench *bench = *state;
     first_does(bench, SAYS_NO);
@@ -407,6 +442,8 @@ int main(void) {
         TEST(a_write_with_a_silent_server_ends),
         TEST(a_write_with_a_server_that_stalls_is_carried_out),
         TEST(a_slow_server_is_waited_for),
+        TEST(who_is_in_a_hurry_does_not_wait_for_it),
+        TEST(one_that_stops_is_left),
         TEST(a_refusal_is_an_answer),
         TEST(without_servers_there_is_an_error),
         TEST(where_nobody_listens_there_is_an_error),

@@ -4,10 +4,11 @@
  *   up <dc> <service> [key=value]..., down <dc> <service>, gone <dc> <service>   its one instance
  *   policy <service> <JSON>, no-policy <service>      as at the HTTP API
  *   default on|off <nearest> <ms> [dc]...             of the configuration
- *   cut <dc>, heal <dc>, silent <dc>                  whether there are rows of it, and young ones
- *   ask <service>                                     where a lookup is answered
- *   at <ms>                                           time passes; who is away is looked at
- *   away                                              who is */
+ *   cut <dc>, heal <dc>, silent <dc>, hushed <dc>     whether there are rows of it, and young ones;
+ *                                                     hushed: silent for little more than is
+ * allowed nearest <dc>...                                   by distance from now on ask <service>
+ * where a lookup is answered at <ms>                                           time passes; who is
+ * away is looked at away                                              who is, and where */
 #include "tests/unit/catalog_support.h"
 
 #include "catalog/failover.h"
@@ -22,14 +23,15 @@ static const char *const names[PLACES] = {"home", "dc2", "dc3", "dc4"};
 struct world {
     struct epoch *epoch;
     struct catalog *places[PLACES];
-    bool cut[PLACES], silent[PLACES];
+    bool cut[PLACES], silent[PLACES], hushed[PLACES];
     uint64_t index;
     int64_t now_ms;
     struct failover_core *core;
     struct failover_source source;
     struct str_list known;
     const char *noted; /* by the last lookup */
-    char noted_name[64];
+    char noted_name[64], noted_where[64];
+    const char *known_names[PLACES];
     struct buf out;
     struct arena arena;
 };
@@ -52,13 +54,17 @@ static bool look(void *context, const char *datacenter, struct failover_place *r
     struct world *w = context;
     size_t place = place_of(datacenter);
     *ret_place = (struct failover_place){names[place], view_of(w, place),
-                                         w->silent[place] ? LIMIT_FAILOVER_FRESH_MS + 1 : 7};
+                                         w->silent[place]
+                                             ? LIMIT_FAILOVER_FRESH_MS + LIMIT_FAILOVER_STAY_MS + 1
+                                         : w->hushed[place] ? LIMIT_FAILOVER_FRESH_MS + 1
+                                                            : 7};
     return !w->cut[place];
 }
 
-static void note(void *context, const char *service) {
+static void note(void *context, const char *service, const char *where) {
     struct world *w = context;
     snprintf(w->noted_name, sizeof w->noted_name, "%s", service);
+    snprintf(w->noted_where, sizeof w->noted_where, "%s", where);
     w->noted = w->noted_name;
 }
 
@@ -130,23 +136,21 @@ static void ask(struct world *w, char *service) {
                       w->noted != NULL ? ", noted" : "");
     /* As the driver does: nothing is held down for what home has. */
     if (w->noted != NULL && !failover_is_healthy(view_of(w, 0), service, false)) {
-        failover_core_note(w->core, w->noted, w->now_ms);
+        failover_core_note(w->core, w->noted, w->noted_where, w->now_ms);
         publish(w);
     }
 }
 
-static bool judge(const char *service, void *context, int64_t *ret_hold_down_ms) {
+static void judge(const char *service, const char *where, void *context,
+                  struct failover_judged *ret) {
     struct world *w = context;
-    struct failover_policy policy =
-        failover_policy_of(view_of(w, 0), service, &w->source.defaults, &w->arena);
-    *ret_hold_down_ms = policy.hold_down_ns / 1000000;
-    return failover_is_healthy(view_of(w, 0), service, false);
+    failover_judge(&w->source, view_of(w, 0), service, where, false, &w->arena, ret);
 }
 
 static void show_away(struct world *w) {
     const struct failover_state *state = atomic_load(&w->source.state);
     for (uint32_t i = 0; i < state->away.count; i++) {
-        buf_append_format(&w->out, "  %s\n", state->away.v[i]);
+        buf_append_format(&w->out, "  %s: %s\n", state->away.v[i], state->where.v[i]);
     }
 }
 
@@ -199,9 +203,17 @@ static void run_line(void *context, const char *line) {
         set_default(w, words, count);
     } else if (strcmp(words[0], "cut") == 0 || strcmp(words[0], "heal") == 0) {
         w->cut[place_of(words[1])] = words[0][0] == 'c';
-        w->silent[place_of(words[1])] = false;
+        w->silent[place_of(words[1])] = w->hushed[place_of(words[1])] = false;
     } else if (strcmp(words[0], "silent") == 0) {
         w->silent[place_of(words[1])] = true;
+    } else if (strcmp(words[0], "nearest") == 0) {
+        for (size_t i = 1; i < count; i++) {
+            w->known_names[i - 1] = names[place_of(words[i])];
+        }
+        w->known = (struct str_list){w->known_names, (uint32_t)(count - 1)};
+        publish(w);
+    } else if (strcmp(words[0], "hushed") == 0) {
+        w->hushed[place_of(words[1])] = true;
     } else if (strcmp(words[0], "ask") == 0) {
         ask(w, words[1]);
     } else if (strcmp(words[0], "at") == 0) {
@@ -242,10 +254,10 @@ static void transcripts(void **state) {
 }
 
 /* Whatever is noted, the list stays bounded and sorted. */
-static bool never(const char *service, void *context, int64_t *ret_hold_down_ms) {
-    (void)service, (void)context;
-    *ret_hold_down_ms = 0;
-    return false;
+static void never(const char *service, const char *where, void *context,
+                  struct failover_judged *ret) {
+    (void)service, (void)where, (void)context;
+    *ret = (struct failover_judged){.healthy = false};
 }
 
 static void the_list_is_bounded(void **state) {
@@ -255,7 +267,7 @@ static void the_list_is_bounded(void **state) {
     (void)state;
     for (unsigned i = 0; i < 2 * LIMIT_FAILOVER_AWAY; i++) {
         snprintf(name, sizeof name, "Service-%u", i * 7919 % 100003);
-        failover_core_note(core, name, i);
+        failover_core_note(core, name, "dc2", i);
     }
     assert_int_equal(failover_core_count(core), LIMIT_FAILOVER_AWAY);
     struct failover_state *shown = failover_core_state(core, &none);

@@ -351,9 +351,9 @@ static void print_peers(struct session *session) {
     struct raft_peer_status peer;
     for (uint32_t i = 0; i < raft_get_configuration(session->raft)->count; i++) {
         if (raft_get_peer(session->raft, i, &peer)) {
-            buf_append_format(&session->out, "  %c%s match=%" PRIu64 " next=%" PRIu64 "%s\n",
+            buf_append_format(&session->out, "  %c%s match=%" PRIu64 " next=%" PRIu64 "%s%s\n",
                               letter_of(&peer.id), peer.voter ? "" : "~", peer.match, peer.next,
-                              peer.snapshot ? " snapshot" : "");
+                              peer.snapshot ? " snapshot" : "", peer.repairing ? " repairing" : "");
         }
     }
 }

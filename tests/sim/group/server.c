@@ -112,16 +112,7 @@ static struct addr addr_of(const struct server *server) {
     return addr;
 }
 
-static bool any_damaged(const struct world *world) {
-    bool damaged = false;
-    for (uint32_t i = 0; i < world->server_count; i++) {
-        damaged = damaged || world->servers[i].damaged;
-    }
-    return damaged;
-}
-
-/* What gossip has told this server of the others. Nobody is called failed while another has lost
- * data: with its removal the group might bear less than has happened to it. */
+/* What gossip has told this server of the others. */
 void server_tell_pool(struct server *server) {
     struct world *world = server->world;
     struct group_server servers[SERVERS_MAX];
@@ -138,7 +129,7 @@ void server_tell_pool(struct server *server) {
         *to = (struct group_server){
             .id = other->id, .addr = addr_of(other), .learner = other->learner};
         memcpy(to->name, other->name, sizeof other->name);
-        bool dead = !other->up && world->now >= other->known_dead_at && !any_damaged(world);
+        bool dead = !other->up && world->now >= other->known_dead_at;
         to->state = other->left ? GROUP_SERVER_LEFT
                     : dead      ? GROUP_SERVER_FAILED
                                 : GROUP_SERVER_ALIVE;
