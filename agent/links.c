@@ -487,8 +487,8 @@ static void connect_if_needed(struct path *path, int64_t now) {
         avoid(path, &path->opening->node);
         close_link(path->opening);
     }
-    if (path->opening != NULL || (path->active != NULL && !moves) || !is_wanted(path) ||
-        now < path->attempt_at_ms) {
+    bool needed = path->active != NULL ? moves : is_wanted(path);
+    if (path->opening != NULL || !needed || now < path->attempt_at_ms) {
         return;
     }
     struct server *server = choose(path);
