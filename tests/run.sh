@@ -34,7 +34,7 @@ run_module() {
     return $status
 }
 export -f run_module
-longest="pool checks commands restart hostile start recovery mirror duties blocking client telemetry process"
+longest="pool checks wan outage commands restart hostile start recovery mirror duties blocking client telemetry process"
 rm -rf build/e2e
 mkdir -p build/e2e
 modules() {
