@@ -520,7 +520,8 @@ static void connect_if_needed(struct path *path, int64_t now) {
         avoid(path, &path->opening->node);
         close_link(path->opening);
     }
-    if ((path->active != NULL && !moves) || !is_wanted(path)) {
+    bool needed = path->active != NULL ? moves : is_wanted(path);
+    if (!needed) {
         return;
     }
     struct server *server = choose(path);

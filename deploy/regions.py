@@ -21,7 +21,7 @@ HELP = """\
   show               the table, once
   wait SECONDS       for scripts
   until REGION web=PLACE|away or of-REGION=live|mirror|none
-                     waits until every agent of REGION sees it so, for at most 60 s; for scripts
+                     waits until every agent of REGION sees it so, for at most 180 s; for scripts
   quit
 
 The table has a line an agent. "web" is a service of all regions: which region's instance plain DNS
@@ -134,7 +134,7 @@ class Demonstration:
 
         def holds():
             return all(self.watcher.look(m)[column].split(" ")[0] in wanted for m in machines)
-        eventually(holds, "%s %s" % (region, what), 60)
+        eventually(holds, "%s %s" % (region, what), 180)
 
     @staticmethod
     def do_help():

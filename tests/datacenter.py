@@ -23,7 +23,7 @@ import netns
 
 NEWNET = 0x40000000  # CLONE_NEWNET
 OWN_IP, OWN_MAC = "10.77.255.254", "02:63:6e:01:00:00"
-DEADLINE_S = 60
+DEADLINE_S = 120
 
 
 def enter(path):
@@ -97,7 +97,7 @@ class Machine:
             connection.request(method, path, None if body is None else json.dumps(body))
             reply = connection.getresponse()
             return reply.status, reply.headers, reply.read().decode()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
         finally:
             connection.close()

@@ -25,7 +25,7 @@ import netns  # noqa: E402
 
 WORKERS = 8
 WAITING_MAX = 200   # on a machine that is too busy there are fewer lookups, and no pile of them
-ANSWER_S = 5
+ANSWER_S = 20       # on a machine that is too busy some wait; the longest is printed
 IDLE_S = 10         # how long the servers are watched before the cut
 IDLE_WITHIN_S = 30  # the bound
 TICKS = os.sysconf("SC_CLK_TCK")

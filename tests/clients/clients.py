@@ -273,7 +273,7 @@ class AgentOfGroupTest(GroupTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.agent = ClientAgent("c1", cls.group.servers)
+        cls.agent = ClientAgent("agent1", cls.group.servers)
         cls.addClassCleanup(cls.agent.discard)
         cls.agent.start()
         cls.recorder.target = cls.agent.http_address

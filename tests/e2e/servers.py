@@ -126,7 +126,8 @@ class Group:
 
 
 class ClientAgent(Agent):
-    """Of the datacenter of the servers that it joins."""
+    """Of the datacenter of the servers that it joins. Its name is no prefix of any node's id, which
+    /v1/catalog/node takes as well."""
 
     in_group = True
 

@@ -1,13 +1,12 @@
 """Agents without -server: what they register, what they pass on to servers, and what they do when
 those go."""
 import base64
-import http.client
 import json
 import os
 import signal
 import unittest
 
-from cairn import NXDOMAIN, SERVFAIL, Agent, eventually, new_ip
+from cairn import NXDOMAIN, SERVFAIL, eventually, new_ip
 from servers import CALM, ClientAgent, Group
 
 
@@ -21,7 +20,7 @@ class ClientTest(unittest.TestCase):
         self.addCleanup(group.discard)
         return group.start()
 
-    def client(self, group, name="c1", **how):
+    def client(self, group, name="agent1", **how):
         agent = ClientAgent(name, group.servers, **how)
         self.addCleanup(agent.discard)
         return agent.start()
@@ -35,7 +34,7 @@ class Calm(ClientTest):
         cls.group = Group(3, CALM)
         cls.addClassCleanup(cls.group.discard)
         cls.group.start()
-        cls.agent = ClientAgent("c1", cls.group.servers)
+        cls.agent = ClientAgent("agent1", cls.group.servers)
         cls.addClassCleanup(cls.agent.discard)
         cls.agent.start()
 
@@ -43,10 +42,10 @@ class Calm(ClientTest):
     def tearDownClass(cls):
         cls.agent.stop(code=0)  # it leaves
         try:
-            eventually(lambda: cls.group.servers[0].get("/v1/catalog/node/c1").json is None,
+            eventually(lambda: cls.group.servers[0].get("/v1/catalog/node/agent1").json is None,
                        "the node is gone")
         except AssertionError as failure:
-            raise AssertionError("%s\n---- c1\n%s\n%s" % (
+            raise AssertionError("%s\n---- agent1\n%s\n%s" % (
                 failure, cls.agent.output()[-6000:], cls.group.outputs())) from failure
         cls.group.stop()
 
@@ -94,7 +93,7 @@ class Calm(ClientTest):
 
     def test_its_node_is_alive(self):
         def status():
-            return [c["Status"] for c in self.agent.get("/v1/health/node/c1").json
+            return [c["Status"] for c in self.agent.get("/v1/health/node/agent1").json
                     if c["CheckID"] == "serfHealth"]
         eventually(lambda: status() == ["passing"], "serfHealth")
 
@@ -107,7 +106,7 @@ class Calm(ClientTest):
                 "Check": {"Name": "c", "CheckID": "c", "ServiceID": "db", "Status": of}})
 
         def is_now(wanted):
-            rows = server.get("/v1/health/node/c1").json
+            rows = server.get("/v1/health/node/agent1").json
             return [r["Status"] for r in rows if r["CheckID"] == "alias"] == [wanted]
 
         status("passing")
@@ -172,7 +171,7 @@ class Calm(ClientTest):
 
     def test_a_session_is_of_the_agents_node(self):
         session = self.agent.put("/v1/session/create", {"TTL": "60s"}).json["ID"]
-        self.assertEqual(self.agent.get("/v1/session/info/" + session).json[0]["Node"], "c1")
+        self.assertEqual(self.agent.get("/v1/session/info/" + session).json[0]["Node"], "agent1")
         self.agent.must_put("/v1/session/destroy/" + session)
 
     def test_large_bodies_and_answers(self):
@@ -194,11 +193,11 @@ class Calm(ClientTest):
 
     def test_what_is_its_own(self):
         this = self.agent.get("/v1/agent/self").json
-        self.assertEqual((this["Config"]["NodeName"], this["Config"]["Server"]), ("c1", False))
+        self.assertEqual((this["Config"]["NodeName"], this["Config"]["Server"]), ("agent1", False))
         self.assertEqual(this["Stats"]["consul"]["server"], "false")
         self.assertEqual(this["Stats"]["consul"]["known_servers"], "3")
         tags = {m["Name"]: m["Tags"]["role"] for m in self.agent.get("/v1/agent/members").json}
-        self.assertEqual(tags, {"s1": "consul", "s2": "consul", "s3": "consul", "c1": "node"})
+        self.assertEqual(tags, {"s1": "consul", "s2": "consul", "s3": "consul", "agent1": "node"})
 
 
 class Failures(ClientTest):
@@ -257,7 +256,7 @@ class Failures(ClientTest):
                    "the pool knows")
         self.assertEqual(list(agent.get("/v1/agent/services").json), ["web"])
         self.assertEqual(agent.resolve("web.service.consul").data("A"), [agent.ip])
-        self.assertEqual(agent.resolve("c1.node.consul").data("A"), [agent.ip])
+        self.assertEqual(agent.resolve("agent1.node.consul").data("A"), [agent.ip])
         self.assertEqual(agent.resolve("other.service.consul").rcode, SERVFAIL)
         # What happens meanwhile is told later.
         self.assertEqual(agent.put("/v1/agent/service/register", web("late")).status, 200)
@@ -286,14 +285,14 @@ class Failures(ClientTest):
         group = self.servers(1)
         agent = self.client(group)
         agent.must_put("/v1/agent/service/register", web())
-        group.servers[0].register("ghost", node="c1", address=agent.ip)
+        group.servers[0].register("ghost", node="agent1", address=agent.ip)
         agent.kill()
         agent.start()
         eventually(lambda: group.servers[0].get("/v1/catalog/service/ghost").json == [], "it goes")
         eventually(lambda: group.servers[0].passing("web") == ["web"], "its own one is back")
 
     def test_before_it_has_joined(self):
-        agent = ClientAgent("c1", [])
+        agent = ClientAgent("agent1", [])
         self.addCleanup(agent.discard)
         agent.spawn()
         eventually(lambda: "agent running" in agent.output(), "it runs")
@@ -325,7 +324,7 @@ class Datacenters(ClientTest):
             eventually(lambda: (server.try_request("GET", "/v1/catalog/datacenters") and
                                 len(server.get("/v1/catalog/datacenters").json) == 2), "they meet")
         eventually(cls.two.leader, "a leader there")
-        cls.agent = ClientAgent("c1", cls.one.servers)
+        cls.agent = ClientAgent("agent1", cls.one.servers)
         cls.addClassCleanup(cls.agent.discard)
         cls.agent.start()
         eventually(lambda: cls.there.get("/v1/kv/ready?keys").status == 404, "reads there")
@@ -408,7 +407,7 @@ class Datacenters(ClientTest):
             "Service": {"Service": "wide", "Port": 1, "Address": "10.0.0.2", "TaggedAddresses": {
                 "wan": {"Address": "198.51.100.2", "Port": 15432}}}})
         plain = self.agent
-        agent = ClientAgent("c3", self.one.servers, config={"translate_wan_addrs": True})
+        agent = ClientAgent("agent3", self.one.servers, config={"translate_wan_addrs": True})
         self.addCleanup(agent.discard)
         agent.start()
         for asked, node, service, port in ((plain, "10.0.0.1", "10.0.0.2", 1),
@@ -449,7 +448,7 @@ class Datacenters(ClientTest):
         eventually(lambda: servers[0].put("/v1/kv/a?dc=dc2", "1").status == 200, "a write there")
         self.assertEqual(servers[1].get("/v1/kv/a?raw").text, "1")
         eventually(lambda: servers[1].get("/v1/kv/a?dc=dc1").status == 404, "the way back")
-        agent = ClientAgent("c2", servers[:1], config={"encrypt": keys[0]})
+        agent = ClientAgent("agent2", servers[:1], config={"encrypt": keys[0]})
         self.addCleanup(agent.discard)
         agent.start()
         self.assertEqual(agent.get("/v1/kv/a?raw&dc=dc2").text, "1")

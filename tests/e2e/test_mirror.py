@@ -244,7 +244,7 @@ class Subscribed(MirrorTest):
     """Agents without -server."""
 
     def client(self, group, **how):
-        agent = ClientAgent("c1", group.servers, **how)
+        agent = ClientAgent("agent1", group.servers, **how)
         self.addCleanup(agent.discard)
         return agent.start()
 

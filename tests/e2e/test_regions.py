@@ -40,7 +40,7 @@ class Demonstration(unittest.TestCase):
             [sys.executable, os.path.join(HERE, "..", "..", "deploy", "regions.py"), "--cairn",
              BINARY, "--router", wan.router_beside(BINARY), "--script", "-"], input=script,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
-            env=ENVIRONMENT, timeout=300, check=False)
+            env=ENVIRONMENT, timeout=1500, check=False)
 
     def test_script(self):
         done = self.run_script(SCRIPT)

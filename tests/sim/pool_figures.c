@@ -115,12 +115,13 @@ static uint64_t total_bytes(const struct pool_world *world, uint64_t *ret_packet
 }
 
 int pool_figure_paused(uint32_t members, uint64_t from, uint64_t count, bool plain) {
+    uint64_t seconds = members <= 1000 ? 60 : 30; /* thousands take minutes of CPU */
     uint64_t evicted[2] = {0}, by_healthy[2] = {0}, suspected[2] = {0}, steps = 0, bad_runs = 0;
     uint64_t bytes = 0, packets;
     for (uint64_t seed = from; seed < from + count; seed++) {
         for (int lifeguard = plain ? 0 : 1; lifeguard < 2; lifeguard++) {
             struct pool_world world;
-            paused_run(members, seed, lifeguard == 1, 60, &world);
+            paused_run(members, seed, lifeguard == 1, seconds, &world);
             evicted[lifeguard] += world.false_deaths;
             by_healthy[lifeguard] += world.unjust_deaths;
             suspected[lifeguard] += world.false_suspicions;
@@ -134,16 +135,16 @@ int pool_figure_paused(uint32_t members, uint64_t from, uint64_t count, bool pla
             pool_world_clear(&world);
         }
     }
-    printf("%u members, 5 %% paused up to 20 s, %" PRIu64
-           " seeds of 60 s: a healthy member was held "
+    printf("%u members, 5 %% paused up to 20 s, %" PRIu64 " seeds of %" PRIu64
+           " s: a healthy member was held "
            "dead %" PRIu64 " times (by healthy ones %" PRIu64 "), suspected %" PRIu64 " times\n",
-           members, count, evicted[1], by_healthy[1], suspected[1]);
+           members, count, seconds, evicted[1], by_healthy[1], suspected[1]);
     if (plain) {
         printf("the same, plain SWIM: held dead %" PRIu64 " times (by healthy ones %" PRIu64
                "), suspected %" PRIu64 " times\n",
                evicted[0], by_healthy[0], suspected[0]);
     }
-    bytes /= 60 * count * members;
+    bytes /= seconds * count * members;
     printf("%" PRIu64 " bytes a member and second (at most %" PRIu64 "), %" PRIu64
            " steps, %.0f s of CPU\n",
            bytes, PAUSED_BYTES(members), steps, cpu_s());

@@ -50,7 +50,7 @@ class Machine(cairn.Agent):
         try:
             with self.client(timeout=timeout) as client:
                 return client.get(path)
-        except OSError:
+        except (OSError, cairn.http.client.HTTPException):
             return None
 
     def rows(self, path):

@@ -136,6 +136,15 @@ void thread_end(struct thread *thread) {
     thread->ended = true;
 }
 
+/* Turns are the simulator's. */
+int thread_raise(void) {
+    return 0;
+}
+
+void thread_set_nice(int nice) {
+    (void)nice;
+}
+
 /* What it still has to do is done at once: the disk has crashed, or hangs no more. */
 bool thread_join_within(struct thread *thread, uint64_t timeout_ms) {
     struct coroutine *coroutine = (struct coroutine *)(uintptr_t)thread->id;
