@@ -390,10 +390,11 @@ static struct metric *timing_of(const struct agent *agent, enum catalog_command_
         return t->session_apply;
     case COMMAND_TRANSACTION:
         return t->txn_apply;
+    case COMMAND_QUERY:
+        return t->query_apply;
     case COMMAND_AUTOPILOT:
     case COMMAND_COORDINATES:
     case COMMAND_RESTORE:
-    case COMMAND_QUERY:
     case COMMAND_FAILOVER:
     case COMMAND_REAP:
     case COMMAND_LOCK_DELAY_END:

@@ -18,7 +18,7 @@ struct group_metrics {
     struct metric *apply, *commit_time, *commit_logs, *dispatch_log, *dispatch_logs;
     struct metric *fsm_apply, *take_snapshot, *diverged;
     struct metric *fsm_register, *fsm_deregister, *fsm_kvs, *fsm_session, *fsm_txn, *fsm_tombstone,
-        *fsm_autopilot;
+        *fsm_autopilot, *fsm_query, *fsm_coordinates;
     struct metric *leader, *candidate, *follower, *heartbeat_timeout;
     struct metric *last_contact, *verify_leader;
     struct metric *append, *heartbeat, *request_vote, *install_snapshot; /* that came */

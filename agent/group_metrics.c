@@ -23,6 +23,9 @@ void group_metrics_init(struct group_metrics *to, struct metrics *metrics) {
         {&to->fsm_tombstone, METRIC_SAMPLE, "fsm.tombstone", "Forgetting deleted keys."},
         {&to->fsm_autopilot, METRIC_SAMPLE, "fsm.autopilot",
          "Applying what autopilot is to go by."},
+        {&to->fsm_query, METRIC_SAMPLE, "fsm.prepared-query", "Applying a prepared query."},
+        {&to->fsm_coordinates, METRIC_SAMPLE, "fsm.coordinate.batch-update",
+         "Applying coordinates."},
         {&to->take_snapshot, METRIC_SAMPLE, "raft.snapshot.takeSnapshot", "Taking a snapshot."},
         {&to->diverged, METRIC_COUNTER, "raft.diverged",
          "Times this server's rows were not those of most servers."},
@@ -77,6 +80,10 @@ static struct metric *of_command(const struct group_metrics *metrics,
         return metrics->fsm_tombstone;
     case COMMAND_AUTOPILOT:
         return metrics->fsm_autopilot;
+    case COMMAND_QUERY:
+        return metrics->fsm_query;
+    case COMMAND_COORDINATES:
+        return metrics->fsm_coordinates;
     default:
         return NULL;
     }

@@ -20,7 +20,7 @@
 struct telemetry {
     struct metrics *metrics;
     struct loop_timer tick_timer;
-    struct metric *catalog_register, *catalog_deregister;
+    struct metric *catalog_register, *catalog_deregister, *query_apply;
     struct metric *kvs_apply, *session_apply, *session_renew, *session_expiry, *txn_apply;
     struct metric *consistent_read;
     struct telemetry_gauges *gauges;

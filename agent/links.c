@@ -41,7 +41,8 @@ struct server {
     struct addr addr;
     char name[RPC_NAME_BYTES];
     double distance_ms;
-    bool alive;
+    bool alive, left;
+    bool died; /* with the last change of the list */
     int64_t avoid_until_ms;
 };
 
@@ -126,14 +127,20 @@ static void end_request(struct links_request *request, enum err err, const char 
     request->done(request, err, &text, NULL, 0);
 }
 
-static void fail_waiting(struct path *path, int64_t until_ms, enum err err, const char *sentence) {
+static bool is_spared(const struct links_request *request, int64_t until_ms, bool patient) {
+    return request->give_up_at_ms > until_ms || (patient && request->patient);
+}
+
+/* Those that have waited for long enough; patient: but for patient ones. */
+static void fail_waiting(struct path *path, int64_t until_ms, bool patient, enum err err,
+                         const char *sentence) {
     unsigned count = 0; /* done may ask anew, and cancel others */
     for (struct links_request *at = path->waiting; at != NULL; at = at->next) {
-        count += at->give_up_at_ms <= until_ms;
+        count += !is_spared(at, until_ms, patient);
     }
     for (; count > 0; count--) {
         struct links_request *request = path->waiting;
-        while (request != NULL && request->give_up_at_ms > until_ms) {
+        while (request != NULL && is_spared(request, until_ms, patient)) {
             request = request->next;
         }
         if (request == NULL) {
@@ -174,6 +181,21 @@ static struct server *choose(struct path *path) {
     int chosen = choice_server(all, path->count, &path->links->config.self);
     free(all);
     return chosen >= 0 ? &path->servers[chosen] : NULL;
+}
+
+/* After a long cut links are whole before the pool knows that the others live. NULL: there is
+ * nobody. */
+static struct server *choose_failed(struct path *path) {
+    struct server *chosen = NULL;
+    unsigned count = 0;
+    for (uint32_t i = 0; i < path->count; i++) {
+        struct server *server = &path->servers[i];
+        if (!server->alive && !server->left && server->avoid_until_ms <= now_ms(path) &&
+            rand_below(&path->links->rand, ++count) == 0) {
+            chosen = server;
+        }
+    }
+    return chosen;
 }
 
 /* ---- connections ---- */
@@ -480,6 +502,17 @@ static bool is_wanted(const struct path *path) {
     return (path->own && path->links->config.wanted) || path->waiting != NULL;
 }
 
+/* Nobody is alive. Who watches for silence itself waits to see whether one is, after all. */
+static void probe_failed(struct path *path, int64_t now) {
+    struct server *server = path->own ? NULL : choose_failed(path);
+    fail_waiting(path, INT64_MAX, !path->own, path->own ? ERR_NO_LEADER : ERR_NOT_FOUND,
+                 path->own ? "No known Consul servers" : "No path to datacenter");
+    if (server != NULL && path->opening == NULL && now >= path->attempt_at_ms) {
+        path->attempt_at_ms = now + RETRY_MAX_MS;
+        connect_to(path, server);
+    }
+}
+
 static void connect_if_needed(struct path *path, int64_t now) {
     bool moves = path->active != NULL && path->move_at_ms > 0 && now >= path->move_at_ms;
     if (path->opening != NULL &&
@@ -487,17 +520,20 @@ static void connect_if_needed(struct path *path, int64_t now) {
         avoid(path, &path->opening->node);
         close_link(path->opening);
     }
-    if (path->opening != NULL || (path->active != NULL && !moves) || !is_wanted(path) ||
-        now < path->attempt_at_ms) {
+    bool needed = path->active != NULL ? moves : is_wanted(path);
+    if (!needed) {
         return;
     }
     struct server *server = choose(path);
-    path->move_at_ms = 0;
     if (server == NULL) {
-        fail_waiting(path, INT64_MAX, path->own ? ERR_NO_LEADER : ERR_NOT_FOUND,
-                     path->own ? "No known Consul servers" : "No path to datacenter");
+        path->move_at_ms = 0;
+        probe_failed(path, now);
         return;
     }
+    if (path->opening != NULL || now < path->attempt_at_ms) {
+        return;
+    }
+    path->move_at_ms = 0;
     if (path->active != NULL &&
         memcmp(&server->node, &path->active->node, sizeof server->node) == 0) {
         return;
@@ -552,9 +588,10 @@ static void work(struct path *path) {
     send_waiting(path);
     connect_if_needed(path, now);
     if (path->active != NULL) { /* it takes no more */
-        fail_waiting(path, now, ERR_OVERLOADED, "too many requests are on their way to the server");
+        fail_waiting(path, now, false, ERR_OVERLOADED,
+                     "too many requests are on their way to the server");
     }
-    fail_waiting(path, now, ERR_NO_LEADER,
+    fail_waiting(path, now, false, ERR_NO_LEADER,
                  path->own ? "rpc error getting client: no server answers"
                            : "rpc error getting client: no server of the datacenter answers");
     end_hurried(path, now, &next_ms);
@@ -607,15 +644,16 @@ static double steady(double before_ms, double now_ms) {
     return before_ms < 0 || now_ms < 0 || moved ? now_ms : before_ms;
 }
 
-/* Who has left, and who is dead or unknown, is no server of ours any more. */
+/* Who has left, who dies and who is unknown is no server of ours any more. */
 static void follow_servers(struct path *path, bool left) {
     struct links *links = path->links;
     struct server *mine = path->active != NULL ? find_server(path, &path->active->node) : NULL;
     if (left) {
         leave_link(path->active, DRAIN_MS);
-    } else if (path->active != NULL && (mine == NULL || !mine->alive)) {
+    } else if (path->active != NULL && (mine == NULL || mine->died)) {
         close_link(path->active);
-    } else if (path->active != NULL && choose(path) != mine && path->move_at_ms == 0) {
+    } else if (path->active != NULL && choose(path) != NULL && choose(path) != mine &&
+               path->move_at_ms == 0) {
         path->move_at_ms = now_ms(path) + 1 + (int64_t)rand_below(&links->rand, MOVE_MS);
     }
     soon(path);
@@ -633,6 +671,8 @@ static void set_servers(struct path *path, const struct links_server *servers, u
             .distance_ms = known == NULL ? servers[i].distance_ms
                                          : steady(known->distance_ms, servers[i].distance_ms),
             .alive = servers[i].state == LINKS_ALIVE,
+            .left = servers[i].state == LINKS_LEFT,
+            .died = known != NULL && known->alive && servers[i].state != LINKS_ALIVE,
             .avoid_until_ms = known == NULL || back ? 0 : known->avoid_until_ms};
         snprintf(all[i].name, sizeof all[i].name, "%s", servers[i].name);
         left = left || (path->active != NULL && servers[i].state == LINKS_LEFT &&
@@ -739,7 +779,7 @@ static void close_path(struct path *path) {
     while (path->left != NULL) {
         close_link(path->left);
     }
-    fail_waiting(path, INT64_MAX, ERR_CLOSED, "the agent stops");
+    fail_waiting(path, INT64_MAX, false, ERR_CLOSED, "the agent stops");
 }
 
 void links_destroy(struct links *links) {

@@ -295,6 +295,9 @@ void telemetry_create(struct agent *agent) {
                                        "A write to a key, until it can be read.", NULL, 0);
     telemetry->txn_apply = metrics_add(telemetry->metrics, METRIC_SAMPLE, "txn.apply",
                                        "A transaction, until it can be read.", NULL, 0);
+    telemetry->query_apply =
+        metrics_add(telemetry->metrics, METRIC_SAMPLE, "prepared-query.apply",
+                    "A prepared query made, changed or deleted, until it can be read.", NULL, 0);
     telemetry->session_apply =
         metrics_add(telemetry->metrics, METRIC_SAMPLE, "session.apply",
                     "A session made or destroyed, until it can be read.", NULL, 0);

@@ -505,6 +505,10 @@ static void tell_node_indexes(struct run *run, const struct change *v, size_t co
 static bool run_changes(struct run *run) {
     struct change change, *v = NULL;
     size_t count = 0, capacity = 0, at = 0;
+    if (!run->plan->all && run->plan->name_count == 0) {
+        put_indexes(run); /* an agent on whose host nothing is looked up */
+        return true;
+    }
     while (change_read(&run->plan->changes, &at, &change)) {
         if (count == capacity) {
             capacity = capacity == 0 ? 64 : 2 * capacity;

@@ -134,7 +134,7 @@ struct gossip_config {
     uint32_t isolated_ms;
 
     uint32_t sync_interval_ms;    /* push/pull; * (1 + log2(n / 32)) in pools above 32 */
-    uint32_t rumours_before_sync; /* more of them in the queue: push/pull instead of talk */
+    uint32_t rumours_before_sync; /* more of them, and than n / 8: push/pull instead of talk */
     uint32_t stream_timeout_ms;
     uint32_t leave_propagate_ms; /* how long a leaving member stays to tell it */
 

@@ -5,6 +5,9 @@
 #include "base/assert.h"
 #include "gossip/internal.h"
 
+/* A rumour is told some sixteen times in 40 bytes, a push/pull brings some 120 bytes a member. */
+#define SYNC_PART 8
+
 static void link_at(struct gossip *gossip, struct activity *activity, uint32_t level) {
     uint32_t place = gossip->records[activity->record].activity;
     ASSERT(place != 0 && level < RUMOUR_LEVELS);
@@ -203,8 +206,9 @@ void run_gossip_round(struct gossip *gossip) {
         task_start(gossip, &gossip->gossip_round,
                    gossip->now_ms + gossip->config.gossip_interval_ms);
     }
-    /* Whoever has much to tell is better served by a push/pull. */
-    if (gossip->rumour_count > gossip->config.rumours_before_sync) {
+    /* Whoever has much to tell is better served by a push/pull, and much is a part of its table. */
+    uint32_t part = live_count(gossip) / SYNC_PART;
+    if (gossip->rumour_count > gossip->config.rumours_before_sync && gossip->rumour_count > part) {
         sync_soon(gossip);
     }
 }

@@ -21,8 +21,17 @@ static const struct {
     {"/v1/catalog/node-services/", "catalog_node_service_list"},
 };
 
+/* Routes whose answers the contract times by themselves, too. */
+static const struct {
+    const char *pattern, *suffix, *name, *help;
+} timed[] = {
+    {"/v1/query/", "/execute", "prepared-query.execute", "Executing a prepared query, over HTTP."},
+    {"/v1/query/", "/explain", "prepared-query.explain", "Explaining a prepared query."},
+};
+
 struct route_metrics {
     struct metric *timing;
+    struct metric *named;                      /* of `timed`; else NULL */
     struct metric *calls, *successes, *errors; /* of the endpoints above; else NULL */
     struct metric *refused;                    /* NULL: requests have no limit */
 };
@@ -53,6 +62,12 @@ static void add_route(struct route_metrics *to, struct metrics *metrics,
     const struct str_pair labels[] = {{"method", route->method}, {"path", path}};
     to->timing = metrics_add(metrics, METRIC_SAMPLE, "api.http",
                              "Answering a request, waits of blocking queries included.", labels, 2);
+    for (size_t i = 0; i < sizeof timed / sizeof timed[0]; i++) {
+        if (route->suffix != NULL && strcmp(timed[i].pattern, route->pattern) == 0 &&
+            strcmp(timed[i].suffix, route->suffix) == 0) {
+            to->named = metrics_add(metrics, METRIC_SAMPLE, timed[i].name, timed[i].help, NULL, 0);
+        }
+    }
     for (size_t i = 0; i < sizeof endpoints / sizeof endpoints[0]; i++) {
         if (strcmp(endpoints[i].pattern, route->pattern) == 0) {
             add_calls(to, metrics, endpoints[i].endpoint, node);
@@ -96,7 +111,11 @@ void http_timings_note(struct http_timings *timings, const struct http_route *ro
                        uint64_t begun_at_ns) {
     size_t count;
     const struct route_metrics *to = &timings->routes[route - http_routes(&count)];
-    metric_sample(to->timing, metrics_ms_since(begun_at_ns, metrics_clock_ns()));
+    double ms = metrics_ms_since(begun_at_ns, metrics_clock_ns());
+    metric_sample(to->timing, ms);
+    if (to->named != NULL) {
+        metric_sample(to->named, ms);
+    }
     if (route->read != NULL) {
         metric_count(timings->reads, 1);
     }

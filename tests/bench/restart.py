@@ -107,8 +107,9 @@ def wait_for_all(dc, count, begin):
     used = [cpu_s(s) for s in dc.servers]
     for machine in dc.clients:
         eventually(lambda m=machine: connected(m), "%s has a server" % machine.name, 180, 0.2)
+    connected_s = time.monotonic() - begin
     assert all_passing(dc, count)
-    return registered_s, passing_s, used
+    return registered_s, passing_s, connected_s, used
 
 
 def run(dc, count, killed):
@@ -120,12 +121,13 @@ def run(dc, count, killed):
         eventually(lambda: instances(dc.servers[0]) <= len(dc.servers), "all have left", 180, 0.2)
     used = [cpu_s(s) for s in dc.servers]
     begin = start_all(dc)
-    registered_s, passing_s, after = wait_for_all(dc, count, begin)
+    registered_s, passing_s, connected_s, after = wait_for_all(dc, count, begin)
     agents_s = sum(cpu_s(m) for m in dc.clients)
     print("%d agents with %d services, %s: all registered after %.1f s, passing after %.1f s (bound "
-          "%d), elections %d; CPU of servers %s s, of agents %.1f s; load %s" % (
+          "%d), asked through each by %.1f s; elections %d; CPU of servers %s s, of agents %.1f s; "
+          "load %s" % (
               len(dc.clients), count, "killed" if killed else "left", registered_s, passing_s,
-              WITHIN_S, elections(dc) - before,
+              WITHIN_S, connected_s, elections(dc) - before,
               ", ".join("%.1f" % (b - a) for a, b in zip(used, after)), agents_s,
               os.getloadavg()[0]), flush=True)
 

@@ -100,6 +100,19 @@ class Metrics(AgentTest):
         self.assertEqual(grown('consul_dns_ptr_query_count{node="n1"}'), 3)
         self.assertEqual(grown("consul_raft_applied_index"), 4)
 
+    def test_prepared_queries_are_timed(self):
+        before = self.prometheus()
+        made = self.agent.request("POST", "/v1/query", {"Name": "q", "Service": {"Service": "web"}})
+        query = made.json["ID"]
+        self.assertEqual(self.agent.get("/v1/query/%s/execute" % query).status, 200)
+        self.assertEqual(self.agent.get("/v1/query/q/explain").status, 200)
+        self.assertEqual(self.agent.request("DELETE", "/v1/query/" + query).status, 200)
+        after = self.prometheus()
+        for name, times in (("prepared_query_apply", 2), ("prepared_query_execute", 1),
+                            ("prepared_query_explain", 1), ("fsm_prepared_query", 2)):
+            name = "consul_%s_count" % name
+            self.assertEqual(after[name] - before.get(name, 0), times, name)
+
     def test_a_failed_request_is_counted(self):
         before = self.prometheus()
         self.assertEqual(self.agent.put("/v1/catalog/register", {"Node": ""}).status, 500)

@@ -407,14 +407,21 @@ static void where_nobody_listens_there_is_an_error(void **state) {
     assert_int_equal(bench->err, ERR_OK);
 }
 
+static void ask_until_moved(struct bench *bench, const char *datacenter, unsigned near) {
+    int64_t until_ms = clock_monotonic_ms() + HANGS_MS;
+    unsigned before = bench->servers[near].asked;
+    while (bench->servers[near].asked == before) {
+        ask(bench, datacenter, true);
+        assert_int_equal(bench->err, ERR_OK);
+        assert_true(clock_monotonic_ms() < until_ms);
+    }
+}
+
 static void the_nearest_is_asked(void **state) {
     struct bench *bench = *state;
     for (unsigned near = 0; near < SERVERS; near++) {
         set_distances(bench, "", near == 0 ? 0.5 : 80, near == 1 ? 0.5 : 80);
-        for (unsigned before = bench->servers[near].asked; bench->servers[near].asked == before;) {
-            ask(bench, "", true); /* until it has moved */
-            assert_int_equal(bench->err, ERR_OK);
-        }
+        ask_until_moved(bench, "", near);
     }
 }
 
@@ -430,6 +437,43 @@ static void the_nearest_of_another_datacenter_is_asked(void **state) {
         assert_int_equal(bench->err, ERR_OK);
         assert_int_equal(bench->servers[near].asked, before + 1);
     }
+    set_distances(bench, "dc2", 0.5, 80);
+    ask_until_moved(bench, "dc2", 0);
+}
+
+/* As after a long cut, when the pool has not noticed yet that it is over. */
+static void far_servers_that_are_thought_dead_are_tried(void **state) {
+    struct bench *bench = *state;
+    struct links_server all[SERVERS];
+    for (unsigned i = 0; i < SERVERS; i++) {
+        all[i] = (struct links_server){.node = bench->servers[i].node,
+                                       .addr = bench->servers[i].addr,
+                                       .name = "server",
+                                       .distance_ms = -1,
+                                       .state = LINKS_FAILED};
+    }
+    links_set_servers(bench->links, "dc2", all, SERVERS);
+    ask(bench, "dc2", true); /* this one is told at once, but a try begins */
+    assert_int_equal(bench->err, ERR_NOT_FOUND);
+    bench->request = (struct links_request){.datacenter = "dc2",
+                                            .method = RPC_METHOD_HTTP,
+                                            .body = "question",
+                                            .size = 8,
+                                            .patient = true,
+                                            .done = done};
+    bench->done = false;
+    links_ask(bench->links, &bench->request);
+    run(bench);
+    assert_int_equal(bench->err, ERR_OK);
+    links_set_servers(bench->links, "dc2", all, SERVERS); /* it still looks dead */
+    ask(bench, "dc2", true);
+    assert_int_equal(bench->err, ERR_OK);
+    for (unsigned i = 0; i < SERVERS; i++) {
+        all[i].state = LINKS_LEFT;
+    }
+    links_set_servers(bench->links, "dc2", all, SERVERS);
+    ask(bench, "dc2", true);
+    assert_int_equal(bench->err, ERR_NOT_FOUND);
 }
 
 int main(void) {
@@ -447,6 +491,7 @@ int main(void) {
         TEST(a_refusal_is_an_answer),
         TEST(without_servers_there_is_an_error),
         TEST(where_nobody_listens_there_is_an_error),
+        TEST(far_servers_that_are_thought_dead_are_tried),
         TEST(the_nearest_is_asked),
         TEST(the_nearest_of_another_datacenter_is_asked),
     };
