@@ -82,7 +82,7 @@ class Configured(unittest.TestCase):
         told("keyprefix", lambda rows: rows == [], "none")
         told("service", lambda rows: rows == [], "not there")
         told("services", lambda names: "consul" in names, "the first")
-        told("nodes", lambda rows: rows[0]["Node"] == "n1", "this one")
+        told("nodes", lambda rows: [row["Node"] for row in rows] == ["n1"], "this one")
         told("checks", lambda rows: rows == [], "none")
 
         agent.must_put("/v1/kv/w/a", "1")
