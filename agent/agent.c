@@ -655,7 +655,7 @@ int agent_run(struct agent *agent) {
         agent_watch(agent, agent->config);
     }
     if (agent->config->server) {
-        (void)thread_raise();
+        thread_raise();
     }
     loop_run(agent->loop);
     if (agent->exit_code == 0) {

@@ -9,7 +9,6 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "base/thread.h"
 #include "store/file.h"
 #include "store/identity.h"
 #include "store/repair.h"
@@ -205,9 +204,7 @@ static enum err open_files(struct storage *storage, const struct uuid *cluster,
                                  start, text);
     }
     if (err == ERR_OK) {
-        int nice = thread_raise();
         storage->log_thread = store_log_thread_start(storage->log, storage->hard_state);
-        thread_set_nice(nice);
         storage->snapshot_thread = store_snapshot_thread_start(storage->raft_dir, cluster);
         storage->work_thread = store_work_thread_start();
         storage->cluster = *cluster;

@@ -8,12 +8,32 @@
 
 #define AHEAD_NICE 10 /* some nine times the share of another thread */
 
+static _Thread_local bool ahead;
+static _Thread_local int ordinary_nice; /* before it was ahead */
+
 void thread_init_condition(pthread_cond_t *condition) {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(condition, &attributes);
     pthread_condattr_destroy(&attributes);
+}
+
+/* On Linux PRIO_PROCESS with 0 is the calling thread alone. */
+void thread_raise(void) {
+    if (!ahead) {
+        ordinary_nice = getpriority(PRIO_PROCESS, 0);
+        ahead = setpriority(PRIO_PROCESS, 0, ordinary_nice - AHEAD_NICE) == 0;
+    }
+}
+
+bool thread_lower(void) {
+    bool was = ahead;
+    if (ahead) {
+        (void)setpriority(PRIO_PROCESS, 0, ordinary_nice);
+    }
+    ahead = false;
+    return was;
 }
 
 void thread_start(struct thread *thread, void *(*run)(void *context), void *context) {
@@ -24,20 +44,13 @@ void thread_start(struct thread *thread, void *(*run)(void *context), void *cont
     thread->ended = false;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool was_ahead = thread_lower(); /* a thread begins with the nice of its maker */
     int failed = pthread_create(&thread->id, NULL, run, context);
+    if (was_ahead) {
+        thread_raise();
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     ASSERT(failed == 0);
-}
-
-/* On Linux PRIO_PROCESS with 0 is the calling thread alone. */
-void thread_set_nice(int nice) {
-    (void)setpriority(PRIO_PROCESS, 0, nice);
-}
-
-int thread_raise(void) {
-    int nice = getpriority(PRIO_PROCESS, 0);
-    thread_set_nice(nice - AHEAD_NICE);
-    return nice;
 }
 
 void thread_end(struct thread *thread) {

@@ -27,11 +27,13 @@ void thread_end(struct thread *thread);
 bool thread_join_within(struct thread *thread, uint64_t timeout_ms);
 
 /* Puts the calling thread ahead of others of the machine, as far as the system allows it
- * (CAP_SYS_NICE or RLIMIT_NICE), and returns what thread_set_nice takes to put it back. Threads
- * that it creates meanwhile are ahead too. Raft's timers are short: a server must not lose its
- * leadership because everything else of a busy machine had its turn first. */
-int thread_raise(void);
-void thread_set_nice(int nice);
+ * (CAP_SYS_NICE or RLIMIT_NICE). Raft's timers are short: a server must not lose its leadership
+ * because everything else of a busy machine had its turn first. What thread_start starts is not
+ * ahead; a process is, unless it is started between thread_lower and, if that says so,
+ * thread_raise. */
+void thread_raise(void);
+/* Puts it back. True: it was ahead. */
+bool thread_lower(void);
 
 /* A condition on the monotonic clock. */
 void thread_init_condition(pthread_cond_t *condition);

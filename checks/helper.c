@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define MODULE "agent.checks"
 #define READ_BYTES (64 * 1024)
@@ -50,7 +51,11 @@ static int spawn(int fd, pid_t *ret_pid) {
                              POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
+    bool ahead = thread_lower(); /* the core of a server; its scripts are not */
     int number = posix_spawn(ret_pid, exe, &actions, &attributes, arguments, environ);
+    if (ahead) {
+        thread_raise();
+    }
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return number;

@@ -140,6 +140,7 @@ static struct request *wait_for_requests(struct store_log_thread *thread) {
 static void *run(void *context) {
     struct store_log_thread *thread = context;
     struct request *request;
+    thread_raise(); /* a leader's and a follower's answers wait for it */
     while ((request = wait_for_requests(thread)) != NULL) {
         while (request != NULL) {
             request = request->kind == REQUEST_APPEND ? append_group(thread, request)

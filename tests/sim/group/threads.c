@@ -137,12 +137,7 @@ void thread_end(struct thread *thread) {
 }
 
 /* Turns are the simulator's. */
-int thread_raise(void) {
-    return 0;
-}
-
-void thread_set_nice(int nice) {
-    (void)nice;
+void thread_raise(void) {
 }
 
 /* What it still has to do is done at once: the disk has crashed, or hangs no more. */
