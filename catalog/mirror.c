@@ -35,7 +35,7 @@ struct names {
 
 struct mirror {
     struct catalog *catalog;
-    struct shares *shares; /* parts of services and checks; NULL once it has ended */
+    struct shares *shares; /* parts of services and checks */
     bool all;
     _Atomic bool whole;
     _Atomic(struct names *) names; /* never NULL */

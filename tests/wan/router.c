@@ -108,7 +108,7 @@ static void link_clear(struct link *link) {
         link->first = (link->first + 1) % QUEUE_PACKETS;
         link->at_cut++;
     }
-    link->line_free_us = 0;
+    link->line_free_us = link->last_due_us = 0;
 }
 
 static void link_take(struct link *link, const uint8_t *data, size_t bytes, uint64_t now) {
