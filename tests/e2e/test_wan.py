@@ -23,7 +23,8 @@ HOLD_DOWN_S = 3
 @unittest.skipIf(MISSING, MISSING)
 class World(unittest.TestCase):
     # A busy machine must not cost a group its leader: that would be no fault of the links.
-    servers, config = 3, {"failover": {"hold_down": "%ds" % HOLD_DOWN_S}, "performance": {"raft_multiplier": 10}}
+    servers, config = 3, {"failover": {"hold_down": "%ds" % HOLD_DOWN_S},
+                          "performance": {"raft_multiplier": 10}}
 
     @classmethod
     def setUpClass(cls):

@@ -66,8 +66,8 @@ class Region(netns.Spaced):
 
     def connect(self):
         """What names no address leaves as .250, so that answers find back."""
-        self.ip_batch("link set wan0 txqueuelen 10000\naddr add %s/32 dev wan0\nroute add 10.78.0.0/16 dev wan0 src %s\n" % (
-            self.ip(250), self.ip(250)))
+        self.ip_batch("link set wan0 txqueuelen 10000\naddr add %s/32 dev wan0\n"
+                      "route add 10.78.0.0/16 dev wan0 src %s\n" % (self.ip(250), self.ip(250)))
 
     def ip_batch(self, text):
         netns.run("ip", "-n", self.name, "-batch", "-", text=text)
