@@ -23,7 +23,8 @@ struct failover {
 struct note {
     struct loop_task task; /* first */
     struct failover *failover;
-    char *where; /* behind the service */
+    bool sick[2]; /* home had no instance that is not critical; none that passes */
+    char *where;  /* behind the service */
     char service[];
 };
 
@@ -89,11 +90,11 @@ static void take_note(struct loop_task *task) {
     struct note *note = (struct note *)task;
     struct failover *failover = note->failover;
     struct agent *agent = failover->agent;
-    const struct catalog_view *view = catalog_view(agent->catalog);
     size_t before = failover_core_count(failover->core);
     atomic_fetch_sub(&failover->notes, 1);
-    /* One with a tag may be missing while others are healthy: nothing is held down for that. */
-    if (!failover_is_healthy(view, note->service, agent->live->dns.only_passing)) {
+    /* One with a tag may be missing while others are healthy: nothing is held down for that. What
+     * counts is what home was when the client was sent away: it may be well again by now. */
+    if (note->sick[agent->live->dns.only_passing]) {
         failover_core_note(failover->core, note->service, note->where, loop_now_ms(agent->loop));
     }
     if (failover_core_count(failover->core) != before) {
@@ -120,6 +121,9 @@ static void post_note(void *context, const char *service, const char *where) {
     note->task.run = take_note;
     note->failover = failover;
     note->where = note->service + size;
+    const struct catalog_view *view = catalog_view(agent->catalog);
+    note->sick[0] = !failover_is_healthy(view, service, false);
+    note->sick[1] = !failover_is_healthy(view, service, true);
     memcpy(note->service, service, size);
     memcpy(note->where, where, where_size);
     loop_post(agent->loop, &note->task);

@@ -6,10 +6,12 @@
 #include <strings.h>
 
 #include "agent/squeeze.h"
+#include "base/assert.h"
 #include "base/container.h"
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/rand.h"
 #include "base/str.h"
 #include "proto/rpc.pb-c.h"
@@ -59,9 +61,10 @@ struct mirror_pull {
         *fresh;          /* by names: takes what is wanted before anything has come; then staging */
     struct uuid cluster; /* of the live one */
     struct uuid staging_cluster;
-    bool scratch;                 /* the live one is broken */
-    uint32_t number;              /* of the stream */
-    bool opened;                  /* its first request is under way or answered */
+    int64_t staging_as_of_ms; /* as it will be, once it is whole */
+    bool scratch;             /* the live one is broken */
+    uint32_t number; /* of the stream: no other of this agent's has it on the same connection */
+    bool opened;     /* its first request is under way or answered */
     struct name_list add, remove; /* to be told with the next request */
     uint32_t *looked_up;          /* hashes of names; NULL: none yet */
     uint32_t empty_place;         /* of mirror_find_empty */
@@ -260,6 +263,7 @@ static void swap(struct mirror_pull *pull) {
     atomic_store(&pull->live, pull->staging);
     pull->staging = NULL;
     pull->cluster = pull->staging_cluster;
+    atomic_store(&pull->as_of_ms, pull->staging_as_of_ms);
     pull->scratch = false;
     retire(pull, old);
     retire(pull, pull->fresh);
@@ -303,15 +307,36 @@ static bool fits(struct mirror_pull *pull) {
     return false;
 }
 
+static int64_t as_of(const Pb__RpcMirrorBatch *batch, int64_t sent_at_ms) {
+    int64_t lag_ms = batch->lag_ms < INT32_MAX ? (int64_t)batch->lag_ms : INT32_MAX;
+    return (MUTANT(age_from_arrival) ? clock_monotonic_ms() : sent_at_ms + batch->held_ms) -
+           (MUTANT(lag_forgotten) ? 0 : lag_ms);
+}
+
+/* The first part of a mirror from scratch. False: its source knows less than is known here, as one
+ * does that lags behind its leader. */
+static bool begin_anew(struct mirror_pull *pull, const Pb__RpcMirrorBatch *batch,
+                       int64_t as_of_ms) {
+    bool good = atomic_load(&pull->live) != NULL && !pull->scratch;
+    if (good && as_of_ms < atomic_load(&pull->as_of_ms)) {
+        return false;
+    }
+    begin_scratch(pull);
+    memcpy(pull->staging_cluster.bytes, batch->cluster.data, sizeof pull->cluster.bytes);
+    pull->staging_as_of_ms = as_of_ms;
+    return true;
+}
+
 static void take_batch(struct mirror_pull *pull, const Pb__RpcMirrorBatch *batch,
                        int64_t sent_at_ms) {
     if (batch->cluster.len != sizeof pull->cluster.bytes) {
         break_stream(pull, "a part without a cluster id", 0);
         return;
     }
-    if (batch->begins) {
-        begin_scratch(pull);
-        memcpy(pull->staging_cluster.bytes, batch->cluster.data, sizeof pull->cluster.bytes);
+    int64_t as_of_ms = as_of(batch, sent_at_ms);
+    if (batch->begins && !begin_anew(pull, batch, as_of_ms)) {
+        break_stream(pull, "its source knows less than is known here", 0);
+        return;
     }
     if (target(pull) == NULL || !apply_rows(pull, batch)) {
         pull->scratch = true;
@@ -322,15 +347,11 @@ static void take_batch(struct mirror_pull *pull, const Pb__RpcMirrorBatch *batch
         break_stream(pull, "too many rows", TOO_LARGE_MS);
         return;
     }
-    if (batch->whole && pull->staging != NULL) {
+    if ((batch->whole || MUTANT(swapped_early)) && pull->staging != NULL) {
         swap(pull);
     }
-    if (batch->current && pull->staging == NULL) {
-        int64_t lag_ms = batch->lag_ms < INT32_MAX ? (int64_t)batch->lag_ms : INT32_MAX;
-        int64_t as_of_ms = sent_at_ms + batch->held_ms - lag_ms;
-        if (as_of_ms > atomic_load(&pull->as_of_ms)) {
-            atomic_store(&pull->as_of_ms, as_of_ms);
-        }
+    if (batch->current && pull->staging == NULL && as_of_ms > atomic_load(&pull->as_of_ms)) {
+        atomic_store(&pull->as_of_ms, as_of_ms);
     }
     pull->retry_ms = 0;
     if (pull->told_lost && pull->staging == NULL) {
@@ -428,7 +449,7 @@ static uint8_t *write_request(struct mirror_pull *pull, size_t *ret_size) {
     const struct mirror *live = atomic_load(&pull->live);
     if (!pull->opened) {
         bool resumes = live != NULL && !pull->scratch;
-        pull->number++;
+        pull->number += MUTANT(streams_share_numbers) ? 1 : LIMIT_MIRRORS;
         message.open = true;
         message.all = pull->config.all;
         message.datacenter = pull->near ? pull->datacenter : message.datacenter;
@@ -520,6 +541,8 @@ struct mirror_pull *mirror_pull_create(const struct mirror_pull_config *config) 
     pull->config = *config;
     pull->datacenter = mem_strdup(config->datacenter);
     pull->shown = mem_strdup(config->shown);
+    ASSERT(config->place < LIMIT_MIRRORS);
+    pull->number = MUTANT(streams_share_numbers) ? 0 : config->place;
     pull->parts_last = &pull->parts;
     pull->apply_timer.run = apply_one;
     pull->timer.run = begin_again;

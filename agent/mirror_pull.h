@@ -24,6 +24,7 @@ struct mirror_pull_config {
     struct log *log;
     struct epoch *epoch;
     const char *datacenter; /* whose rows, "": of our own; copied */
+    uint32_t place;         /* among this agent's: below LIMIT_MIRRORS, no other has it */
     const char *shown;      /* its name in the log; copied */
     bool all;               /* else services are added by name */
     bool mirrored;          /* others mirror this mirror */

@@ -95,6 +95,7 @@ static struct mirror_pull_config pull_config(struct mirrors *mirrors, const char
                                        .log = agent->log,
                                        .epoch = agent->epoch,
                                        .datacenter = datacenter,
+                                       .place = mirrors->count,
                                        .shown = *datacenter != '\0' ? datacenter
                                                                     : agent->config->datacenter,
                                        .links = agent->links,

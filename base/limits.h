@@ -78,6 +78,7 @@
 
 /* Mirrors. */
 #define LIMIT_CHANGES_BYTES (8 * 1024 * 1024) /* names of rows that have changed lately */
+#define LIMIT_CHANGES_BLOCK_BYTES (64 * 1024) /* they are forgotten by such blocks */
 #define LIMIT_MIRROR_NAMES 4096               /* services of one stream */
 #define LIMIT_MIRROR_NAMES_FREE 2048          /* of them, so many with their first lookup */
 #define LIMIT_MIRROR_LOOKED_UP 4096           /* names remembered as looked up once, about */

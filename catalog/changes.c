@@ -4,10 +4,12 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "catalog/internal.h"
 
-#define BLOCK_BYTES (64 * 1024)
+#define BLOCK_BYTES LIMIT_CHANGES_BLOCK_BYTES
 #define HEAD_BYTES 20 /* size of the whole, 2 bytes; kind; 0; index; newest */
 
 struct block {
@@ -185,7 +187,7 @@ bool catalog_find_changes(const struct catalog *catalog, uint64_t index,
                           struct changes_place *ret_place) {
     const struct changes *changes = catalog->changes;
     if (changes == NULL || index > changes->published_index ||
-        index < block_at(changes, changes->first)->before_newest) {
+        (index < block_at(changes, changes->first)->before_newest && !MUTANT(forgotten_resumes))) {
         return false;
     }
     struct changes_place place = {changes->last, 0};
@@ -204,25 +206,27 @@ bool catalog_find_changes(const struct catalog *catalog, uint64_t index,
 }
 
 bool catalog_take_changes(const struct catalog *catalog, struct changes_place *place, size_t bytes,
-                          struct buf *out, uint64_t *ret_index) {
+                          struct buf *out, uint64_t *index) {
     const struct changes *changes = catalog->changes;
     if (changes == NULL || place->block < changes->first || place->block > changes->last) {
         return false;
     }
-    uint64_t last = block_at(changes, changes->first)->before_index;
+    uint64_t last = *index, before = *index;
     size_t end = out->count + bytes;
     while (step(changes, place) && is_before(place, &changes->published)) {
         const char *at = block_at(changes, place->block)->bytes + place->offset;
         if (out->count >= end) {
-            /* More of the same command may come. */
-            *ret_index = index_at(at) > last ? last : last - 1;
+            /* More of the same command, or of the same part of a mirror's stream, may come: that
+             * stands for several indexes. */
+            *index = index_at(at) > last ? last : MUTANT(half_part_counts) ? last - 1 : before;
             return true;
         }
-        last = index_at(at);
+        before = index_at(at) > last ? last : before;
+        last = index_at(at) > last ? index_at(at) : last;
         buf_append(out, at, size_at(at));
         place->offset += size_at(at);
     }
-    *ret_index = changes->published_index;
+    *index = changes->published_index;
     return true;
 }
 

@@ -52,9 +52,10 @@ bool catalog_find_changes(const struct catalog *catalog, uint64_t index,
 /* Whether something is published behind the place. */
 bool catalog_has_changes(const struct catalog *catalog, const struct changes_place *place);
 /* Appends published changes behind the place to out, about `bytes` of them, and moves the place.
- * *ret_index: up to here nothing is missing any more. False: they are forgotten. */
+ * *index: up to here all was taken before; then, up to here nothing is missing any more. False:
+ * they are forgotten. */
 bool catalog_take_changes(const struct catalog *catalog, struct changes_place *place, size_t bytes,
-                          struct buf *out, uint64_t *ret_index);
+                          struct buf *out, uint64_t *index);
 /* The next of those that were taken; moves *at. False: the end. Any thread. */
 bool change_read(const struct buf *taken, size_t *at, struct change *ret_change);
 

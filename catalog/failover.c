@@ -6,6 +6,7 @@
 #include "base/duration.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/pack.h"
 #include "catalog/definition_parts.h"
 
@@ -261,13 +262,13 @@ void failover_core_note(struct failover_core *core, const char *service, const c
 /* Whether the service is away no longer. */
 static bool is_over(struct away *away, bool healthy, int64_t hold_down_ms, int64_t now_ms) {
     if (!healthy) {
-        away->healthy_since_ms = -1;
+        away->healthy_since_ms = MUTANT(break_forgotten) ? away->healthy_since_ms : -1;
         return now_ms - away->noted_at_ms >= UNASKED_MS;
     }
     if (away->healthy_since_ms < 0) {
         away->healthy_since_ms = now_ms;
     }
-    return now_ms - away->healthy_since_ms >= hold_down_ms;
+    return now_ms - away->healthy_since_ms >= hold_down_ms || MUTANT(no_hold_down);
 }
 
 /* True: lookups stay elsewhere from now on. */
@@ -390,7 +391,8 @@ static bool find_elsewhere(const struct failover_source *source, const struct st
             int64_t fresh_ms = LIMIT_FAILOVER_FRESH_MS + (here ? LIMIT_FAILOVER_STAY_MS : 0);
             struct failover_place place;
             if (source->look(source->context, targets->v[i], &place) &&
-                old == (place.age_ms > fresh_ms) && usable(place.view, context)) {
+                (old == (place.age_ms > fresh_ms) || MUTANT(old_as_good)) &&
+                (usable(place.view, context) || MUTANT(sick_elsewhere))) {
                 *ret_place = place;
                 return true;
             }
@@ -433,7 +435,7 @@ struct failover_place failover_find(const struct failover_source *source,
         return place;
     }
     const char *where = where_away(state, service);
-    if (where == NULL && usable(home, context)) {
+    if (where == NULL && usable(home, context) && !MUTANT(home_passed_over)) {
         return place;
     }
     struct failover_policy policy = failover_policy_of(home, service, &source->defaults, arena);

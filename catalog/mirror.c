@@ -344,6 +344,13 @@ static void drop_check(struct mirror *mirror, const struct catalog_check *row) {
     catalog_retire(c, row);
 }
 
+/* It was not seen without its node, so one that mirrors this mirror may not have been told of it.
+ */
+static bool note_service(const struct catalog_service *service, void *context) {
+    catalog_note(context, CHANGE_SERVICE, service->node, service->id, service->name);
+    return true;
+}
+
 static void set_node(struct apply *apply, const struct catalog_node *node) {
     struct catalog *c = apply->catalog;
     const struct catalog_node *old = view_get_node(&c->next, node->name);
@@ -364,6 +371,9 @@ static void set_node(struct apply *apply, const struct catalog_node *node) {
     catalog_add_node_address(c, row);
     c->next.indexes.row_hash += row_hash_node(row);
     catalog_note(c, CHANGE_NODE, row->name, "", "");
+    if (old == NULL) {
+        view_walk_node_services(&c->next, row->name, note_service, c);
+    }
     apply->mirror->bytes += row_bytes_node(row) + NODE_EXTRA_BYTES;
     note(apply, row->name, NULL);
 }

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "catalog/codec_mirror.h"
 #include "catalog/internal.h"
@@ -29,6 +30,7 @@ struct mirror_feed {
     uint32_t count, capacity;
     uint64_t serials;
     struct changes_place place;
+    uint64_t index;    /* up to here all is told, once the rest of the phases is */
     unsigned halvings; /* of the next changes: the last ones made too much */
 };
 
@@ -116,6 +118,7 @@ static void begin(struct mirror_feed *feed, const struct catalog *catalog) {
     feed->phase = feed->all ? PHASE_NODES : PHASE_CHANGES;
     feed->at.size = 0;
     feed->place = catalog_changes_end(catalog);
+    feed->index = view_applied(catalog_view(catalog));
     for (uint32_t i = 0; i < feed->count; i++) {
         feed->v[i].told = false;
     }
@@ -131,6 +134,7 @@ bool mirror_feed_resume(struct mirror_feed *feed, const struct catalog *catalog,
         return false;
     }
     feed->begun = true;
+    feed->index = index;
     feed->phase = PHASE_CHANGES;
     for (uint32_t i = 0; i < feed->count; i++) {
         feed->v[i].told = true;
@@ -167,11 +171,13 @@ void mirror_feed_plan(struct mirror_feed *feed, const struct catalog *catalog, s
         struct changes_place place = feed->place;
         /* A name stands for some rows. */
         size_t some = (bytes / 4 >> feed->halvings) + 1;
+        ret_job->index = feed->index;
         if (catalog_take_changes(catalog, &place, some, &plan->changes, &ret_job->index)) {
             plan->place = place;
             ret_job->whole = true;
             ret_job->current = !catalog_has_changes(catalog, &place);
         } else {
+            ret_job->index = 0;
             begin(feed, catalog);
             name = untold(feed);
         }
@@ -210,6 +216,7 @@ void mirror_feed_take(struct mirror_feed *feed, struct mirror_job *job) {
     if (job->whole) {
         feed->halvings = 0;
         feed->place = plan->place;
+        feed->index = job->index;
         feed->whole_told = true;
     } else if (plan->telling != NULL) {
         uint32_t place = find(feed, plan->telling);
@@ -438,7 +445,7 @@ static void tell_node(struct run *run, const struct change *change) {
     const struct catalog_node *node = view_get_node(run->view, change->node);
     if (node != NULL && node_is_selected(run, node->name)) {
         put_node(run, node);
-    } else if (node == NULL && run->plan->all) {
+    } else if (node == NULL && run->plan->all && !MUTANT(gone_untold)) {
         put_gone(run, MIRROR_NODE, change->node, "");
     }
 }

@@ -25,12 +25,19 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+#define WAN_DELAY_US 40000 /* one way at least; at most twice that */
+
+static void init_world(struct pool_world *world, uint64_t seed, uint32_t members, bool wan) {
+    struct gossip_config config = wan ? gossip_config_wan() : gossip_config_lan();
+    pool_world_init(world, seed, &config, members);
+    world->delay_us = wan ? WAN_DELAY_US : world->delay_us;
+    pool_start_all(world);
+}
+
 /* From the fault until all others hold it dead, in ms; 60,000: not all did. */
-static uint64_t time_to_death(uint32_t members, uint64_t seed, bool cut, bool hint) {
-    struct gossip_config config = gossip_config_lan();
+static uint64_t time_to_death(uint32_t members, uint64_t seed, bool wan, bool cut, bool hint) {
     struct pool_world world;
-    pool_world_init(&world, seed, &config, members);
-    pool_start_all(&world);
+    init_world(&world, seed, members, wan);
     pool_run(&world, 5 * SECOND + pool_random(&world, SECOND));
     uint32_t victim = members - 1;
     world.watched = victim;
@@ -53,12 +60,12 @@ static uint64_t time_to_death(uint32_t members, uint64_t seed, bool cut, bool hi
     return ms;
 }
 
-int pool_figure_detect(uint32_t members, uint32_t runs) {
+static void show_detection(uint32_t members, uint32_t runs, bool wan, int fault_count) {
     static const char *const faults[] = {"cut off", "killed", "killed, connection seen to close"};
     uint64_t *times = mem_calloc(runs, sizeof *times);
-    for (int fault = 0; fault < 3; fault++) {
+    for (int fault = 0; fault < fault_count; fault++) {
         for (uint32_t i = 0; i < runs; i++) {
-            times[i] = time_to_death(members, 1 + i, fault == 0, fault == 2);
+            times[i] = time_to_death(members, 1 + i, wan, fault == 0, fault == 2);
         }
         qsort(times, runs, sizeof *times, by_value);
         printf("%u members, one %s: dead to all after (ms): median %" PRIu64 ", 90 %% %" PRIu64
@@ -67,6 +74,10 @@ int pool_figure_detect(uint32_t members, uint32_t runs) {
                times[runs * 99 / 100], runs, times[runs - 1]);
     }
     free(times);
+}
+
+int pool_figure_detect(uint32_t members, uint32_t runs) {
+    show_detection(members, runs, false, 3);
     return 0;
 }
 
@@ -190,25 +201,35 @@ int pool_figure_join(uint32_t members) {
     return !good;
 }
 
+/* At rest, for 30 s. */
+static void show_traffic(uint32_t members, bool wan) {
+    struct pool_world world;
+    double start = cpu_s();
+    init_world(&world, 1, members, wan);
+    pool_run(&world, 2 * SECOND);
+    pool_traffic_reset(&world);
+    pool_run(&world, 32 * SECOND);
+    uint64_t packets;
+    uint64_t bytes = total_bytes(&world, &packets);
+    printf("| %u | %.2f | %.0f | %.1f |\n", members, (double)packets / members / 30,
+           (double)bytes / members / 30, cpu_s() - start);
+    fflush(stdout);
+    pool_world_clear(&world);
+}
+
 int pool_figure_traffic(void) {
     static const uint32_t sizes[] = {30, 100, 300, 1000, 3000, 10000};
     printf("| members | packets/s | bytes/s | CPU s |\n|---|---|---|---|\n");
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        struct gossip_config config = gossip_config_lan();
-        struct pool_world world;
-        double start = cpu_s();
-        pool_world_init(&world, 1, &config, sizes[i]);
-        pool_start_all(&world);
-        pool_run(&world, 2 * SECOND);
-        pool_traffic_reset(&world);
-        pool_run(&world, 32 * SECOND);
-        uint64_t packets;
-        uint64_t bytes = total_bytes(&world, &packets);
-        printf("| %u | %.2f | %.0f | %.1f |\n", sizes[i], (double)packets / sizes[i] / 30,
-               (double)bytes / sizes[i] / 30, cpu_s() - start);
-        fflush(stdout);
-        pool_world_clear(&world);
+        show_traffic(sizes[i], false);
     }
+    return 0;
+}
+
+int pool_figure_wan(uint32_t members, uint32_t runs) {
+    printf("| members | packets/s | bytes/s | CPU s |\n|---|---|---|---|\n");
+    show_traffic(members, true);
+    show_detection(members, runs, true, 2);
     return 0;
 }
 

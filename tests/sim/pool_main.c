@@ -22,8 +22,8 @@ static void summary(void) {
 }
 
 static int option(const char *name, const char *value) {
-    static const char *const figures[] = {"--detect", "--paused", "--join", "--restart",
-                                          "--traffic"};
+    static const char *const figures[] = {"--detect",  "--paused",  "--join",
+                                          "--restart", "--traffic", "--wan"};
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
         if (strcmp(name, figures[i]) == 0) {
             figure = figures[i] + 2;
@@ -56,6 +56,10 @@ static int show_figure(const struct sim_options *options) {
     if (strcmp(figure, "restart") == 0) {
         return pool_figure_restart(wanted > 0 ? wanted : 1000);
     }
+    if (strcmp(figure, "wan") == 0) {
+        return pool_figure_wan(wanted > 0 ? wanted : 150,
+                               options->count > 0 ? (uint32_t)options->count : 20);
+    }
     return pool_figure_traffic();
 }
 
@@ -69,7 +73,9 @@ int main(int count, char **v) {
                  "paused\n"
                  "       sim_pool --join [--members N]       how soon a new member is known\n"
                  "       sim_pool --restart [--members N]    all at once\n"
-                 "       sim_pool --traffic                  by size of the pool\n",
+                 "       sim_pool --traffic                  by size of the pool\n"
+                 "       sim_pool --wan [--members N] [--seeds 1:RUNS]      the servers of 50 "
+                 "datacenters\n",
         .run = run,
         .summary = summary,
         .option = option,

@@ -34,12 +34,12 @@ struct pool_member {
     uint32_t version; /* of its tags */
     uint32_t boot_epoch;
     enum pool_life life;
-    bool healthy;     /* never paused, cut, slow or restarted: nobody may evict it */
-    bool cut;         /* no link at all */
-    bool deaf;        /* nothing reaches it */
-    bool mute;        /* nothing leaves it */
-    uint32_t side;    /* of a partition */
-    uint32_t slow_ms; /* added to what it receives */
+    bool healthy;                   /* never paused, cut, slow or restarted: nobody may evict it */
+    bool cut;                       /* no link at all */
+    bool deaf;                      /* nothing reaches it */
+    bool mute;                      /* nothing leaves it */
+    uint32_t side;                  /* of a partition */
+    uint32_t slow_ms;               /* added to what it receives */
     uint32_t x_us, y_us, access_us; /* where it is: distances are one-way times */
     uint64_t paused_until_us;
     uint64_t stuck_until_us; /* the process runs, what it sends and should receive waits */
@@ -117,7 +117,7 @@ struct pool_world {
     uint32_t delay_us;             /* one way, and up to as much again */
     bool partitioned;
 
-    struct pool_events *events; /* fired, and who was told; NULL: none */
+    struct pool_events *events;                /* fired, and who was told; NULL: none */
     struct pool_view (*views)[POOL_VIEWS_MAX]; /* [viewer][subject]; NULL in big pools */
 
     /* Watched by scenarios. */
@@ -188,8 +188,7 @@ void check_pool_counts(struct pool_world *world);
 
 /* check_pool_events.c: a user event is told once to each member that ran when it was fired. */
 void pool_fire(struct pool_world *world, uint32_t member);
-void check_pool_told(struct pool_world *world, uint32_t viewer,
-                     const struct gossip_change *change);
+void check_pool_told(struct pool_world *world, uint32_t viewer, const struct gossip_change *change);
 void check_pool_events(struct pool_world *world);
 
 /* ---- pool_run.c: one seed ---- */
@@ -201,6 +200,8 @@ int pool_figure_detect(uint32_t members, uint32_t runs);
 int pool_figure_paused(uint32_t members, uint64_t from, uint64_t count, bool plain);
 int pool_figure_join(uint32_t members);
 int pool_figure_traffic(void);
+/* The servers of many datacenters: traffic at rest, and how soon a death is known. */
+int pool_figure_wan(uint32_t members, uint32_t runs);
 int pool_figure_restart(uint32_t members);
 
 #endif

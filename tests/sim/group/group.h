@@ -3,7 +3,7 @@
  * network, threads and disk below them are simulated. One seed, one run, the same every time.
  *
  *   threads.c   the store's threads as coroutines that take turns at each disk call
- *   loop.c      net/loop.h: one loop a server, its turns events of the virtual clock
+ *   ../loop.c   net/loop.h: one loop a server, its turns events of the virtual clock
  *   rpc.c       net/rpc.h: connections that break, messages that get lost
  *   observe.c   what the driver asks core and store for, seen by the checkers
  *   model.c     what the commands mean, written once more, and what was true at which index
@@ -297,6 +297,7 @@ struct world {
     uint64_t changes, transfers, truncations, lease_reads, grants, expiries, leaves, forwards;
 };
 
+/* ../world.c */
 void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool world_one_in(struct world *world, uint64_t n);
 uint64_t world_between(struct world *world, uint64_t low, uint64_t high);
@@ -304,10 +305,12 @@ void world_trace(struct world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Something that two runs of one seed must agree on. */
 void world_note(struct world *world, uint64_t what);
-
-/* run.c */
 struct event *world_post(struct world *world, uint64_t delay_us, enum event_kind kind,
                          const struct server *server);
+/* The next one; there is one. The caller frees it and its data. */
+struct event *world_take_first(struct world *world);
+
+/* run.c */
 bool world_run(struct world *world, uint64_t seed, bool trace);
 
 /* server.c: the agent around its group */
@@ -325,9 +328,11 @@ void server_enter(struct server *server);
 /* After its code ran: the disk may have taken the whole machine with it. */
 void server_leave(struct server *server);
 void server_tell_pool(struct server *server);
+/* A turn of its loop has ended. */
+void server_turn_ended(struct server *server);
 uint64_t server_view_applied(const struct server *server);
 
-/* loop.c */
+/* ../loop.c */
 struct loop *sim_loop_create(struct server *server);
 void sim_loop_destroy(struct loop *loop);
 /* There is something to do. */

@@ -40,6 +40,10 @@ void server_leave(struct server *server) {
     }
 }
 
+void server_turn_ended(struct server *server) {
+    check_disk_progress(server);
+}
+
 uint64_t server_view_applied(const struct server *server) {
     return view_applied(catalog_view(server->catalog));
 }

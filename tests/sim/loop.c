@@ -1,11 +1,12 @@
-/* net/loop.h on the virtual clock. A turn: timers that are due, what has arrived, the inbox, the
- * turn's end. Its process may stand still behind the reading of the clock. */
+/* net/loop.h on the virtual clock, built as world.c is. A turn: timers that are due, what has
+ * arrived, the inbox, the turn's end. Its process may stand still behind the reading of the clock.
+ */
 #include "net/loop.h"
 
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "tests/sim/group/group.h"
+#include SIM_WORLD
 
 struct loop {
     struct server *server;
@@ -87,7 +88,7 @@ static void run_turn(struct loop *loop) {
     }
     loop->turn_end(loop->turn_end_context);
     if (server->life == life && server->up) {
-        check_disk_progress(server);
+        server_turn_ended(server);
         plan(loop);
         server_leave(server);
     }
