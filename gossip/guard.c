@@ -86,7 +86,8 @@ void guard_note_return(struct gossip *gossip, uint32_t record) {
     }
 }
 
-/* Goes off once the sum is low again: those who are frozen then have had their time. */
+/* Goes off once the sum is low again, mostly because others have come back. Who is frozen then may
+ * be about to: its suspicion begins anew. */
 void run_guard_round(struct gossip *gossip) {
     forget_old_deaths(gossip);
     if (too_many(gossip, 0) && gossip->frozen > 0) {
@@ -97,8 +98,8 @@ void run_guard_round(struct gossip *gossip) {
     tell(gossip, GOSSIP_CHANGE_GUARD_OFF, NULL, (struct gossip_incarnation){0});
     for (uint32_t record = 0; record < gossip->record_count && gossip->frozen > 0; record++) {
         if ((gossip->records[record].flags & RECORD_FROZEN) != 0) {
-            gossip->counters[GOSSIP_EVICTED]++;
-            declare_dead(gossip, record);
+            set_frozen(gossip, record, false);
+            suspect_again(gossip, record);
         }
     }
 }

@@ -340,6 +340,8 @@ bool incarnation_is_future(struct gossip *gossip, struct gossip_incarnation inca
 uint32_t accuser_of(const struct uuid *id);
 /* A live member is accused, by one or more; confirmations shorten its time. True: news. */
 bool suspect(struct gossip *gossip, uint32_t record, const uint32_t *accusers, uint32_t count);
+/* A suspect has the shortest suspicion once more, and is probed. */
+void suspect_again(struct gossip *gossip, uint32_t record);
 void end_suspicion(struct gossip *gossip, uint32_t record);
 void run_suspicion(struct gossip *gossip, struct activity *activity);
 void declare_dead(struct gossip *gossip, uint32_t record);

@@ -101,15 +101,19 @@ static bool deserves_respite(const struct gossip *gossip, const struct activity 
            activity->respites < RESPITES_MAX;
 }
 
+void suspect_again(struct gossip *gossip, uint32_t record) {
+    task_start(gossip, &activity_of(gossip, record)->suspicion,
+               gossip->now_ms + suspicion_min_ms(&gossip->config, live_count(gossip)));
+    queue_rumour(gossip, record);
+    probe_now(gossip, record);
+}
+
 void run_suspicion(struct gossip *gossip, struct activity *activity) {
     uint32_t record = activity->record;
     ASSERT(gossip->records[record].state == GOSSIP_SUSPECT);
     if (deserves_respite(gossip, activity)) {
         activity->respites++;
-        task_start(gossip, &activity->suspicion,
-                   gossip->now_ms + suspicion_min_ms(&gossip->config, live_count(gossip)));
-        queue_rumour(gossip, record);
-        probe_now(gossip, record);
+        suspect_again(gossip, record);
         return;
     }
     uint64_t patience = 2 * (uint64_t)gossip->config.probe_interval_ms;

@@ -1,12 +1,14 @@
 #include "http/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,7 +24,7 @@
 
 struct http_daemon {
     struct MHD_Daemon *mhd;
-    int listening; /* once it is quiesced, else -1 */
+    int listening; /* closed by the library, when the daemon is stopped */
 };
 
 /* ---- answers ---- */
@@ -596,7 +598,7 @@ static bool start_daemon(struct http_server *server, int fd, bool v6, const char
         err_set(text, ERR_IO, "cannot serve HTTP at %s", name);
         return false;
     }
-    server->daemons[server->daemon_count++] = (struct http_daemon){.mhd = mhd, .listening = -1};
+    server->daemons[server->daemon_count++] = (struct http_daemon){.mhd = mhd, .listening = fd};
     log_write(server->log, LOG_INFO, "agent",
               "Starting server: address=%s network=%s protocol=http", name, network);
     return true;
@@ -708,15 +710,21 @@ void http_server_turn_end(struct http_server *server) {
     }
 }
 
+/* Its number now means a file on which nothing ever happens. MHD_quiesce_daemon is not for us: it
+ * and the library's threads both take the socket out of an epoll, and whoever comes second ends
+ * the process (0.9.75). */
+static void stop_listening(int listening) {
+    int silent = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (silent >= 0) {
+        (void)dup3(silent, listening, O_CLOEXEC);
+        close(silent);
+    }
+}
+
 void http_server_drain(struct http_server *server) {
     atomic_store(&server->stopping, true);
     for (unsigned i = 0; i < server->daemon_count; i++) {
-        int listening = MHD_quiesce_daemon(server->daemons[i].mhd);
-        if (listening != MHD_INVALID_SOCKET) {
-            /* Refuses from now on; the library's threads may still name it to their epoll. */
-            shutdown(listening, SHUT_RDWR);
-            server->daemons[i].listening = listening;
-        }
+        stop_listening(server->daemons[i].listening);
     }
     http_waits_abort(server);
     http_streams_abort(server);
@@ -740,9 +748,6 @@ void http_server_destroy(struct http_server *server) {
     }
     for (unsigned i = 0; i < server->daemon_count; i++) {
         MHD_stop_daemon(server->daemons[i].mhd);
-        if (server->daemons[i].listening >= 0) {
-            close(server->daemons[i].listening);
-        }
     }
     for (unsigned i = 0; i < server->paths_bound; i++) {
         unlink(server->config.paths[i].path);

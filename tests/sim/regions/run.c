@@ -123,7 +123,7 @@ static void begin(struct world *world, const struct shape *shape) {
         server->world = world;
         server->at = i;
         server->region = &world->regions[i / SERVERS_EACH];
-        snprintf(server->name, sizeof server->name, "%s-s%u", server->region->name,
+        snprintf(server->name, sizeof server->name, "dc%u-s%u", i / SERVERS_EACH + 1,
                  i % SERVERS_EACH + 1);
         rand_bytes(&world->rand, server->node.bytes, sizeof server->node.bytes);
     }
