@@ -184,10 +184,11 @@ def calm(args):
         group.start()
         leader, _ = group.roles()
         began = term(leader)
-        cpu = cpu_seconds(group)
+        cpu = sum(server.cpu_s() for server in group.servers)
         time.sleep(args.calm)
+        cpu = sum(server.cpu_s() for server in group.servers) - cpu
         print("%d s at rest: term %d before, %d after; %.3f %% of a core for the three" % (
-            args.calm, began, term(leader), 100 * (cpu_seconds(group) - cpu) / args.calm), flush=True)
+            args.calm, began, term(leader), 100 * cpu / args.calm), flush=True)
         begin, writes = time.monotonic(), []
         while time.monotonic() - begin < args.calm:
             writes.append(wrk(leader.http_address, "cairn", 64, 30, len(writes))[0])
@@ -197,15 +198,6 @@ def calm(args):
         group.stop()
     finally:
         group.discard()
-
-
-def cpu_seconds(group):
-    ticks = 0
-    for server in group.servers:
-        with open("/proc/%d/stat" % server.process.pid, encoding="ascii") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main():

@@ -19,9 +19,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import datacenter  # noqa: E402
 import netns  # noqa: E402
 from datacenter import eventually  # noqa: E402
+from outage import cpu_s  # noqa: E402
 
 WITHIN_S = 15  # the bound
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def write_services(machine, count):
@@ -45,12 +45,6 @@ def prepare(machine):
 def elections(dc):
     return sum(len(re.findall(r"election won|cluster leadership acquired", s.log()))
                for s in dc.servers)
-
-
-def cpu_s(machine):
-    with open("/proc/%d/stat" % machine.process.pid, encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def instances(server):
