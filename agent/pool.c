@@ -364,7 +364,7 @@ static void packet_received(void *context, const struct addr *from, uint8_t *dat
         pool->not_allowed++;
         return;
     }
-    if (seal_open(pool->seal, data, size, &message, &event.packet.size, NULL, &why) != ERR_OK) {
+    if (seal_open(pool->seal, data, size, &message, &event.packet.size, &why) != ERR_OK) {
         log_refused(pool, from, why);
         return;
     }

@@ -9,12 +9,15 @@
 #include "base/mem.h"
 #include "net/crypto.h"
 
+#define SENDER_BYTES 8
 #define VERSION_PLAIN 0x50
-#define VERSION_SEALED 0x51
-#define HEADER_BYTES (1 + 16 + 6 + 6)
+#define VERSION_SEALED 0x52
+#define EPOCH_AT (1 + SENDER_BYTES)
+#define COUNTER_AT (EPOCH_AT + 4)
+#define HEADER_BYTES (COUNTER_AT + 5)
 #define POOL_BYTES 16
 #define BUCKETS_MIN 16
-#define COUNTER_MAX ((UINT64_C(1) << 48) - 1)
+#define COUNTER_MAX ((UINT64_C(1) << 40) - 1)
 
 _Static_assert(HEADER_BYTES + CRYPTO_TAG_BYTES == SEAL_OVERHEAD_BYTES, "the layout of seal.h");
 _Static_assert(LIMIT_SEAL_WINDOW % 64 == 0, "the window is whole words");
@@ -22,8 +25,8 @@ _Static_assert(LIMIT_SEAL_WINDOW % 64 == 0, "the window is whole words");
 /* What was opened from one sender. In the table, and in a list with the latest one first. */
 struct sender {
     struct sender *chain, *newer, *older;
-    struct uuid uuid;
-    uint64_t boot_epoch;
+    uint64_t id;
+    uint32_t boot_epoch;
     uint64_t top; /* the highest counter opened */
     /* Bit i % LIMIT_SEAL_WINDOW: counter i was opened, for the last LIMIT_SEAL_WINDOW ones to top.
      */
@@ -36,8 +39,8 @@ struct sender {
 
 struct seal {
     char pool[POOL_BYTES];
-    struct uuid self;
-    uint64_t boot_epoch;
+    uint64_t self;
+    uint32_t boot_epoch;
     const struct keyring *keyring;
     bool verify_incoming, verify_outgoing;
     struct crypto_gcm *gcm;
@@ -51,25 +54,32 @@ struct seal {
     uint64_t refused[SEAL_REFUSAL_COUNT];
 };
 
-static void store_u48(uint8_t *out, uint64_t value) {
-    for (int i = 0; i < 6; i++) {
-        out[i] = (uint8_t)(value >> (40 - 8 * i));
+static void store(uint8_t *out, int bytes, uint64_t value) {
+    for (int i = 0; i < bytes; i++) {
+        out[i] = (uint8_t)(value >> 8 * (bytes - 1 - i));
     }
 }
 
-static uint64_t load_u48(const uint8_t *in) {
+static uint64_t load(const uint8_t *in, int bytes) {
     uint64_t value = 0;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < bytes; i++) {
         value = value << 8 | in[i];
     }
     return value;
 }
 
+static uint64_t sender_of(const struct uuid *uuid) {
+    static const char label[] = "sender of a sealed packet";
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    crypto_hmac(label, sizeof label - 1, uuid->bytes, sizeof uuid->bytes, hash);
+    return load(hash, SENDER_BYTES);
+}
+
 struct seal *seal_create(const struct seal_config *config) {
     struct seal *seal = mem_calloc(1, sizeof *seal);
-    ASSERT(strlen(config->pool) < POOL_BYTES && config->boot_epoch <= COUNTER_MAX);
+    ASSERT(strlen(config->pool) < POOL_BYTES);
     memcpy(seal->pool, config->pool, strlen(config->pool));
-    seal->self = config->self;
+    seal->self = sender_of(&config->self);
     seal->boot_epoch = config->boot_epoch;
     seal->keyring = config->keyring;
     seal->verify_incoming = config->verify_incoming;
@@ -114,9 +124,9 @@ const char *seal_refusal_name(enum seal_refusal why) {
 /* header: of the packet, whose sender and boot epoch make the key. */
 static void derive(const struct seal *seal, const struct keyring_key *pool_key,
                    const uint8_t *header, uint8_t *out) {
-    uint8_t info[POOL_BYTES + 16 + 6];
+    uint8_t info[POOL_BYTES + COUNTER_AT - 1];
     memcpy(info, seal->pool, POOL_BYTES);
-    memcpy(info + POOL_BYTES, header + 1, 16 + 6);
+    memcpy(info + POOL_BYTES, header + 1, COUNTER_AT - 1);
     crypto_hkdf(pool_key->bytes, pool_key->size, NULL, 0, info, sizeof info, out, pool_key->size);
 }
 
@@ -131,9 +141,9 @@ size_t seal_packet(struct seal *seal, const void *message, size_t size, uint8_t 
     ASSERT(seal->counter < COUNTER_MAX);
     seal->counter++;
     out[0] = VERSION_SEALED;
-    memcpy(out + 1, seal->self.bytes, 16);
-    store_u48(out + 17, seal->boot_epoch);
-    store_u48(out + 23, seal->counter);
+    store(out + 1, SENDER_BYTES, seal->self);
+    store(out + EPOCH_AT, 4, seal->boot_epoch);
+    store(out + COUNTER_AT, 5, seal->counter);
     if (seal->key_version != keyring_version(seal->keyring)) {
         const struct keyring_key *primary = keyring_get(seal->keyring, 0);
         derive(seal, primary, out, seal->key);
@@ -148,14 +158,13 @@ size_t seal_packet(struct seal *seal, const void *message, size_t size, uint8_t 
 
 /* ---- senders ---- */
 
-static struct sender **bucket_of(const struct seal *seal, const struct uuid *uuid) {
-    uint64_t hash = hash_bytes(0, uuid->bytes, sizeof uuid->bytes);
-    return &seal->buckets[hash & (seal->bucket_count - 1)];
+static struct sender **bucket_of(const struct seal *seal, uint64_t id) {
+    return &seal->buckets[hash_mix(id) & (seal->bucket_count - 1)];
 }
 
-static struct sender *find_sender(const struct seal *seal, const struct uuid *uuid) {
-    struct sender *sender = *bucket_of(seal, uuid);
-    while (sender != NULL && memcmp(&sender->uuid, uuid, sizeof *uuid) != 0) {
+static struct sender *find_sender(const struct seal *seal, uint64_t id) {
+    struct sender *sender = *bucket_of(seal, id);
+    while (sender != NULL && sender->id != id) {
         sender = sender->chain;
     }
     return sender;
@@ -178,18 +187,18 @@ static void grow_buckets(struct seal *seal) {
     seal->bucket_count *= 2;
     seal->buckets = mem_calloc(seal->bucket_count, sizeof(struct sender *));
     for (struct sender *at = seal->newest; at != NULL; at = at->older) {
-        struct sender **bucket = bucket_of(seal, &at->uuid);
+        struct sender **bucket = bucket_of(seal, at->id);
         at->chain = *bucket;
         *bucket = at;
     }
 }
 
 /* Only what has been authenticated gets an entry, so strangers cannot push members out. */
-static struct sender *add_sender(struct seal *seal, const struct uuid *uuid) {
+static struct sender *add_sender(struct seal *seal, uint64_t id) {
     struct sender *sender;
     if (seal->sender_count == LIMIT_SEAL_SENDERS) {
         sender = seal->oldest;
-        struct sender **at = bucket_of(seal, &sender->uuid);
+        struct sender **at = bucket_of(seal, sender->id);
         while (*at != sender) {
             at = &(*at)->chain;
         }
@@ -202,8 +211,8 @@ static struct sender *add_sender(struct seal *seal, const struct uuid *uuid) {
             grow_buckets(seal);
         }
     }
-    struct sender **bucket = bucket_of(seal, uuid);
-    sender->uuid = *uuid;
+    struct sender **bucket = bucket_of(seal, id);
+    sender->id = id;
     sender->chain = *bucket;
     *bucket = sender;
     link_newest(seal, sender);
@@ -216,7 +225,7 @@ static uint64_t *window_word(struct sender *sender, uint64_t counter) {
     return &sender->window[counter % LIMIT_SEAL_WINDOW / 64];
 }
 
-static bool is_replay(struct sender *sender, uint64_t boot_epoch, uint64_t counter) {
+static bool is_replay(struct sender *sender, uint32_t boot_epoch, uint64_t counter) {
     if (sender == NULL || boot_epoch > sender->boot_epoch) {
         return false;
     }
@@ -227,7 +236,7 @@ static bool is_replay(struct sender *sender, uint64_t boot_epoch, uint64_t count
            (counter <= sender->top && (*window_word(sender, counter) >> counter % 64 & 1) != 0);
 }
 
-static void mark(struct sender *sender, uint64_t boot_epoch, uint64_t counter) {
+static void mark(struct sender *sender, uint32_t boot_epoch, uint64_t counter) {
     if (boot_epoch > sender->boot_epoch || counter > sender->top + LIMIT_SEAL_WINDOW) {
         memset(sender->window, 0, sizeof sender->window);
         sender->boot_epoch = boot_epoch;
@@ -255,9 +264,9 @@ static bool open_with_any(struct seal *seal, const struct sender *sender, uint8_
                           size_t size, uint8_t *scratch, uint8_t *key, size_t *ret_key_size) {
     size_t bytes = size - SEAL_OVERHEAD_BYTES;
     const uint8_t *tag = packet + size - CRYPTO_TAG_BYTES;
-    struct crypto_gcm_input input = {key, 0, load_u48(packet + 23), packet, HEADER_BYTES};
+    struct crypto_gcm_input input = {key, 0, load(packet + COUNTER_AT, 5), packet, HEADER_BYTES};
     if (sender != NULL && sender->key_version == keyring_version(seal->keyring) &&
-        sender->boot_epoch == load_u48(packet + 17)) {
+        sender->boot_epoch == load(packet + EPOCH_AT, 4)) {
         memcpy(key, sender->key, sender->key_size);
         *ret_key_size = input.key_size = sender->key_size;
         if (crypto_gcm_open(seal->gcm, &input, packet + HEADER_BYTES, bytes, tag, scratch)) {
@@ -276,13 +285,12 @@ static bool open_with_any(struct seal *seal, const struct sender *sender, uint8_
 }
 
 static enum err open_sealed(struct seal *seal, uint8_t *packet, size_t size,
-                            struct uuid *ret_sender, enum seal_refusal *ret_why) {
-    struct uuid uuid;
+                            enum seal_refusal *ret_why) {
     uint8_t key[KEYRING_KEY_BYTES_MAX], scratch[LIMIT_SEAL_PACKET_BYTES];
     size_t key_size = 0;
-    memcpy(uuid.bytes, packet + 1, 16);
-    uint64_t boot_epoch = load_u48(packet + 17), counter = load_u48(packet + 23);
-    struct sender *sender = find_sender(seal, &uuid);
+    uint64_t id = load(packet + 1, SENDER_BYTES), counter = load(packet + COUNTER_AT, 5);
+    uint32_t boot_epoch = (uint32_t)load(packet + EPOCH_AT, 4);
+    struct sender *sender = find_sender(seal, id);
     if (is_replay(sender, boot_epoch, counter)) {
         return refuse(seal, SEAL_REPLAYED, ret_why);
     }
@@ -291,7 +299,7 @@ static enum err open_sealed(struct seal *seal, uint8_t *packet, size_t size,
     }
     memcpy(packet + HEADER_BYTES, scratch, size - SEAL_OVERHEAD_BYTES);
     if (sender == NULL) {
-        sender = add_sender(seal, &uuid);
+        sender = add_sender(seal, id);
         sender->boot_epoch = boot_epoch;
         sender->top = counter;
     } else if (sender != seal->newest) {
@@ -302,13 +310,11 @@ static enum err open_sealed(struct seal *seal, uint8_t *packet, size_t size,
     memcpy(sender->key, key, key_size);
     sender->key_size = key_size;
     sender->key_version = keyring_version(seal->keyring);
-    *ret_sender = uuid;
     return ERR_OK;
 }
 
 enum err seal_open(struct seal *seal, uint8_t *packet, size_t size, uint8_t **ret_message,
-                   size_t *ret_size, struct uuid *ret_sender, enum seal_refusal *ret_why) {
-    struct uuid sender = {{0}};
+                   size_t *ret_size, enum seal_refusal *ret_why) {
     if (size < 1) {
         return refuse(seal, SEAL_TRUNCATED, ret_why);
     }
@@ -325,15 +331,12 @@ enum err seal_open(struct seal *seal, uint8_t *packet, size_t size, uint8_t **re
     } else if (size < SEAL_OVERHEAD_BYTES || size > LIMIT_SEAL_PACKET_BYTES) {
         return refuse(seal, SEAL_TRUNCATED, ret_why);
     } else {
-        enum err err = open_sealed(seal, packet, size, &sender, ret_why);
+        enum err err = open_sealed(seal, packet, size, ret_why);
         if (err != ERR_OK) {
             return err;
         }
         *ret_message = packet + HEADER_BYTES;
         *ret_size = size - SEAL_OVERHEAD_BYTES;
-    }
-    if (ret_sender != NULL) {
-        *ret_sender = sender;
     }
     return ERR_OK;
 }

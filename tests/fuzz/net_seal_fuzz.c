@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if ((data[0] & 2) == 0) {
         bytes = size - 1;
         memcpy(packet, data + 1, bytes);
-        enum err err = seal_open(to, packet, bytes, &out, &out_size, NULL, NULL);
+        enum err err = seal_open(to, packet, bytes, &out, &out_size, NULL);
         ASSERT(err != ERR_OK || (!sealed && out_size == bytes - 1));
     } else {
         bytes = seal_packet(from, message, sizeof message, whole);
@@ -55,11 +55,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             packet[data[i] % bytes] ^= data[i + 1];
         }
         bool same = memcmp(packet, whole, bytes) == 0;
-        enum err err = seal_open(to, packet, bytes, &out, &out_size, NULL, NULL);
+        enum err err = seal_open(to, packet, bytes, &out, &out_size, NULL);
         ASSERT(same ? err == ERR_OK : err != ERR_OK || !sealed);
         if (same) {
             ASSERT(out_size == sizeof message && memcmp(out, message, out_size) == 0);
-            ASSERT(seal_open(to, whole, bytes, &out, &out_size, NULL, NULL) != ERR_OK);
+            ASSERT(seal_open(to, whole, bytes, &out, &out_size, NULL) != ERR_OK);
         }
     }
     seal_destroy(from);

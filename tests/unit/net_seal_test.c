@@ -97,7 +97,7 @@ static void test_ring(void **state) {
 
 /* ---- packets ---- */
 
-static struct seal *seal_of(const struct keyring *ring, uint8_t id, uint64_t epoch, bool in,
+static struct seal *seal_of(const struct keyring *ring, uint8_t id, uint32_t epoch, bool in,
                             bool out) {
     struct seal_config config = {.pool = "lan",
                                  .self = {{id}},
@@ -123,13 +123,12 @@ static struct packet pack(struct seal *seal, const char *message) {
 static enum seal_refusal try_open(struct seal *seal, struct packet packet, const char *message) {
     uint8_t *out = NULL;
     size_t size = 0;
-    struct uuid sender;
     enum seal_refusal why = SEAL_REFUSAL_COUNT;
     uint64_t before[SEAL_REFUSAL_COUNT];
     for (int i = 0; i < SEAL_REFUSAL_COUNT; i++) {
         before[i] = seal_refused(seal, (enum seal_refusal)i);
     }
-    enum err err = seal_open(seal, packet.bytes, packet.size, &out, &size, &sender, &why);
+    enum err err = seal_open(seal, packet.bytes, packet.size, &out, &size, &why);
     assert_int_equal(err == ERR_OK, why == SEAL_REFUSAL_COUNT);
     if (err == ERR_OK) {
         assert_int_equal(size, strlen(message));
@@ -164,7 +163,7 @@ static void test_sealed(void **state) {
     assert_int_equal(try_open(to, packet, "hello"), OPENED);
     assert_int_equal(try_open(to, packet, ""), SEAL_REPLAYED);
     struct packet newer = packet;
-    newer.bytes[0] = 0x52;
+    newer.bytes[0] = 0x53;
     assert_int_equal(try_open(to, newer, ""), SEAL_UNKNOWN_VERSION);
     seal_destroy(from);
     seal_destroy(to);
@@ -185,6 +184,30 @@ static void test_pools_have_keys_of_their_own(void **state) {
     struct seal *from = seal_create(&wan), *to = seal_of(ring, 2, 100, true, true);
     assert_int_equal(try_open(to, pack(from, "x"), ""), SEAL_WRONG_KEY);
     seal_destroy(from);
+    seal_destroy(to);
+    keyring_destroy(ring);
+}
+
+/* Ids that differ in their last byte only, as those given by hand do. */
+static void test_senders_have_keys_of_their_own(void **state) {
+    (void)state;
+    struct keyring *ring = ring_of(KEY_A, NULL);
+    struct seal_config config = {.pool = "lan",
+                                 .boot_epoch = 100,
+                                 .keyring = ring,
+                                 .verify_incoming = true,
+                                 .verify_outgoing = true};
+    struct packet packets[2];
+    struct seal *to = seal_of(ring, 2, 100, true, true);
+    for (uint8_t i = 0; i < 2; i++) {
+        config.self.bytes[15] = (uint8_t)(1 + i);
+        struct seal *from = seal_create(&config);
+        packets[i] = pack(from, "x");
+        assert_int_equal(try_open(to, packets[i], "x"), OPENED);
+        seal_destroy(from);
+    }
+    size_t at = SEAL_OVERHEAD_BYTES - CRYPTO_TAG_BYTES;
+    assert_memory_not_equal(packets[0].bytes + at, packets[1].bytes + at, packets[0].size - at);
     seal_destroy(to);
     keyring_destroy(ring);
 }
@@ -318,6 +341,7 @@ int main(void) {
         cmocka_unit_test(test_ring),
         cmocka_unit_test(test_sealed),
         cmocka_unit_test(test_pools_have_keys_of_their_own),
+        cmocka_unit_test(test_senders_have_keys_of_their_own),
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_restarted_sender),
         cmocka_unit_test(test_rolling),
