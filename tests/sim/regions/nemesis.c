@@ -152,8 +152,9 @@ void nemesis_strike(struct world *world) {
     case 10:
         if (server->up) {
             server_enter(server);
-            sim_rpc_break_some(server,
-                               &world->regions[rand_below(&world->rand, world->region_count)]);
+            sim_rpc_break_some(
+                server, SERVERS_EACH * (uint32_t)rand_below(&world->rand, world->region_count),
+                SERVERS_EACH);
         }
         break;
     default:

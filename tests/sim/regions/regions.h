@@ -4,7 +4,7 @@
  * code and all; loop, network and thread below them are simulated.
  *
  *   ../loop.c    net/loop.h, as in the simulator of groups
- *   rpc.c        net/rpc.h: connections in order, that stall, are slow, and break
+ *   ../rpc.c     net/rpc.h: connections in order, that stall, are slow, and break
  *   server.c     an agent around its mirrors
  *   datacenter.c who leads there, what it has committed, and what was so at which index. Raft
  * itself is the other simulator's: here a group is a list of entries that its servers apply.
@@ -244,7 +244,7 @@ void sim_loop_wake(struct loop *loop, uint64_t delay_us);
 void sim_loop_turn(struct server *server, const struct event *event);
 void sim_loop_body(struct server *server);
 
-/* rpc.c */
+/* ../rpc.c */
 struct rpc *sim_rpc_create(struct server *server);
 void sim_rpc_destroy(struct rpc *rpc);
 void sim_rpc_run(struct rpc *rpc);
@@ -252,8 +252,13 @@ bool sim_rpc_waits(const struct rpc *rpc);
 /* Events of a server whose connection it is. */
 void sim_rpc_arrives(struct server *server, const struct event *event);
 void sim_rpc_broken(struct server *server, const struct event *event);
-/* Some of a server's connections to the region break. */
-void sim_rpc_break_some(struct server *server, const struct region *to);
+/* Some of a server's connections to so many servers from the first one on break. */
+void sim_rpc_break_some(struct server *server, uint32_t first, uint32_t count);
+/* What it asks of this simulator, in server.c. At an address: NULL, there is no host. */
+struct link *sim_rpc_link(struct world *world, const struct server *from, const struct server *to);
+struct server *sim_rpc_at(struct world *world, const struct addr *addr);
+struct addr sim_rpc_addr(const struct server *server);
+void sim_rpc_sent(const struct server *from, const struct server *to, uint64_t bytes);
 
 /* datacenter.c */
 void region_begin(struct region *region, struct world *world);

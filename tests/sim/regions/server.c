@@ -1,6 +1,5 @@
 /* A server: the parts of an agent around its mirrors, wired as agent.c wires them. Its group, its
  * pool and its thread are the simulator's. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,51 +14,6 @@
 #include "net/crypto.h"
 #include "store/work_thread.h"
 #include "tests/sim/regions/regions.h"
-
-struct server *here;
-
-uint64_t server_now_ms(const struct server *server) {
-    return 1000 + (server->world->now - server->clock_at) * server->rate / (1000 * RATE);
-}
-
-/* Until its clock shows that. */
-uint64_t server_delay_us(const struct server *server, int64_t deadline_ms) {
-    if ((uint64_t)deadline_ms <= server_now_ms(server)) {
-        return 0;
-    }
-    uint64_t at =
-        server->clock_at + ((uint64_t)deadline_ms - 1000) * 1000 * RATE / server->rate + 1000;
-    return at > server->world->now ? at - server->world->now : 0;
-}
-
-void server_enter(struct server *server) {
-    here = server;
-}
-
-void server_leave(struct server *server) {
-    (void)server;
-}
-
-void server_turn_ended(struct server *server) {
-    (void)server;
-}
-
-void log_write(struct log *log, enum log_level level, const char *module, const char *format, ...) {
-    char line[256];
-    (void)log;
-    (void)module;
-    if (here->world->trace && level >= LOG_DEBUG) {
-        va_list args;
-        va_start(args, format);
-        vsnprintf(line, sizeof line, format, args);
-        va_end(args);
-        world_trace(here->world, "%s: %s", here->name, line);
-    }
-}
-
-uint64_t crypto_random_u64(void) {
-    return rand_next(&here->world->rand);
-}
 
 /* ---- its thread ---- */
 
@@ -153,9 +107,21 @@ struct rpc_connection *group_leader_connection(const struct group *group) {
     return server->to_leader_open ? server->to_leader : NULL;
 }
 
-static struct addr addr_of(const struct server *server) {
+struct addr sim_rpc_addr(const struct server *server) {
     struct addr addr = {.v4 = {.sin_family = AF_INET, .sin_port = (in_port_t)server->at}};
     return addr;
+}
+
+struct server *sim_rpc_at(struct world *world, const struct addr *addr) {
+    return &world->servers[addr->v4.sin_port];
+}
+
+struct link *sim_rpc_link(struct world *world, const struct server *from, const struct server *to) {
+    return &world->links[from->region->at][to->region->at];
+}
+
+void sim_rpc_sent(const struct server *from, const struct server *to, uint64_t bytes) {
+    from->world->wan_bytes += from->region != to->region ? bytes : 0;
 }
 
 static void leader_opened(void *context, struct rpc_connection *connection) {
@@ -187,7 +153,7 @@ static void leave_leader(struct server *server) {
 void server_connect_leader(struct server *server) {
     static const struct rpc_events events = {.opened = leader_opened, .closed = leader_closed};
     if (server->to_leader == NULL && server->known_leader >= 0 && !server->leads) {
-        struct addr addr = addr_of(&server->world->servers[server->known_leader]);
+        struct addr addr = sim_rpc_addr(&server->world->servers[server->known_leader]);
         server->to_leader = rpc_connect(server->rpc, &addr, NULL, &events, server);
     }
 }
@@ -297,7 +263,7 @@ void server_tell_pool(struct server *server, uint32_t region) {
         struct server *other = &world->servers[region * SERVERS_EACH + i];
         all[i] = (struct links_server){
             .node = other->node,
-            .addr = addr_of(other),
+            .addr = sim_rpc_addr(other),
             .name = other->name,
             .distance_ms = (double)world->links[server->region->at][region].base_us / 500.0,
             .state = server->thinks_dead[other->at] ? LINKS_FAILED : LINKS_ALIVE};

@@ -1,8 +1,13 @@
-/* net/rpc.h over a WAN. A connection keeps the order of its messages, as TCP does: a link that is
- * cut or loses a packet holds up all behind it, and what was held arrives when the link is back,
- * unless the connection was closed before. Links may have a bandwidth. A process that died is
- * noticed once the link lets its host say so. Other than in the simulator of groups, where messages
- * overtake each other and a request that is lost breaks its connection. */
+/* net/rpc.h on the virtual clock, built as world.c is. A connection keeps the order of its
+ * messages, as TCP does: a link that is cut or loses a packet holds up all behind it, and what was
+ * held arrives when the link is back, unless the connection was closed before. Links may have a
+ * bandwidth. A process that died is noticed once the link lets its host say so. Other than in the
+ * simulator of groups, where messages overtake each other and a request that is lost breaks its
+ * connection.
+ *
+ * A server has one root, whose inbox its loop runs, and below it the RPC of each port that its
+ * agent opens (rpc_create); an agent that needs but one has the root itself. Who was called knows
+ * of a connection once a one-way message has come over it. */
 #include "net/rpc.h"
 
 #include <stdlib.h>
@@ -10,14 +15,14 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "tests/sim/regions/regions.h"
+#include SIM_WORLD
 
 #define STUCK_US (15000 * MS) /* a connection on which nothing goes any more ends */
 #define AGAIN_US (200 * MS)   /* a lost packet is sent again */
 #define QUEUE_US (2000 * MS)  /* what waits for a slow link waits no longer */
 #define FRAME_BYTES 80        /* of the layers below a message */
 
-enum kind { KIND_HELLO, KIND_WELCOME, KIND_REQUEST, KIND_ANSWER, KIND_END };
+enum kind { KIND_HELLO, KIND_WELCOME, KIND_REQUEST, KIND_ANSWER, KIND_MESSAGE, KIND_END };
 
 /* On its way, and then what waits for the turn of its server. */
 struct message {
@@ -27,6 +32,7 @@ struct message {
     uint64_t connection; /* as in tickets */
     uint64_t request;
     unsigned method;
+    enum rpc_kind port;
     enum err err;
     struct err_text text;
     size_t size;
@@ -45,12 +51,17 @@ struct way {
     uint64_t stuck_us; /* since; 0: it is not */
 };
 
-/* The caller's. */
+/* The caller's; or what the one who was called has of it, with the same number. */
 struct rpc_connection {
     struct rpc *rpc;
     struct rpc_connection *next;
     uint64_t number;
     uint32_t to;
+    bool accepted;    /* `to` is the caller then, */
+    struct addr from; /* at this address */
+    bool finishing;   /* nobody hears of it any more */
+    struct uuid expected;
+    bool expects;
     uint32_t to_life; /* of whom has answered; 0: nobody yet */
     bool open, ending, told_end, closed;
     const struct rpc_events *events;
@@ -61,9 +72,13 @@ struct rpc_connection {
 
 struct rpc {
     struct server *server;
+    struct rpc *root, *next; /* root: itself; next: of a root's */
+    enum rpc_kind port;
+    const struct rpc_events *accepted_events;
+    void *accepted_context;
     const struct rpc_service *services[RPC_METHODS];
     void *contexts[RPC_METHODS];
-    struct rpc_connection *connections;
+    struct rpc_connection *connections; /* of the root, as is the inbox */
     struct queue inbox;
 };
 
@@ -118,6 +133,8 @@ struct rpc *sim_rpc_create(struct server *server) {
     static const struct rpc_service ping = {.request = pong};
     struct rpc *rpc = mem_calloc(1, sizeof *rpc);
     rpc->server = server;
+    rpc->root = rpc;
+    rpc->port = RPC_KIND_SERVER;
     init_queue(&rpc->inbox);
     rpc_serve(rpc, RPC_METHOD_PING, &ping, rpc);
     return rpc;
@@ -141,19 +158,22 @@ void rpc_serve(struct rpc *rpc, unsigned method, const struct rpc_service *servi
 }
 
 static struct rpc_connection *find_connection(const struct rpc *rpc, uint64_t number) {
-    struct rpc_connection *connection = rpc->connections;
-    while (connection != NULL && connection->number != number) {
+    struct rpc_connection *connection = rpc->root->connections;
+    while (connection != NULL && (connection->number != number || connection->accepted)) {
+        connection = connection->next;
+    }
+    return connection;
+}
+
+static struct rpc_connection *find_accepted(const struct rpc *rpc, uint64_t number) {
+    struct rpc_connection *connection = rpc->root->connections;
+    while (connection != NULL && (connection->number != number || !connection->accepted)) {
         connection = connection->next;
     }
     return connection;
 }
 
 /* ---- on the way ---- */
-
-static struct link *link_of(struct world *world, const struct server *from,
-                            const struct server *to) {
-    return &world->links[from->region->at][to->region->at];
-}
 
 static void plan(struct rpc_connection *connection, bool back, uint64_t delay_us) {
     struct way *way = back ? &connection->back : &connection->out;
@@ -169,7 +189,8 @@ static void send_message(struct rpc_connection *connection, bool back, struct me
     struct world *world = caller->world;
     struct server *callee = &world->servers[connection->to];
     struct way *way = back ? &connection->back : &connection->out;
-    struct link *link = back ? link_of(world, callee, caller) : link_of(world, caller, callee);
+    struct link *link =
+        back ? sim_rpc_link(world, callee, caller) : sim_rpc_link(world, caller, callee);
     uint64_t at = world->now, bytes = message->size + FRAME_BYTES;
     if (link->bytes_per_s > 0) {
         at = at > link->free_us ? at : link->free_us;
@@ -181,10 +202,9 @@ static void send_message(struct rpc_connection *connection, bool back, struct me
     way->last_us = at > way->last_us ? at : way->last_us + 1;
     message->ready_us = way->last_us;
     message->connection = connection->number * SERVERS_MAX + caller->at;
+    message->port = connection->rpc->port;
     put(&way->queue, message);
-    if (callee->region != caller->region) {
-        world->wan_bytes += bytes;
-    }
+    sim_rpc_sent(caller, callee, bytes);
     if (!way->planned) {
         plan(connection, back, message->ready_us - world->now);
     }
@@ -221,7 +241,8 @@ void sim_rpc_arrives(struct server *server, const struct event *event) {
     }
     struct server *callee = &world->servers[connection->to];
     struct way *way = back ? &connection->back : &connection->out;
-    struct link *link = back ? link_of(world, callee, server) : link_of(world, server, callee);
+    struct link *link =
+        back ? sim_rpc_link(world, callee, server) : sim_rpc_link(world, server, callee);
     way->planned = false;
     if (link->cut || rand_below(&world->rand, 1000) < link->drop_per_1000) {
         way->stuck_us = way->stuck_us > 0 ? way->stuck_us : world->now;
@@ -241,6 +262,9 @@ void sim_rpc_arrives(struct server *server, const struct event *event) {
     if (message->kind == KIND_HELLO) {
         connection->to_life = callee->life;
     }
+    if (connection->finishing && !back && way->queue.first == NULL) {
+        break_later(connection, ERR_CLOSED, 1);
+    }
     if (way->queue.first != NULL) {
         uint64_t ready_us = way->queue.first->ready_us;
         plan(connection, back, ready_us > world->now ? ready_us - world->now : 1);
@@ -255,10 +279,10 @@ void sim_rpc_broken(struct server *server, const struct event *event) {
     deliver(server, message);
 }
 
-void sim_rpc_break_some(struct server *server, const struct region *to) {
+void sim_rpc_break_some(struct server *server, uint32_t first, uint32_t count) {
     struct world *world = server->world;
     for (struct rpc_connection *at = server->rpc->connections; at != NULL; at = at->next) {
-        if (world->servers[at->to].region == to && world_one_in(world, 2)) {
+        if (!at->accepted && at->to - first < count && world_one_in(world, 2)) {
             break_later(at, ERR_CLOSED, world_between(world, 1, 50 * MS));
         }
     }
@@ -270,16 +294,25 @@ struct rpc_connection *rpc_connect(struct rpc *rpc, const struct addr *to,
                                    const struct uuid *expected, const struct rpc_events *events,
                                    void *context) {
     struct rpc_connection *connection = mem_calloc(1, sizeof *connection);
-    (void)expected;
+    struct world *world = rpc->server->world;
+    const struct server *there = sim_rpc_at(world, to);
     connection->rpc = rpc;
-    connection->next = rpc->connections;
-    rpc->connections = connection;
-    connection->number = ++rpc->server->world->rpc_numbers;
-    connection->to = to->v4.sin_port;
+    connection->next = rpc->root->connections;
+    rpc->root->connections = connection;
+    connection->number = ++world->rpc_numbers;
+    connection->expects = expected != NULL;
+    connection->expected = expected != NULL ? *expected : connection->expected;
     connection->events = events;
     connection->context = context;
     init_queue(&connection->out.queue);
     init_queue(&connection->back.queue);
+    if (there == NULL) { /* no host has this address */
+        connection->to = rpc->server->at;
+        break_later(connection, ERR_IO, world_between(world, 500 * MS, 3000 * MS));
+        return connection;
+    }
+    connection->to = there->at;
+    connection->from = *to;
     send_message(connection, false, new_message(KIND_HELLO, 0, NULL, 0));
     return connection;
 }
@@ -300,14 +333,24 @@ static void answer_all(struct rpc_connection *connection) {
 }
 
 static void unlink_connection(struct rpc_connection *connection) {
-    struct rpc_connection **at = &connection->rpc->connections;
+    struct rpc_connection **at = &connection->rpc->root->connections;
     while (*at != connection) {
         at = &(*at)->next;
     }
     *at = connection->next;
 }
 
+static void send_back(const struct rpc_connection *accepted, struct message *message);
+
 void rpc_close(struct rpc_connection *connection) {
+    if (connection->accepted) {
+        struct message *end = new_message(KIND_END, 0, NULL, 0);
+        end->err = ERR_CLOSED;
+        send_back(connection, end);
+        unlink_connection(connection);
+        free(connection);
+        return;
+    }
     if (connection->told_end) {
         connection->closed = true; /* inside its end */
         return;
@@ -325,7 +368,7 @@ static void end_connection(struct rpc_connection *connection, enum err err) {
     connection->open = false;
     unlink_connection(connection);
     answer_all(connection);
-    if (!connection->closed && connection->events->closed != NULL) {
+    if (!connection->closed && !connection->finishing && connection->events->closed != NULL) {
         connection->events->closed(connection->context, connection, err, &text);
     }
     free_connection(connection);
@@ -390,6 +433,113 @@ void rpc_answer(struct rpc *rpc, struct rpc_ticket ticket, enum err err,
     send_message(connection, true, message);
 }
 
+/* ---- one-way messages, and several ports ---- */
+
+static void send_back(const struct rpc_connection *accepted, struct message *message) {
+    struct server *caller = &accepted->rpc->server->world->servers[accepted->to];
+    struct rpc_connection *connection = caller->up && caller->life == accepted->to_life
+                                            ? find_connection(caller->rpc, accepted->number)
+                                            : NULL;
+    if (connection == NULL || connection->ending || accepted->rpc->server->dying) {
+        free(message);
+    } else {
+        send_message(connection, true, message);
+    }
+}
+
+enum err rpc_send(struct rpc_connection *connection, unsigned method, const void *body,
+                  size_t size) {
+    struct message *message = new_message(KIND_MESSAGE, 0, body, size);
+    message->method = method;
+    if (connection->accepted) {
+        send_back(connection, message);
+    } else {
+        send_message(connection, false, message);
+    }
+    return ERR_OK;
+}
+
+void rpc_finish(struct rpc_connection *connection) {
+    if (connection->accepted || connection->out.queue.first == NULL) {
+        rpc_close(connection);
+    } else {
+        connection->finishing = true;
+    }
+}
+
+void rpc_set_events(struct rpc_connection *connection, const struct rpc_events *events,
+                    void *context) {
+    connection->events = events;
+    connection->context = context;
+}
+
+void *rpc_context(const struct rpc_connection *connection) {
+    return connection->context;
+}
+
+const struct rpc_identity *rpc_peer(const struct rpc_connection *connection) {
+    static const struct rpc_identity somebody = {.name = "a peer"};
+    (void)connection;
+    return &somebody;
+}
+
+const struct addr *rpc_peer_addr(const struct rpc_connection *connection) {
+    return &connection->from;
+}
+
+struct rpc *rpc_create(const struct rpc_config *config) {
+    struct rpc *root = here->rpc, *rpc = sim_rpc_create(here);
+    rpc->root = root;
+    rpc->port = config->kind;
+    rpc->accepted_events = config->accepted;
+    rpc->accepted_context = config->accepted_context;
+    rpc->next = root->next;
+    root->next = rpc;
+    return rpc;
+}
+
+void rpc_destroy(struct rpc *rpc) {
+    if (rpc == NULL) {
+        return;
+    }
+    struct rpc *before = rpc->root;
+    struct rpc_connection *next;
+    for (struct rpc_connection *at = rpc->root->connections; at != NULL; at = next) {
+        next = at->next;
+        if (at->rpc == rpc) {
+            ASSERT(at->requests == NULL);
+            unlink_connection(at);
+            if (at->accepted) {
+                free(at);
+            } else {
+                free_connection(at);
+            }
+        }
+    }
+    while (before->next != rpc) {
+        before = before->next;
+    }
+    before->next = rpc->next;
+    free(rpc);
+}
+
+enum err rpc_listen(struct rpc *rpc, const struct addr *bind, struct err_text *text) {
+    (void)rpc;
+    (void)bind;
+    (void)text;
+    return ERR_OK;
+}
+
+void rpc_set_cluster(struct rpc *rpc, const struct uuid *cluster) {
+    (void)rpc;
+    (void)cluster;
+}
+
+void rpc_get_counts(const struct rpc *rpc, struct rpc_counts *ret_counts) {
+    (void)rpc;
+    memset(ret_counts, 0, sizeof *ret_counts);
+}
+
 /* ---- in a turn ---- */
 
 static void take_answer(struct rpc_connection *connection, const struct message *message) {
@@ -403,16 +553,48 @@ static void take_answer(struct rpc_connection *connection, const struct message 
     }
 }
 
+static struct rpc_connection *take_in(struct rpc *rpc, const struct server *caller,
+                                      uint64_t number) {
+    struct rpc_connection *connection = mem_calloc(1, sizeof *connection);
+    *connection = (struct rpc_connection){.rpc = rpc,
+                                          .next = rpc->root->connections,
+                                          .number = number,
+                                          .to = caller->at,
+                                          .to_life = caller->life,
+                                          .accepted = true,
+                                          .open = true,
+                                          .from = sim_rpc_addr(caller),
+                                          .events = rpc->accepted_events,
+                                          .context = rpc->accepted_context};
+    rpc->root->connections = connection;
+    return connection;
+}
+
+static void hear(struct rpc *rpc, struct rpc_connection *from, const struct message *message) {
+    const struct rpc_service *service = rpc->services[message->method];
+    if (service != NULL && service->message != NULL) {
+        service->message(rpc->contexts[message->method], from, message->body, message->size);
+    }
+}
+
 /* As its callee. */
 static void serve(struct rpc *rpc, const struct message *message) {
     struct world *world = rpc->server->world;
     struct server *caller = &world->servers[message->connection % SERVERS_MAX];
+    uint64_t number = message->connection / SERVERS_MAX;
     if (message->kind == KIND_HELLO) {
         struct rpc_connection *connection =
-            caller->up ? find_connection(caller->rpc, message->connection / SERVERS_MAX) : NULL;
+            caller->up ? find_connection(caller->rpc, number) : NULL;
         if (connection != NULL && !connection->ending) {
-            send_message(connection, true, new_message(KIND_WELCOME, 0, NULL, 0));
+            bool foreign = connection->expects && memcmp(&connection->expected, &rpc->server->node,
+                                                         sizeof connection->expected) != 0;
+            struct message *answer = new_message(foreign ? KIND_END : KIND_WELCOME, 0, NULL, 0);
+            answer->err = ERR_FOREIGN;
+            send_message(connection, true, answer);
         }
+    } else if (message->kind == KIND_MESSAGE) {
+        struct rpc_connection *from = find_accepted(rpc, number);
+        hear(rpc, from != NULL ? from : take_in(rpc, caller, number), message);
     } else if (rpc->services[message->method] != NULL) {
         struct rpc_ticket ticket = {message->connection, message->request};
         rpc->services[message->method]->request(rpc->contexts[message->method], NULL, ticket,
@@ -420,12 +602,25 @@ static void serve(struct rpc *rpc, const struct message *message) {
     }
 }
 
+/* The port that is called. NULL: it is closed by now. */
+static struct rpc *port_of(struct rpc *root, const struct message *message) {
+    struct rpc *rpc = root->next != NULL ? root->next : root;
+    while (rpc != NULL && rpc->port != message->port) {
+        rpc = rpc->next;
+    }
+    return rpc;
+}
+
 static void run(struct rpc *rpc, const struct message *message) {
-    if (message->kind == KIND_HELLO || message->kind == KIND_REQUEST) {
-        serve(rpc, message);
+    struct rpc_connection *connection = find_connection(rpc, message->connection / SERVERS_MAX);
+    bool own = message->connection % SERVERS_MAX == rpc->server->at;
+    if (!own) {
+        struct rpc *called = port_of(rpc, message);
+        if (called != NULL) {
+            serve(called, message);
+        }
         return;
     }
-    struct rpc_connection *connection = find_connection(rpc, message->connection / SERVERS_MAX);
     if (connection == NULL) {
         return;
     }
@@ -434,6 +629,10 @@ static void run(struct rpc *rpc, const struct message *message) {
     } else if (message->kind == KIND_WELCOME) {
         connection->open = true;
         connection->events->opened(connection->context, connection);
+    } else if (message->kind == KIND_MESSAGE) {
+        if (!connection->finishing) {
+            hear(connection->rpc, connection, message);
+        }
     } else {
         take_answer(connection, message);
     }
