@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "catalog/row.h"
 #include "tests/sim/regions/regions.h"
+#include "tests/sim/rows.h"
 
 #define SNAPSHOT_ENTRIES 60
 #define ELECT_US (300 * MS) /* without a leader at least */
@@ -114,10 +115,7 @@ static enum err keep(void *context, const void *data, size_t size) {
 }
 
 static void commit(struct history *history, const struct catalog_command *command) {
-    struct buf out;
     struct err_text text;
-    buf_init(&out, LIMIT_ENTRY_BYTES);
-    codec_encode_command(command, &out);
     if (++history->index + 1 >= history->capacity) {
         history->capacity = 2 * history->capacity + 256;
         history->entries =
@@ -125,7 +123,7 @@ static void commit(struct history *history, const struct catalog_command *comman
     }
     struct entry *entry = &history->entries[history->index];
     *entry = (struct entry){.published_us = NEVER_US};
-    entry->bytes = (uint8_t *)buf_take(&out, &entry->size);
+    entry->bytes = row_encode(command, &entry->size);
     enum err err =
         catalog_apply(history->truth, history->index, entry->bytes, entry->size, NULL, &text);
     ASSERT(err == ERR_OK || err == ERR_REFUSED);
@@ -171,40 +169,7 @@ static struct catalog_node node_row(struct row_names *names, const struct region
                                     uint64_t node, uint64_t version) {
     snprintf(names->node, sizeof names->node, "%s-n%u", region->name, (unsigned)node);
     snprintf(names->address, sizeof names->address, "10.%u.0.%u", region->at, (unsigned)version);
-    return (struct catalog_node){
-        .id = "", .name = names->node, .address = names->address, .region = "", .zone = ""};
-}
-
-static struct catalog_check check_row(const char *node, const char *id, const char *service,
-                                      const char *status) {
-    return (struct catalog_check){.node = node,
-                                  .id = id,
-                                  .name = id,
-                                  .status = status,
-                                  .notes = "",
-                                  .output = "",
-                                  .service_id = service,
-                                  .service_name = "",
-                                  .type = "",
-                                  .interval = "",
-                                  .timeout = "",
-                                  .definition = ""};
-}
-
-static struct catalog_service service_row(const char *name, uint32_t port) {
-    return (struct catalog_service){.node = "",
-                                    .id = name,
-                                    .name = name,
-                                    .address = "",
-                                    .port = port,
-                                    .socket_path = "",
-                                    .weight_passing = 1,
-                                    .weight_warning = 1,
-                                    .kind = "",
-                                    .region = "",
-                                    .zone = "",
-                                    .proxy = "",
-                                    .connect = ""};
+    return row_node(names->node, names->address);
 }
 
 static const char *choose_status(struct world *world, bool sick) {
@@ -218,15 +183,15 @@ static void register_instance(struct region *region, struct world *world, uint64
     struct row_names names;
     struct catalog_command command = {.kind = COMMAND_REGISTER};
     struct catalog_service row =
-        service_row(service_name(service), (uint32_t)world_between(world, 1, 3));
+        row_service(service_name(service), (uint32_t)world_between(world, 1, 3));
     struct catalog_check checks[2];
     command.reg.node = node_row(&names, region, node, world_between(world, 1, 2));
     command.reg.skip_node_update = !world_one_in(world, 4);
     command.reg.service = &row;
     snprintf(names.check, sizeof names.check, "c-%s", row.name);
     checks[0] =
-        check_row(names.node, names.check, row.name, choose_status(world, region->sick[service]));
-    checks[1] = check_row(names.node, "c-extra", world_one_in(world, 2) ? row.name : "", "passing");
+        row_check(names.node, names.check, row.name, choose_status(world, region->sick[service]));
+    checks[1] = row_check(names.node, "c-extra", world_one_in(world, 2) ? row.name : "", "passing");
     command.reg.checks = checks;
     command.reg.check_count = 1 + world_one_in(world, 6);
     commit(region->history, &command);
@@ -252,7 +217,7 @@ static void set_node_health(struct region *region, struct world *world, uint64_t
     command.reg.node = node_row(&names, region, node, 1);
     command.reg.skip_node_update = true;
     struct catalog_check check =
-        check_row(names.node, "serfHealth", "", world_one_in(world, 4) ? "critical" : "passing");
+        row_check(names.node, "serfHealth", "", world_one_in(world, 4) ? "critical" : "passing");
     command.reg.checks = &check;
     command.reg.check_count = 1;
     commit(region->history, &command);
@@ -314,9 +279,8 @@ static void begin_history(struct region *region, struct world *world) {
     /* By this node each view shows whose rows it has. */
     char mark[32];
     snprintf(mark, sizeof mark, "%s-life-%u", region->name, history->number);
-    struct catalog_command command = {
-        .kind = COMMAND_REGISTER,
-        .reg.node = {.id = "", .name = mark, .address = "10.0.0.1", .region = "", .zone = ""}};
+    struct catalog_command command = {.kind = COMMAND_REGISTER,
+                                      .reg.node = row_node(mark, "10.0.0.1")};
     commit(history, &command);
     uint64_t count = history->number > 1 ? rand_below(&world->rand, 40) : 0;
     for (uint64_t i = 0; i < 6 + count; i++) {
