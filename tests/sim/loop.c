@@ -8,6 +8,10 @@
 #include "base/mem.h"
 #include SIM_WORLD
 
+#ifndef SIM_STILL_US
+#define SIM_STILL_US (1500 * MS)
+#endif
+
 struct loop {
     struct server *server;
     struct timers timers;
@@ -103,7 +107,7 @@ void sim_loop_turn(struct server *server, const struct event *event) {
     loop->turn_at = 0;
     loop->now_ms = (int64_t)server_now_ms(server);
     if (!world->calm && (server->stands_still || world_one_in(world, 3000))) {
-        uint64_t most = server->stands_still || world_one_in(world, 2) ? 1500 * MS : 50 * MS;
+        uint64_t most = server->stands_still || world_one_in(world, 2) ? SIM_STILL_US : 50 * MS;
         loop->still = true;
         server->stands_still = false;
         world_post(world, world_between(world, 1 * MS, most), EVENT_BODY, server);

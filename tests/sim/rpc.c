@@ -540,6 +540,11 @@ void rpc_get_counts(const struct rpc *rpc, struct rpc_counts *ret_counts) {
     memset(ret_counts, 0, sizeof *ret_counts);
 }
 
+const char *rpc_refusal_name(enum rpc_refusal why) {
+    (void)why;
+    return "";
+}
+
 /* ---- in a turn ---- */
 
 static void take_answer(struct rpc_connection *connection, const struct message *message) {

@@ -1,0 +1,38 @@
+/* What a steady agent has registered, and the catalog has shown, stays there: its services and
+ * checks, and its node. A service that was changed may be as it was before for a moment. */
+#include "tests/sim/datacenter/datacenter.h"
+
+static void check_thing(struct server *host, const struct catalog_view *view, uint32_t i) {
+    struct thing *thing = host_thing(host, i);
+    char id[24];
+    if (!thing->present) {
+        return;
+    }
+    bool there = thing_is_there(view, host, i);
+    if (thing->seen && !there && host_is_steady(host)) {
+        thing_check_id(host, i, id);
+        world_fail(host->world, "%s lost %s: its agent lives and has it", host->name, id);
+    }
+    thing->seen = there && (thing->seen || thing_is_shown(view, host, i));
+}
+
+static void check_host(struct server *host, const struct catalog_view *view) {
+    for (uint32_t i = 0; i <= SERVICES; i++) {
+        check_thing(host, view, i);
+    }
+    bool there = view_get_node_by_id(view, host->id) != NULL;
+    if (host->ever_seen && !there && host_is_steady(host)) {
+        world_fail(host->world, "%s lost its node: its agent lives", host->name);
+    }
+    host->ever_seen = there;
+}
+
+void check_lost(struct world *world) {
+    const struct catalog_view *view = group_truth_view(world);
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        struct server *host = &world->servers[i];
+        if (host->fate == FATE_UP && host->up) {
+            check_host(host, view);
+        }
+    }
+}
