@@ -139,8 +139,7 @@ bool check_equal(struct world *world, char *why, size_t size) {
     for (uint32_t i = 0; i < SERVER_COUNT; i++) {
         struct server *server = &world->servers[i];
         server_enter(server);
-        if (server->up &&
-            !compare_view(world, catalog_view(server->agent->catalog), why, size)) {
+        if (server->up && !compare_view(world, catalog_view(server->agent->catalog), why, size)) {
             return false;
         }
     }

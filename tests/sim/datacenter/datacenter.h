@@ -1,9 +1,10 @@
 /* A datacenter on a virtual clock: three servers and client agents whose hosts crash, leave, are
  * wiped, move and come back, over a network that is cut, slow and lossy, while services come and go
- * on them. The pool (gossip/, agent/pool*.c), anti-entropy (agent/sync.c over catalog/local.c), what
- * carries commands and rows to servers (agent/links.c, asker.c, carry.c, carried*.c, node_rows.c),
- * the leader's duties (agent/reconcile*.c, removals.c) and the catalog are the agent's own object
- * code. Loop, datagrams, RPC and clock below them are simulated, and the group beside them.
+ * on them. The pool (gossip/, agent/pool*.c), anti-entropy (agent/sync.c over catalog/local.c),
+ * what carries commands and rows to servers (agent/links.c, asker.c, carry.c, carried*.c,
+ * node_rows.c), the leader's duties (agent/reconcile*.c, removals.c) and the catalog are the
+ * agent's own object code. Loop, datagrams, RPC and clock below them are simulated, and the group
+ * beside them.
  *
  *   ../loop.c, ../rpc.c, ../process.c   net/loop.h, net/rpc.h, and a process around them
  *   net.c        who is at an address, the links between any two hosts, datagrams, names
@@ -99,7 +100,7 @@ struct server {
     uint32_t life;
     struct loop *loop;
     struct epoch *epoch;
-    struct rpc *rpc; /* the root */
+    struct rpc *rpc;     /* the root */
     struct rpc *answers; /* a server's port for others */
     struct carried *carried;
     struct udp *udp;
@@ -125,8 +126,8 @@ enum event_kind {
     EVENT_BODY, /* the turn goes on, after its process stood still */
     EVENT_NET,  /* a message of a connection is there */
     EVENT_BROKEN,
-    EVENT_WORK, /* of its worker */
-    EVENT_END,  /* it has left, or is killed */
+    EVENT_WORK,   /* of its worker */
+    EVENT_END,    /* it has left, or is killed */
     EVENT_APPEND, /* the leader's word reaches a server */
     EVENT_KNOWS,  /* a server notices that there is no leader */
     EVENT_CONNECT_LEADER,

@@ -104,7 +104,8 @@ static void note_command(struct world *world, struct entry *entry) {
     world->commands++;
     if (world->trace) {
         world_trace(world, "committed %llu: kind %d of '%s' %s",
-                    (unsigned long long)world->group->index, (int)command.kind, group_node_of(&command),
+                    (unsigned long long)world->group->index, (int)command.kind,
+                    group_node_of(&command),
                     command.kind == COMMAND_DEREGISTER ? command.dereg.service_id
                     : command.kind == COMMAND_REGISTER && command.reg.service != NULL
                         ? command.reg.service->id
@@ -238,9 +239,9 @@ static void apply_all(struct server *server, uint64_t index, uint64_t unused) {
         const struct entry *entry = &truth->entries[at];
         struct applied *applied = &all[count++];
         applied->own = agent->group != NULL ? take_own(agent->group, entry->command) : NULL;
-        applied->err = catalog_apply(
-            agent->catalog, at, entry->bytes, entry->size,
-            applied->own != NULL ? applied->own->proposal->outcome : NULL, &applied->text);
+        applied->err = catalog_apply(agent->catalog, at, entry->bytes, entry->size,
+                                     applied->own != NULL ? applied->own->proposal->outcome : NULL,
+                                     &applied->text);
     }
     catalog_publish(agent->catalog);
     server->applied = index;

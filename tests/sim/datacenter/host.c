@@ -1,5 +1,5 @@
-/* What is so: the services, checks and fate of each host, whatever its agent and the catalog make of
- * it; and the clients that change it, at agents and, for nodes without an agent, at servers. */
+/* What is so: the services, checks and fate of each host, whatever its agent and the catalog make
+ * of it; and the clients that change it, at agents and, for nodes without an agent, at servers. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,12 +154,25 @@ static void take_away(struct server *server, uint32_t i) {
     }
 }
 
+static void follow(const char *id, const struct check_definition *definition, void *context) {
+    (void)id;
+    (void)definition;
+    (void)context;
+}
+
+/* Checks are run elsewhere: there are no runners to be changed. */
+static void publish(struct server *server) {
+    local_take_changed_checks(server->agent->local, follow, NULL);
+    local_publish(server->agent->local);
+}
+
 void host_load(struct server *server) {
     for (uint32_t i = 0; i <= SERVICES; i++) {
         if (host_thing(server, i)->present) {
             put(server, i);
         }
     }
+    publish(server);
 }
 
 /* Its disk is a new one. */
@@ -206,7 +219,7 @@ static void call(struct server *server, uint64_t kind, uint64_t i) {
                 : kind == CALL_REMOVE ? "removes"
                                       : "changes the status of",
                 id);
-    local_publish(server->agent->local);
+    publish(server);
     sync_run(server->agent->sync, NULL);
 }
 
@@ -222,8 +235,7 @@ static void call_external(struct server *server, uint64_t i, uint64_t unused) {
     (void)unused;
     external_name((uint32_t)i, name);
     struct catalog_command command = {.kind = COMMAND_REGISTER, .reg.node = row_node(name, "")};
-    struct catalog_service service =
-        row_service("router", (uint32_t)world_between(world, 1, 4));
+    struct catalog_service service = row_service("router", (uint32_t)world_between(world, 1, 4));
     snprintf(check, sizeof check, "c-router");
     struct catalog_check row =
         row_check("", check, "router", statuses[rand_below(&world->rand, 3)]);

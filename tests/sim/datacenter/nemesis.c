@@ -68,10 +68,12 @@ static const char *name_of_kind(uint64_t kind) {
     return kind == 0 ? "cut" : kind == 1 ? "slow" : "lossy";
 }
 
-/* All links of a host, or the one between two. A steady host is touched where it meets the other. */
+/* All links of a host, or the one between two. A steady host is touched where it meets the other.
+ */
 static void harm_host(struct world *world, struct server *host) {
     uint64_t kind = rand_below(&world->rand, 3), ways = rand_below(&world->rand, 4);
-    uint64_t for_us = world_between(world, 50 * MS, world_one_in(world, 3) ? 25 * SECOND : 5 * SECOND);
+    uint64_t for_us =
+        world_between(world, 50 * MS, world_one_in(world, 3) ? 25 * SECOND : 5 * SECOND);
     uint32_t other = (uint32_t)rand_below(&world->rand, world->server_count);
     bool alone = world_one_in(world, 2);
     world_trace(world, "links of %s: %s for %llu ms", host->name, name_of_kind(kind),
@@ -84,7 +86,8 @@ static void harm_host(struct world *world, struct server *host) {
 }
 
 static void cut_halves(struct world *world) {
-    uint64_t for_us = world_between(world, 200 * MS, 20 * SECOND), ways = rand_below(&world->rand, 4);
+    uint64_t for_us = world_between(world, 200 * MS, 20 * SECOND),
+             ways = rand_below(&world->rand, 4);
     uint64_t side = rand_next(&world->rand);
     world_trace(world, "two halves for %llu ms", (unsigned long long)(for_us / MS));
     for (uint32_t i = 0; i < world->server_count; i++) {
@@ -205,7 +208,8 @@ void nemesis_force_leave(struct world *world, uint32_t at) {
 /* ---- strikes ---- */
 
 static struct server *choose(struct world *world) {
-    uint64_t count = world->tormented > 0 ? world->server_count - world->tormented : world->server_count;
+    uint64_t count =
+        world->tormented > 0 ? world->server_count - world->tormented : world->server_count;
     return &world->servers[world->tormented + rand_below(&world->rand, count)];
 }
 

@@ -235,7 +235,6 @@ void server_start(struct server *server) {
     removals_init(agent);
     agent->local = local_create(agent->epoch, server->name);
     host_load(server);
-    local_publish(agent->local);
     agent->sync = create_sync(server);
     agent->backend = (struct backend){.context = agent,
                                       .epoch = agent->epoch,
