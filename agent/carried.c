@@ -281,7 +281,8 @@ static void on_command(void *context, struct rpc_connection *from, struct rpc_ti
     arena_init(&arena);
     enum err err = codec_decode_command(body, size, &arena, &decoded);
     bool known =
-        err == ERR_OK && (decoded.kind == COMMAND_REGISTER || decoded.kind == COMMAND_DEREGISTER);
+        err == ERR_OK && (decoded.kind == COMMAND_REGISTER || decoded.kind == COMMAND_DEREGISTER ||
+                          decoded.kind == COMMAND_REMOVAL);
     arena_clear(&arena);
     if (!known) {
         rpc_answer(carried->rpc, ticket, ERR_INVALID, &malformed, NULL, 0);

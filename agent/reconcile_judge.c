@@ -3,13 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
+
 static const char *id_of(const struct backend_member *member) {
     return str_or_empty(str_map_get(&member->tags, "id"));
 }
 
 /* Whose name it is: this member's, or anybody's as long as nobody has claimed it. */
 static bool is_own(const struct catalog_node *node, const struct backend_member *member) {
-    return *node->id == '\0' || str_equal_fold(node->id, id_of(member));
+    return MUTANT(id_change_unnoticed) || *node->id == '\0' ||
+           str_equal_fold(node->id, id_of(member));
 }
 
 struct catalog_check reconcile_agent_check(const char *node, bool alive) {
@@ -108,6 +111,13 @@ static enum reconcile_verdict judge_known(const struct catalog_view *view,
             node->unknown = (struct catalog_bytes){0};
         }
     }
+    if (MUTANT(critical_for_good) && node == NULL && check != NULL &&
+        view_get_check(view, known->name, CATALOG_AGENT_CHECK) != NULL) {
+        return RECONCILE_SAME;
+    }
+    if (MUTANT(told_again_and_again)) {
+        check = view_get_check(view, known->name, CATALOG_AGENT_CHECK);
+    }
     if (node == NULL && check == NULL) {
         return RECONCILE_SAME;
     }
@@ -152,13 +162,13 @@ enum reconcile_verdict reconcile_judge_member(const struct catalog_view *view,
         return judge_alive(view, member, arena, ret_command);
     case 3: /* left */
         node = find_node(view, member);
-        if (node == NULL) {
+        if (node == NULL || MUTANT(left_stays)) {
             return RECONCILE_SAME;
         }
         *ret_command = reconcile_deregister(node);
         return RECONCILE_LEFT;
     case 4: /* failed */
-        node = find_node(view, member);
+        node = MUTANT(dead_unnoticed) ? NULL : find_node(view, member);
         check = node != NULL ? differing_check(view, node, false, arena) : NULL;
         if (check == NULL) {
             return RECONCILE_SAME;
@@ -203,7 +213,10 @@ static bool has_name(const struct backend_pool *pool, const char *name) {
 
 bool reconcile_is_forgotten(const struct catalog_view *view, const struct catalog_node *node,
                             const struct reconcile_members *members) {
-    if (view_get_check(view, node->name, CATALOG_AGENT_CHECK) == NULL) {
+    if (view_get_check(view, node->name, CATALOG_AGENT_CHECK) == NULL && !MUTANT(external_reaped)) {
+        return false;
+    }
+    if (MUTANT(dead_remembered)) {
         return false;
     }
     return *node->id != '\0' ? !reconcile_has_member(members, node->id)

@@ -9,6 +9,7 @@
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "catalog/row.h"
 
 #define MODULE "agent"
@@ -31,6 +32,8 @@ struct sync {
     bool keep_unknown;
     bool leaving; /* nothing is told any more: it would bring back the node that goes */
     int64_t retry_ms, retry_at_ms;
+    int64_t
+        doubt_at_ms; /* the newest doubt is over by then: no comparison before makes up for it */
     uint64_t members;
     uint64_t told; /* commands */
 };
@@ -85,7 +88,11 @@ static void retry_later(struct sync *sync) {
 /* Compares everything once that is over. */
 static void note_doubt(struct sync *sync, enum err err) {
     if (err == ERR_TIMEOUT || err == ERR_CLOSED || err == ERR_IO) {
-        loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, DOUBT_MS, DOUBT_MS));
+        bool pending = sync->doubt_at_ms > loop_now_ms(sync->config.loop);
+        sync->doubt_at_ms = after(sync, DOUBT_MS, DOUBT_MS);
+        if (!pending) { /* else the comparison that is due before starts the timer again */
+            loop_timer_start(sync->config.loop, &sync->full_timer, sync->doubt_at_ms);
+        }
     }
 }
 
@@ -102,7 +109,8 @@ static void telling_done(struct group_proposal *proposal, enum err err,
     note_doubt(sync, err);
     for (size_t i = 0; i < telling->count; i++) {
         struct told *told = &telling->told[i];
-        local_end_sync(sync->config.local, told->kind, told->id, told->generation, err == ERR_OK);
+        local_end_sync(sync->config.local, told->kind, told->id, told->generation,
+                       err == ERR_OK || MUTANT(failure_counts));
         if (err == ERR_OK) {
             log_told(sync, telling, told);
         }
@@ -291,6 +299,9 @@ static bool judge_remote_check(const struct catalog_check *check, void *context)
 
 static void compare_remote(struct run *run) {
     const char *node = run->sync->config.facts->node_name;
+    if (MUTANT(unknown_kept)) {
+        return;
+    }
     view_walk_node_services(run->view, node, judge_remote_service, run);
     if (!run->sync->keep_unknown) {
         view_walk_node_checks(run->view, node, judge_remote_check, run);
@@ -405,7 +416,9 @@ void sync_run(struct sync *sync, struct sync_wait *wait) {
         struct run run = {.sync = sync, .wait = wait};
         if (sync->config.catalog != NULL) {
             epoch_enter(sync->config.epoch);
-            run.view = catalog_view(sync->config.catalog);
+            /* What the leader has answered may be newer than the view of a server that follows. */
+            bool current = sync->full_wanted || sync->config.leads(sync->config.context);
+            run.view = current ? catalog_view(sync->config.catalog) : NULL;
             if (sync->full_wanted) {
                 compare(sync, &run);
             }
@@ -445,6 +458,9 @@ void sync_server_came(struct sync *sync) {
     int64_t spread_ms = (int64_t)sync->members * CAME_MS_A_MEMBER;
     spread_ms = spread_ms < CAME_MS_MAX ? spread_ms + 1 : CAME_MS_MAX;
     sync->fetching = false; /* who was asked is gone */
+    if (MUTANT(server_not_compared)) {
+        return;
+    }
     loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, 0, spread_ms));
     if (sync->compared) {
         sync_run(sync, NULL);
@@ -473,8 +489,11 @@ void sync_set_members(struct sync *sync, uint64_t members) {
 
 void sync_full(struct sync *sync) {
     sync->full_wanted = true;
-    int64_t full_ms = sync_full_ms(sync->members);
-    loop_timer_start(sync->config.loop, &sync->full_timer, after(sync, full_ms, full_ms));
+    int64_t full_ms = sync_full_ms(sync->members), next_ms = after(sync, full_ms, full_ms);
+    if (sync->doubt_at_ms > loop_now_ms(sync->config.loop) && sync->doubt_at_ms < next_ms) {
+        next_ms = sync->doubt_at_ms;
+    }
+    loop_timer_start(sync->config.loop, &sync->full_timer, next_ms);
     if (sync->config.catalog == NULL && !sync->compared) {
         fetch(sync); /* most of it is likely to be there already */
     } else {

@@ -8,6 +8,7 @@
 #include "base/duration.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "catalog/row.h"
 #include "catalog/tree.h"
 
@@ -755,7 +756,8 @@ void local_end_sync(struct local *local, enum local_kind kind, const char *id, u
     ASSERT(entry != NULL && entry->under_way);
     entry->under_way = false;
     /* One that is gone stays until its runner has been told too. */
-    if (!told || entry->generation != generation || (entry->gone && entry->runner_changed)) {
+    if (!told || (entry->generation != generation && !MUTANT(old_answer_counts)) ||
+        (entry->gone && entry->runner_changed)) {
         join_ring(local, kind, entry);
     } else if (entry->gone) {
         forget(local, kind, entry);

@@ -64,6 +64,7 @@ struct thing {
     uint32_t status; /* of its check: enum catalog_health */
     /* The committed catalog has shown it as it is; or has shown that it is gone. */
     bool seen, seen_gone;
+    uint64_t changed_us;
 };
 
 enum fate {
@@ -127,6 +128,7 @@ enum event_kind {
     EVENT_NET,  /* a message of a connection is there */
     EVENT_BROKEN,
     EVENT_WORK,   /* of its worker */
+    EVENT_CALL,   /* of a client */
     EVENT_END,    /* it has left, or is killed */
     EVENT_APPEND, /* the leader's word reaches a server */
     EVENT_KNOWS,  /* a server notices that there is no leader */
@@ -293,6 +295,7 @@ void world_disturb(struct world *world);
 /* No fault has touched it, or all, for SETTLES_US. */
 bool host_is_steady(const struct server *server);
 void host_client(struct world *world); /* some client calls */
+void host_call(struct server *server, const struct event *event);
 void host_ip(const struct server *server, char out[32]);
 void thing_id(const struct server *server, uint32_t i, char out[16]);
 void thing_check_id(const struct server *server, uint32_t i, char out[24]);
@@ -315,6 +318,8 @@ void nemesis_calm(struct world *world);
 bool check_equal(struct world *world, char *why, size_t size);
 /* After each entry: what a steady agent has registered stays. */
 void check_lost(struct world *world);
+/* Now and then: what was changed at a steady agent is shown soon. */
+void check_prompt(struct world *world);
 /* After each entry: what is gone does not come back. */
 void check_ghost(struct world *world);
 /* After each entry: nothing but its own clients touches a node without an agent. */

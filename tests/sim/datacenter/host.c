@@ -199,6 +199,7 @@ static void call(struct server *server, uint64_t kind, uint64_t i) {
     }
     world->calls++;
     thing->seen = thing->seen_gone = false;
+    thing->changed_us = world->now;
     if (kind == CALL_REMOVE) {
         thing->present = false;
         take_away(server, (uint32_t)i);
@@ -221,6 +222,10 @@ static void call(struct server *server, uint64_t kind, uint64_t i) {
                 id);
     publish(server);
     sync_run(server->agent->sync, NULL);
+}
+
+void host_call(struct server *server, const struct event *event) {
+    server_do(server, call, event->a, event->b);
 }
 
 void external_name(uint32_t i, char out[16]) {
@@ -261,5 +266,11 @@ void host_client(struct world *world) {
     } else if (server->up) {
         enum call kind = choice < 3 ? CALL_REMOVE : choice < 7 ? CALL_STATUS : CALL_SET;
         server_do(server, call, kind, i);
+        if (world_one_in(world, 3)) { /* another one, while the first is told */
+            struct event *event =
+                world_post(world, world_between(world, 100, 5 * MS), EVENT_CALL, server);
+            event->a = world_one_in(world, 2) ? CALL_SET : CALL_STATUS;
+            event->b = i;
+        }
     }
 }

@@ -2,6 +2,16 @@
 #include "tests/sim/program.h"
 
 const struct mutant mutants[] = {
-    {"nothing", "nothing", 1},
+    {"told_again_and_again", "once all is equal nothing is told", 1},
+    {"critical_for_good", "who is back is passing again", 1},
+    {"id_change_unnoticed", "a name follows its new machine", 32},
+    {"left_stays", "who has left is deregistered", 5},
+    {"dead_unnoticed", "who is dead is critical", 1},
+    {"dead_remembered", "whom the pool has forgotten is deregistered", 22},
+    {"external_reaped", "nodes without an agent are left alone", 1},
+    {"failure_counts", "what failed is told again", 5},
+    {"unknown_kept", "what its agent does not know is deregistered", 2},
+    {"server_not_compared", "once a server is there all is compared", 1},
+    {"old_answer_counts", "an answer is of the state that was told", 19},
 };
-const uint32_t mutant_count = 0;
+const uint32_t mutant_count = sizeof mutants / sizeof mutants[0];

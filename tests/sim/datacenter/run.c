@@ -3,13 +3,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/pools_internal.h"
 #include "base/assert.h"
 #include "base/mem.h"
 #include "tests/sim/datacenter/datacenter.h"
 
+/* A leave that nobody heard of is a death. */
+static bool was_heard(const struct server *server) {
+    const struct world *world = server->world;
+    struct gossip_member member;
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        const struct server *other = &world->servers[i];
+        if (other != server && other->up &&
+            gossip_find_id(pool_gossip(other->agent->pools->lan.pool), &server->node, &member) &&
+            member.state == GOSSIP_LEFT) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void end_life(struct server *server) {
     if (server->agent->leaving) {
-        server->fate = FATE_LEFT;
+        server->fate = was_heard(server) ? FATE_LEFT : FATE_DOWN;
         server->fate_us = server->world->now;
         server->node_gone = false;
     }
@@ -38,6 +54,9 @@ static void run_server_event(struct world *world, struct event *event) {
         break;
     case EVENT_WORK:
         parts_work(server);
+        break;
+    case EVENT_CALL:
+        host_call(server, event);
         break;
     case EVENT_END:
         end_life(server);
@@ -72,6 +91,7 @@ static void run_event(struct world *world, struct event *event) {
         break;
     case EVENT_ELECT:
         group_elect(world);
+        check_prompt(world);
         break;
     case EVENT_CLIENT:
         if (!world->quiet) {
