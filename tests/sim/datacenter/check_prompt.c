@@ -2,7 +2,7 @@
  * within seconds, without waiting for a full comparison. */
 #include "tests/sim/datacenter/datacenter.h"
 
-#define PROMPT_US (5 * SECOND) /* the group refuses some commands once */
+#define PROMPT_US (5 * SECOND + 2 * SIM_STILL_US) /* the agent, and its server */
 
 void check_prompt(struct world *world) {
     const struct catalog_view *view = group_truth_view(world);

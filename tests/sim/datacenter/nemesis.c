@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/pools_internal.h"
 #include "agent/removals.h"
 #include "base/mem.h"
 #include "tests/sim/datacenter/datacenter.h"
@@ -168,6 +169,7 @@ struct removing {
     struct backend_call call;
     struct server *at;
     uint32_t whom;
+    bool dead; /* as the agent that is asked sees it: else nothing happens */
     char name[16];
 };
 
@@ -177,7 +179,8 @@ static void removed(void *context) {
     struct server *host = &world->servers[removing->whom];
     world_trace(world, "force-leave of %s at %s: %s", host->name, removing->at->name,
                 err_name(removing->call.err));
-    if (removing->call.err == ERR_OK && host->fate == FATE_DOWN && !removing->at->dying) {
+    if (removing->call.err == ERR_OK && removing->dead && host->fate == FATE_DOWN &&
+        !removing->at->dying) {
         set_fate(host, FATE_REMOVED);
         world->removals++;
     }
@@ -192,6 +195,10 @@ static void remove_member(struct server *server, uint64_t whom, uint64_t prune) 
     removing->call.kind = BACKEND_FORCE_LEAVE;
     removing->call.force_leave.name = removing->name;
     removing->call.force_leave.prune = prune != 0;
+    struct gossip_member member;
+    removing->dead =
+        gossip_find_id(pool_gossip(server->agent->pools->lan.pool), &host->node, &member) &&
+        member.state == GOSSIP_DEAD;
     removals_run(server->agent, &removing->call, removed, removing);
 }
 
