@@ -528,14 +528,14 @@ struct member_pool *pools_pool_of(struct agent *agent, struct backend_call *call
     return wan ? &pools->wan : &pools->lan;
 }
 
-bool pools_find_member(struct agent *agent, struct member_pool *pool, const char *name,
-                       struct gossip_member *ret_member) {
+bool pools_has_name(const struct agent *agent, const struct member_pool *pool,
+                    const struct gossip_member *member, const char *name) {
     char full[2 * LIMIT_NAME_BYTES + 2];
-    if (gossip_find_name(pool_gossip(pool->pool), name, ret_member)) {
+    if (str_equal_fold(member->descriptor->info.name, name)) {
         return true;
     }
     snprintf(full, sizeof full, "%.512s.%.256s", name, agent->config->datacenter);
-    return pool->wan && gossip_find_name(pool_gossip(pool->pool), full, ret_member);
+    return pool->wan && str_equal_fold(member->descriptor->info.name, full);
 }
 
 void pools_run_call(struct agent *agent, struct backend_call *call, void (*done)(void *context),

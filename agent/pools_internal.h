@@ -70,9 +70,9 @@ void pools_path(const struct agent *agent, const char *name, char path[POOL_PATH
 /* NULL: this agent is not in the WAN pool, and the call says so; sentence is a client's. */
 struct member_pool *pools_pool_of(struct agent *agent, struct backend_call *call, bool wan,
                                   const char *sentence);
-/* By name; in the WAN pool without its datacenter too. */
-bool pools_find_member(struct agent *agent, struct member_pool *pool, const char *name,
-                       struct gossip_member *ret_member);
+/* In any letter case; in the WAN pool without its datacenter too. */
+bool pools_has_name(const struct agent *agent, const struct member_pool *pool,
+                    const struct gossip_member *member, const char *name);
 
 /* ---- pool_state.c: what is kept from one start to the next ---- */
 

@@ -56,13 +56,19 @@ void removals_turn_end(struct agent *agent) {
 
 /* ---- an operator's word ---- */
 
-struct removing {
-    struct group_proposal proposal; /* first */
-    struct removing *next;          /* of those that wait for a leader */
-    struct agent *agent;
-    struct backend_call *call; /* NULL: answered */
+/* One call; several members may have its name. */
+struct forced {
+    struct backend_call *call;
     void (*done)(void *context);
     void *context;
+    uint32_t waiting; /* members that it is not answered about yet */
+};
+
+struct removing {
+    struct group_proposal proposal; /* first */
+    struct removing *next;          /* of the same name; then of those that wait for a leader */
+    struct agent *agent;
+    struct forced *forced; /* NULL: answered */
     struct uuid member;
     struct gossip_incarnation incarnation;
     int64_t at_ms;
@@ -79,15 +85,22 @@ static void tell_members(struct agent *agent, const struct uuid *id, bool prune)
     }
 }
 
+static void answer_one(struct forced *forced) {
+    if (--forced->waiting == 0) {
+        forced->done(forced->context);
+        free(forced);
+    }
+}
+
 static void answer(struct removing *removing, enum err err, const struct err_text *text) {
-    struct backend_call *call = removing->call;
-    if (call != NULL) {
-        removing->call = NULL;
-        call->err = err;
-        if (err != ERR_OK) {
-            call->text = *text;
+    struct forced *forced = removing->forced;
+    if (forced != NULL) {
+        removing->forced = NULL;
+        if (err != ERR_OK && forced->call->err == ERR_OK) {
+            forced->call->err = err;
+            forced->call->text = *text;
         }
-        removing->done(removing->context);
+        answer_one(forced);
     }
 }
 
@@ -139,7 +152,7 @@ static void committed(struct group_proposal *proposal, enum err err, const struc
         free(removing);
         return;
     }
-    if (removing->call != NULL) {
+    if (removing->forced != NULL) {
         log_write(agent->log, LOG_WARN, "agent.server",
                   "forced leave is told to the members, but not committed yet: node=%s "
                   "error=\"%s\"",
@@ -152,49 +165,94 @@ static void committed(struct group_proposal *proposal, enum err err, const struc
                      loop_now_ms(agent->loop) + RETRY_MS);
 }
 
-static void remove_member(struct agent *agent, const struct gossip_member *member,
-                          struct backend_call *call, void (*done)(void *context), void *context) {
+static struct removing *begin(struct agent *agent, const struct gossip_member *member, bool prune) {
     struct removing *removing = mem_calloc(1, sizeof *removing);
     *removing = (struct removing){.agent = agent,
-                                  .call = call,
-                                  .done = done,
-                                  .context = context,
                                   .member = member->descriptor->info.id,
                                   .incarnation = member->incarnation,
                                   .at_ms = clock_wall_ms(),
-                                  .prune = call->force_leave.prune};
+                                  .prune = prune};
     uuid_format(&removing->member, removing->id);
     strncat(removing->name, member->descriptor->info.name, sizeof removing->name - 1);
-    propose(removing);
+    return removing;
+}
+
+static bool is_gone(const struct gossip_member *member) {
+    return !member->self && (member->state == GOSSIP_DEAD || member->state == GOSSIP_LEFT ||
+                             (member->state == GOSSIP_SUSPECT && member->frozen));
+}
+
+/* All that have the name and are alive, or gone: a machine that was wiped has another id. */
+static struct removing *find_members(struct agent *agent, const struct member_pool *pool,
+                                     const struct backend_call *call, bool gone) {
+    const struct gossip *gossip = pool_gossip(pool->pool);
+    struct removing *found = NULL;
+    for (uint32_t i = 0; i < gossip_member_slots(gossip); i++) {
+        struct gossip_member member;
+        if (gossip_member_at(gossip, i, &member) && is_gone(&member) == gone &&
+            pools_has_name(agent, pool, &member, call->force_leave.name)) {
+            struct removing *removing = begin(agent, &member, call->force_leave.prune);
+            removing->next = found;
+            found = removing;
+        }
+    }
+    return found;
+}
+
+/* Nothing is committed: of members that are alive, and will say so, and of the WAN pool. */
+static void tell(struct agent *agent, struct member_pool *pool, struct removing *found) {
+    while (found != NULL) {
+        struct removing *removing = found;
+        found = removing->next;
+        (void)pool_force_leave(pool->pool, &removing->member, removing->prune);
+        free(removing);
+    }
+    pools_turn_end(agent); /* who is answered sees it */
+}
+
+static void remove_all(struct removing *found, struct backend_call *call,
+                       void (*done)(void *context), void *context) {
+    struct forced *forced = mem_alloc(sizeof *forced);
+    *forced = (struct forced){call, done, context, 1};
+    while (found != NULL) {
+        struct removing *removing = found;
+        found = removing->next;
+        removing->next = NULL;
+        removing->forced = forced;
+        forced->waiting++;
+        propose(removing);
+    }
+    answer_one(forced);
 }
 
 void removals_run(struct agent *agent, struct backend_call *call, void (*done)(void *context),
                   void *context) {
-    struct gossip_member member;
     struct member_pool *pool =
         pools_pool_of(agent, call, call->force_leave.wan,
                       "Must be a server to force-leave a node from the WAN cluster");
-    if (pool != NULL && !pools_find_member(agent, pool, call->force_leave.name, &member)) {
+    if (pool == NULL) {
+        done(context);
+        return;
+    }
+    struct removing *found = find_members(agent, pool, call, true);
+    bool gone = found != NULL;
+    if (!gone) {
+        found = find_members(agent, pool, call, false);
+    }
+    if (found == NULL) {
         call->err = err_set(&call->text, ERR_REFUSED, "agent: No node found with name '%.128s'",
                             call->force_leave.name);
-        pool = NULL;
-    }
-    if (pool == NULL) {
         done(context);
         return;
     }
     log_write(agent->log, LOG_INFO, "agent.server", "Force leaving node: node=%s",
               call->force_leave.name);
-    bool alive = member.self || member.state == GOSSIP_ALIVE ||
-                 (member.state == GOSSIP_SUSPECT && !member.frozen);
-    if (!pool->wan && !alive) {
-        remove_member(agent, &member, call, done, context);
-        return;
+    if (gone && !pool->wan) {
+        remove_all(found, call, done, context);
+    } else {
+        tell(agent, pool, found);
+        done(context);
     }
-    struct uuid id = member.descriptor->info.id;
-    (void)pool_force_leave(pool->pool, &id, call->force_leave.prune);
-    pools_turn_end(agent); /* who is answered sees it */
-    done(context);
 }
 
 /* ---- life ---- */

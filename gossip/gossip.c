@@ -424,25 +424,6 @@ bool gossip_find_id(const struct gossip *gossip, const struct uuid *id,
     return record != NO_RECORD && gossip_member_at(gossip, record, ret_member);
 }
 
-bool gossip_find_name(const struct gossip *gossip, const char *name,
-                      struct gossip_member *ret_member) {
-    uint32_t best = NO_RECORD;
-    for (uint32_t i = 0; i < gossip->record_count; i++) {
-        const struct record *record = &gossip->records[i];
-        if (record->state == GOSSIP_REMOVED ||
-            !str_equal_fold(record->descriptor->info.name, name)) {
-            continue;
-        }
-        const struct record *other = best == NO_RECORD ? NULL : &gossip->records[best];
-        bool better = other == NULL || (is_live(record) && !is_live(other)) ||
-                      (is_live(record) == is_live(other) &&
-                       memcmp(&record->descriptor->info.id, &other->descriptor->info.id,
-                              sizeof(struct uuid)) < 0);
-        best = better ? i : best;
-    }
-    return best != NO_RECORD && gossip_member_at(gossip, best, ret_member);
-}
-
 void gossip_get_coordinate(const struct gossip *gossip, struct coordinate *ret_coordinate) {
     *ret_coordinate = gossip->vivaldi.own;
 }

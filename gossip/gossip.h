@@ -384,9 +384,6 @@ uint32_t gossip_member_slots(const struct gossip *gossip);
 bool gossip_member_at(const struct gossip *gossip, uint32_t slot, struct gossip_member *ret_member);
 bool gossip_find_id(const struct gossip *gossip, const struct uuid *id,
                     struct gossip_member *ret_member);
-/* In any letter case; of several the live one, then the one with the lowest id. Linear. */
-bool gossip_find_name(const struct gossip *gossip, const char *name,
-                      struct gossip_member *ret_member);
 void gossip_get_coordinate(const struct gossip *gossip, struct coordinate *ret_coordinate);
 /* The last one that this member told us; of those that are kept. False: none. */
 bool gossip_find_coordinate(const struct gossip *gossip, const struct uuid *id,

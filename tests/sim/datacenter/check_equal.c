@@ -90,6 +90,14 @@ static void compare_running(struct comparing *comparing) {
     }
 }
 
+/* Or nothing. A machine that was wiped and left before it ever was in the catalog leaves the one
+ * that it was before behind, which died and did not leave: until it is reaped or removed. */
+static bool is_earlier_life(const struct catalog_view *view, const struct server *host) {
+    const struct catalog_node *node = view_get_node(view, host->name);
+    return node == NULL || (host->fate == FATE_LEFT && strcmp(node->id, host->id) != 0 &&
+                            !is_alive_there(view, host->name));
+}
+
 static void compare_host(struct comparing *comparing) {
     const struct server *host = comparing->host;
     if (host->fate == FATE_UP) {
@@ -98,7 +106,7 @@ static void compare_host(struct comparing *comparing) {
         if (is_alive_there(comparing->view, host->name)) {
             differs(comparing, "alive though it is dead:", host->name);
         }
-    } else if (view_get_node(comparing->view, host->name) != NULL) {
+    } else if (!is_earlier_life(comparing->view, host)) {
         differs(comparing, "still there:", host->name);
     }
 }
