@@ -32,8 +32,7 @@ struct sync {
     bool keep_unknown;
     bool leaving; /* nothing is told any more: it would bring back the node that goes */
     int64_t retry_ms, retry_at_ms;
-    int64_t
-        doubt_at_ms; /* the newest doubt is over by then: no comparison before makes up for it */
+    int64_t doubt_at_ms; /* the newest doubt is over: no comparison before makes up for it */
     uint64_t members;
     uint64_t told; /* commands */
 };
@@ -248,12 +247,22 @@ static void gather_check(enum local_kind kind, const char *id, bool gone, uint64
     }
 }
 
+/* Its service is being told: a check that came before would keep the old tags (contract 7.1). */
+static bool waits_for_service(const struct sync *sync, enum local_kind kind, const char *id) {
+    const struct local_view *mine = local_next_view(sync->config.local);
+    const struct catalog_check *check = kind == LOCAL_CHECK ? local_get_check(mine, id) : NULL;
+    return check != NULL && *check->service_id != '\0' && !MUTANT(check_ahead) &&
+           local_is_under_way(sync->config.local, LOCAL_SERVICE, check->service_id);
+}
+
 static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                         void *context) {
     struct run *run = context;
     struct sync *sync = run->sync;
     if (gone) {
         tell_gone(sync, kind, id, generation, true, run->wait);
+    } else if (waits_for_service(sync, kind, id)) {
+        return;
     } else if (in_sync(run, kind, id)) {
         note_in_sync(run, kind, id);
     } else if (kind == LOCAL_SERVICE) {

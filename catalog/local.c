@@ -730,6 +730,11 @@ bool local_knows(const struct local *local, enum local_kind kind, const char *id
     return get(&local->entries[kind], id) != NULL;
 }
 
+bool local_is_under_way(const struct local *local, enum local_kind kind, const char *id) {
+    const struct entry *entry = get(&local->entries[kind], id);
+    return entry != NULL && entry->under_way;
+}
+
 bool local_output_is_deferred(const struct local *local, const char *check_id) {
     const struct entry *entry = get(&local->entries[LOCAL_CHECK], check_id);
     return entry != NULL && entry->output_deferred;

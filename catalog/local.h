@@ -86,6 +86,8 @@ void local_mark_unsynced(struct local *local, enum local_kind kind, const char *
 void local_mark_twins_unsynced(struct local *local, enum local_kind kind, const char *id);
 /* Marks the checks whose output alone has changed. */
 void local_mark_outputs_unsynced(struct local *local);
+/* The catalog is being told of it, and has not answered. */
+bool local_is_under_way(const struct local *local, enum local_kind kind, const char *id);
 /* Visits the entries of a kind that are out of sync and that no attempt is under way for. gone: it
  * was removed here. generation names the state that is being told. visit may begin the sync of the
  * entry it is given, and of any of the other kind. */

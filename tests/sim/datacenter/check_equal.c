@@ -6,6 +6,8 @@
 
 #include "tests/sim/datacenter/datacenter.h"
 
+#define LIFE_US (10 * SECOND) /* within this no leader may have looked */
+
 struct comparing {
     struct world *world;
     const struct server *host;
@@ -90,12 +92,12 @@ static void compare_running(struct comparing *comparing) {
     }
 }
 
-/* Or nothing. A machine that was wiped and left before it ever was in the catalog leaves the one
- * that it was before behind, which died and did not leave: until it is reaped or removed. */
+/* Or nothing. A machine that was wiped and left soon, before it ever was in the catalog, leaves the
+ * one behind that it was before, which died and did not leave: until it is reaped or removed. */
 static bool is_earlier_life(const struct catalog_view *view, const struct server *host) {
     const struct catalog_node *node = view_get_node(view, host->name);
-    return node == NULL || (host->fate == FATE_LEFT && strcmp(node->id, host->id) != 0 &&
-                            !is_alive_there(view, host->name));
+    return node == NULL || (host->fate == FATE_LEFT && host->fate_us - host->born_us < LIFE_US &&
+                            strcmp(node->id, host->id) != 0 && !is_alive_there(view, host->name));
 }
 
 static void compare_host(struct comparing *comparing) {

@@ -85,6 +85,7 @@ struct server {
     char id[UUID_TEXT_BYTES];
     enum fate fate;
     uint64_t fate_us;      /* since */
+    uint64_t born_us;      /* its id is so old */
     uint64_t disturbed_us; /* the last fault that touched it began or ended */
     struct thing things[SERVICES], own_check;
     uint64_t rate, clock_at; /* its clock runs at rate / RATE */

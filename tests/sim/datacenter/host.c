@@ -177,6 +177,7 @@ void host_load(struct server *server) {
 
 /* Its disk is a new one. */
 void host_wipe(struct server *server) {
+    server->born_us = 0;
     rand_bytes(&server->world->rand, server->node.bytes, sizeof server->node.bytes);
     memset(server->things, 0, sizeof server->things);
     server->own_check = (struct thing){.present = false};

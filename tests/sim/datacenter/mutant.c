@@ -4,14 +4,15 @@
 const struct mutant mutants[] = {
     {"told_again_and_again", "once all is equal nothing is told", 1},
     {"critical_for_good", "who is back is passing again", 1},
-    {"id_change_unnoticed", "a name follows its new machine", 32},
+    {"id_change_unnoticed", "a name follows its new machine", 1456},
     {"left_stays", "who has left is deregistered", 5},
-    {"dead_unnoticed", "who is dead is critical", 1},
+    {"dead_unnoticed", "who is dead is critical", 3},
     {"dead_remembered", "whom the pool has forgotten is deregistered", 22},
     {"external_reaped", "nodes without an agent are left alone", 1},
     {"failure_counts", "what failed is told again", 5},
-    {"unknown_kept", "what its agent does not know is deregistered", 2},
-    {"server_not_compared", "once a server is there all is compared", 1},
+    {"unknown_kept", "what its agent does not know is deregistered", 4},
+    {"server_not_compared", "once a server is there all is compared", 12},
     {"old_answer_counts", "an answer is of the state that was told", 34},
+    {"check_ahead", "a check has the tags of its service", 490},
 };
 const uint32_t mutant_count = sizeof mutants / sizeof mutants[0];

@@ -120,6 +120,7 @@ void nemesis_start(struct world *world, uint32_t at) {
     if (!host->up) {
         world_trace(world, "%s starts", host->name);
         set_fate(host, FATE_UP);
+        host->born_us = host->born_us == 0 ? world->now : host->born_us;
         server_start(host);
     }
 }
