@@ -3,6 +3,7 @@ as DNS and blocking queries show it; and user events among all agents."""
 import base64
 import http.client
 import os
+import shutil
 import subprocess
 import unittest
 import urllib.parse
@@ -58,6 +59,11 @@ def members(agent):
         return {row["Name"]: row["Status"] for row in agent.get("/v1/agent/members").json}
     except OSError:
         return {}
+
+
+def states(agent, name):
+    """Of all members that carry the name."""
+    return [row["Status"] for row in agent.get("/v1/agent/members").json if row["Name"] == name]
 
 
 def addresses(agent, name="web"):
@@ -185,6 +191,24 @@ class Removals(DutiesTest):
         self.shown([other])
         dead.start()
         self.shown([dead, other])
+
+    def test_a_machine_that_was_wiped_is_removed_whole_by_a_client_agent(self):
+        dead, other = self.two_hosts()
+        dead.kill()
+        for s in self.servers:
+            eventually(lambda: states(s, "h1") == [FAILED], "it failed")
+        shutil.rmtree(dead.data_dir)  # and its id
+        dead.start()
+        dead.serve()
+        self.shown([dead, other])
+        dead.kill()
+        for agent in self.servers + [other]:
+            eventually(lambda: states(agent, "h1") == [FAILED, FAILED], "both failed")
+        other.must_put("/v1/agent/force-leave/h1")
+        for s in self.servers:
+            eventually(lambda: states(s, "h1") == [LEFT, LEFT], "%s lists them as left" % s.name)
+            eventually(lambda: s.get("/v1/catalog/node/h1").json is None, "no node")
+        self.shown([other])
 
 
 class Events(unittest.TestCase):
