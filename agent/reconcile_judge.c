@@ -51,14 +51,15 @@ static struct catalog_command create_node(const struct backend_member *member,
 static struct catalog_command change_rows(const struct catalog_node *node,
                                           const struct catalog_check *check, struct arena *arena) {
     struct catalog_operation *operations = arena_alloc(arena, 2 * sizeof *operations);
+    enum catalog_row_verb verb = MUTANT(stale_view_counts) ? ROW_SET : ROW_CAS;
     uint32_t count = 0;
     if (node != NULL) {
         operations[count++] =
-            (struct catalog_operation){.kind = ROW_NODE, .verb = ROW_CAS, .node = *node};
+            (struct catalog_operation){.kind = ROW_NODE, .verb = verb, .node = *node};
     }
     if (check != NULL) {
         operations[count++] =
-            (struct catalog_operation){.kind = ROW_CHECK, .verb = ROW_CAS, .check = *check};
+            (struct catalog_operation){.kind = ROW_CHECK, .verb = verb, .check = *check};
     }
     return (struct catalog_command){.kind = COMMAND_TRANSACTION,
                                     .transaction = {operations, count}};
@@ -99,13 +100,13 @@ static enum reconcile_verdict judge_known(const struct catalog_view *view,
     }
     const struct catalog_check *check = differing_check(view, known, true, arena);
     struct catalog_node *node = NULL;
-    if (!own || strcmp(known->address, member->ip) != 0 ||
-        (*known->id == '\0' && *id_of(member) != '\0')) {
+    if (!own || (MUTANT(agent_row_overwritten) && check != NULL) ||
+        strcmp(known->address, member->ip) != 0 || (*known->id == '\0' && *id_of(member) != '\0')) {
         node = arena_alloc(arena, sizeof *node);
         *node = *known; /* the fields of its agent stay */
         node->address = member->ip;
         node->id = id_of(member);
-        if (!own) { /* another machine's */
+        if (!own || MUTANT(agent_row_overwritten)) { /* another machine's */
             node->tagged_addresses = node->meta = (struct str_map){0};
             node->region = node->zone = "";
             node->unknown = (struct catalog_bytes){0};

@@ -6,6 +6,7 @@
 #include "agent/pools_internal.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 #define TELL_AGAIN_MS 60000 /* the pool forgets tombstones after a time */
 #define RETRY_MS 5000       /* of what no leader has committed yet */
@@ -16,7 +17,7 @@
 static bool tell_pool(const struct catalog_removal *removal, void *context) {
     struct agent *agent = context;
     struct uuid id;
-    if (uuid_parse(removal->id, &id)) {
+    if (uuid_parse(removal->id, &id) && !MUTANT(tombstone_ignored)) {
         struct gossip_incarnation incarnation = {removal->boot_epoch, removal->counter};
         pool_tombstone(agent->pools->lan.pool, &id, incarnation, removal->prune);
     }

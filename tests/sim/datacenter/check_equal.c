@@ -69,6 +69,8 @@ static void compare_running(struct comparing *comparing) {
         differs(comparing, "an old address of", host->name);
     } else if (strcmp(node->id, host->id) != 0) {
         differs(comparing, "an old id of", host->name);
+    } else if (str_map_get(&node->meta, "host") == NULL) {
+        differs(comparing, "without what its agent told:", host->name);
     } else if (!is_alive_there(view, host->name)) {
         differs(comparing, "serfHealth is not passing of", host->name);
     } else if (!host->client && view_get_service(view, host->name, "consul") == NULL) {
@@ -96,7 +98,8 @@ static void compare_running(struct comparing *comparing) {
  * one behind that it was before, which died and did not leave: until it is reaped or removed. */
 static bool is_earlier_life(const struct catalog_view *view, const struct server *host) {
     const struct catalog_node *node = view_get_node(view, host->name);
-    return node == NULL || (host->fate == FATE_LEFT && host->fate_us - host->born_us < LIFE_US &&
+    return node == NULL || (host->fate == FATE_LEFT && !host->world->forgets &&
+                            host->fate_us - host->born_us < LIFE_US &&
                             strcmp(node->id, host->id) != 0 && !is_alive_there(view, host->name));
 }
 

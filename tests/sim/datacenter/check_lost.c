@@ -1,5 +1,6 @@
 /* What a steady agent has registered, and the catalog has shown, stays there: its services and
- * checks, and its node. A service that was changed may be as it was before for a moment. */
+ * checks, and its node. What any agent has told of its node stays while the node does. A service
+ * that was changed may be as it was before for a moment. */
 #include "tests/sim/datacenter/datacenter.h"
 
 static void check_thing(struct server *host, const struct catalog_view *view, uint32_t i) {
@@ -20,7 +21,12 @@ static void check_host(struct server *host, const struct catalog_view *view) {
     for (uint32_t i = 0; i <= SERVICES; i++) {
         check_thing(host, view, i);
     }
-    bool there = view_get_node_by_id(view, host->id) != NULL;
+    const struct catalog_node *node = view_get_node_by_id(view, host->id);
+    bool there = node != NULL, told = there && str_map_get(&node->meta, "host") != NULL;
+    if (there && host->told_seen && !told) {
+        world_fail(host->world, "what %s told of its node is overwritten", host->name);
+    }
+    host->told_seen = told;
     if (host->ever_seen && !there && host_is_steady(host)) {
         world_fail(host->world, "%s lost its node: its agent lives", host->name);
     }
@@ -33,6 +39,8 @@ void check_lost(struct world *world) {
         struct server *host = &world->servers[i];
         if (host->fate == FATE_UP && host->up) {
             check_host(host, view);
+        } else {
+            host->told_seen = false;
         }
     }
 }

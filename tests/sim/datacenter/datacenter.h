@@ -90,6 +90,7 @@ struct server {
     struct thing things[SERVICES], own_check;
     uint64_t rate, clock_at; /* its clock runs at rate / RATE */
     bool ever_seen;          /* its node was in the catalog with this id, healthy */
+    bool told_seen;          /* with what its agent tells of it */
     bool node_gone;          /* and is gone since it left or was removed */
     /* Its disk. */
     uint32_t boot_epoch;

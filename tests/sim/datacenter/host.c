@@ -183,7 +183,7 @@ void host_wipe(struct server *server) {
     server->own_check = (struct thing){.present = false};
     server->known_count = 0;
     server->boot_epoch = 0;
-    server->ever_seen = false;
+    server->ever_seen = server->told_seen = false;
 }
 
 /* ---- clients ---- */

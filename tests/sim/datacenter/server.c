@@ -179,9 +179,12 @@ static void describe(struct server *server) {
                                           .version = "1",
                                           .advertise_ip = arena_strdup(&agent->arena, ip),
                                           .server = config->server};
+    struct str_pair *meta = arena_alloc(&agent->arena, sizeof *meta);
+    *meta = (struct str_pair){"host", config->node_name};
     agent->node = (struct catalog_node){.id = agent->node_id,
                                         .name = config->node_name,
                                         .address = agent->facts.advertise_ip,
+                                        .meta = {meta, 1, true},
                                         .region = "",
                                         .zone = ""};
 }

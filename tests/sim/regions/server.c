@@ -21,14 +21,25 @@ struct store_work_thread {
     struct server *server;
     struct store_work *first, **last;
     bool planned;
+    uint64_t stalls_us; /* by then it has to wait for the CPU again */
 };
 
-static void plan_work(struct store_work_thread *thread) {
+/* A row costs its source 5.5 us (docs/SCALE.md), and a part here has few. Waits for the CPU come
+ * with time, not with each part: else the thread of a server with many streams would do nothing
+ * else. */
+static uint64_t work_us(struct store_work_thread *thread) {
     struct world *world = thread->server->world;
-    uint64_t most = world_one_in(world, 30) ? 300 * MS : 3 * MS;
+    if (world->now < thread->stalls_us) {
+        return world_between(world, 5, 100);
+    }
+    thread->stalls_us = world->now + world_between(world, 1, 500 * MS);
+    return world_between(world, 50, world_one_in(world, 3) ? 300 * MS : 5 * MS);
+}
+
+static void plan_work(struct store_work_thread *thread) {
     if (!thread->planned && thread->first != NULL) {
         thread->planned = true;
-        world_post(world, world_between(world, 50, most), EVENT_WORK, thread->server);
+        world_post(thread->server->world, work_us(thread), EVENT_WORK, thread->server);
     }
 }
 
