@@ -57,9 +57,11 @@ static void log_clash(struct member_pool *pool, const struct gossip_change *chan
     addr_format(&b, other);
     uuid_format(&info->id, id);
     if (change->kind == GOSSIP_CHANGE_NAME_CLASH) {
-        log_write(pool->agent->log, LOG_WARN, pool->module,
-                  "two members have the name '%s', at %s and %s: both stay; rename one", info->name,
-                  one, other);
+        log_write(
+            pool->agent->log, LOG_WARN, pool->module,
+            "two members have the name '%s', at %s and %s: both stay; rename one, unless it is "
+            "one machine that lost its node-id",
+            info->name, one, other);
     } else {
         log_write(pool->agent->log, LOG_ERROR, pool->module,
                   "two machines claim node id %s ('%s'), at %s and %s: the first one stays; remove "

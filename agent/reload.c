@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "agent/internal.h"
-#include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define MODULE "agent"
 
@@ -138,7 +138,7 @@ static void start_reading(struct agent *agent) {
     agent->reload_wanted = false;
     arena_init(&reading->arena);
     agent->reading = reading;
-    ASSERT(pthread_create(&reading->thread, NULL, read_config, reading) == 0);
+    thread_start_brief(&reading->thread, read_config, reading);
 }
 
 void reload_start(struct agent *agent, struct reload_wait *wait) {

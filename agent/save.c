@@ -6,8 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/assert.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/replace.h"
 
 #define STOP_MS 500
@@ -109,7 +109,7 @@ void saver_write(struct saver *saver, const char *path, char *data, size_t size,
                         .context = context};
     if (!saver->started) {
         saver->started = true;
-        ASSERT(pthread_create(&saver->thread, NULL, run, saver) == 0);
+        thread_start_brief(&saver->thread, run, saver);
     }
     pthread_mutex_lock(&saver->mutex);
     *saver->last = job;

@@ -6,9 +6,9 @@
 
 #include "agent/archive.h"
 #include "agent/internal.h"
-#include "base/assert.h"
 #include "base/container.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "net/crypto.h"
 
 #define MODULE "agent.server.snapshot"
@@ -61,7 +61,7 @@ static void finish(struct snapshots *s, enum err err, const struct err_text *tex
 
 static void start_thread(struct snapshots *s, void *(*run)(void *context)) {
     s->threaded = true;
-    ASSERT(pthread_create(&s->thread, NULL, run, s) == 0);
+    thread_start_brief(&s->thread, run, s);
 }
 
 /* ---- saving ---- */

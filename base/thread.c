@@ -36,21 +36,25 @@ bool thread_lower(void) {
     return was;
 }
 
-void thread_start(struct thread *thread, void *(*run)(void *context), void *context) {
+void thread_start_brief(pthread_t *id, void *(*run)(void *context), void *context) {
     sigset_t all, before;
-    pthread_mutex_init(&thread->mutex, NULL);
-    thread_init_condition(&thread->wake);
-    thread_init_condition(&thread->ended_changed);
-    thread->ended = false;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     bool was_ahead = thread_lower(); /* a thread begins with the nice of its maker */
-    int failed = pthread_create(&thread->id, NULL, run, context);
+    int failed = pthread_create(id, NULL, run, context);
     if (was_ahead) {
         thread_raise();
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     ASSERT(failed == 0);
+}
+
+void thread_start(struct thread *thread, void *(*run)(void *context), void *context) {
+    pthread_mutex_init(&thread->mutex, NULL);
+    thread_init_condition(&thread->wake);
+    thread_init_condition(&thread->ended_changed);
+    thread->ended = false;
+    thread_start_brief(&thread->id, run, context);
 }
 
 void thread_end(struct thread *thread) {

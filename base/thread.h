@@ -19,6 +19,9 @@ struct thread {
 /* Starts it with all signals blocked; aborts if there is none to be had. Conditions are on the
  * monotonic clock. */
 void thread_start(struct thread *thread, void *(*run)(void *context), void *context);
+/* The same for one that ends by itself, or that its owner has a way of its own to end: to be joined
+ * with pthread_join. */
+void thread_start_brief(pthread_t *id, void *(*run)(void *context), void *context);
 /* The thread's last act; without the mutex. */
 void thread_end(struct thread *thread);
 /* Waits for thread_end. Called with the mutex, once the owner has told the thread to end; gives the
@@ -28,7 +31,7 @@ bool thread_join_within(struct thread *thread, uint64_t timeout_ms);
 
 /* Puts the calling thread ahead of others of the machine, as far as the system allows it
  * (CAP_SYS_NICE or RLIMIT_NICE). Raft's timers are short: a server must not lose its leadership
- * because everything else of a busy machine had its turn first. What thread_start starts is not
+ * because everything else of a busy machine had its turn first. What these two start is not
  * ahead; a process is, unless it is started between thread_lower and, if that says so,
  * thread_raise. */
 void thread_raise(void);

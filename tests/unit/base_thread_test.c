@@ -25,6 +25,11 @@ static void *run(void *context) {
     return NULL;
 }
 
+static void *run_briefly(void *context) {
+    *(int *)context = own_nice();
+    return NULL;
+}
+
 static void a_thread_is_ahead_but_not_those_it_starts(void **state) {
     (void)state;
     struct worker worker;
@@ -43,6 +48,11 @@ static void a_thread_is_ahead_but_not_those_it_starts(void **state) {
     assert_true(thread_join_within(&worker.thread, 60000));
     assert_int_equal(worker.nice, ordinary);
     assert_int_equal(own_nice(), ahead);
+    pthread_t brief;
+    int nice_of_brief = ahead;
+    thread_start_brief(&brief, run_briefly, &nice_of_brief);
+    pthread_join(brief, NULL);
+    assert_int_equal(nice_of_brief, ordinary);
     assert_true(thread_lower());
     assert_int_equal(own_nice(), ordinary);
 }
