@@ -6,7 +6,6 @@
 #include "agent/pools_internal.h"
 #include "base/container.h"
 #include "base/mem.h"
-#include "base/mutant.h"
 
 #define TELL_AGAIN_MS 60000 /* the pool forgets tombstones after a time */
 #define RETRY_MS 5000       /* of what no leader has committed yet */
@@ -17,7 +16,7 @@
 static bool tell_pool(const struct catalog_removal *removal, void *context) {
     struct agent *agent = context;
     struct uuid id;
-    if (uuid_parse(removal->id, &id) && !MUTANT(tombstone_ignored)) {
+    if (uuid_parse(removal->id, &id)) {
         struct gossip_incarnation incarnation = {removal->boot_epoch, removal->counter};
         pool_tombstone(agent->pools->lan.pool, &id, incarnation, removal->prune);
     }
@@ -178,19 +177,24 @@ static struct removing *begin(struct agent *agent, const struct gossip_member *m
     return removing;
 }
 
-static bool is_gone(const struct gossip_member *member) {
-    return !member->self && (member->state == GOSSIP_DEAD || member->state == GOSSIP_LEFT ||
-                             (member->state == GOSSIP_SUSPECT && member->frozen));
+enum { ALIVE = 1, DEAD = 2, LEFT = 4 };
+
+static unsigned state_of(const struct gossip_member *member) {
+    if (!member->self && member->state == GOSSIP_LEFT) {
+        return LEFT;
+    }
+    bool dead = member->state == GOSSIP_DEAD || (member->state == GOSSIP_SUSPECT && member->frozen);
+    return !member->self && dead ? DEAD : ALIVE;
 }
 
-/* All that have the name and are alive, or gone: a machine that was wiped has another id. */
+/* All that have the name and one of the states: a machine that was wiped has another id. */
 static struct removing *find_members(struct agent *agent, const struct member_pool *pool,
-                                     const struct backend_call *call, bool gone) {
+                                     const struct backend_call *call, unsigned states) {
     const struct gossip *gossip = pool_gossip(pool->pool);
     struct removing *found = NULL;
     for (uint32_t i = 0; i < gossip_member_slots(gossip); i++) {
         struct gossip_member member;
-        if (gossip_member_at(gossip, i, &member) && is_gone(&member) == gone &&
+        if (gossip_member_at(gossip, i, &member) && (state_of(&member) & states) != 0 &&
             pools_has_name(agent, pool, &member, call->force_leave.name)) {
             struct removing *removing = begin(agent, &member, call->force_leave.prune);
             removing->next = found;
@@ -200,7 +204,7 @@ static struct removing *find_members(struct agent *agent, const struct member_po
     return found;
 }
 
-/* Nothing is committed: of members that are alive, and will say so, and of the WAN pool. */
+/* Nothing is committed: members of the WAN pool, or alive, which the pool refuses. */
 static void tell(struct agent *agent, struct member_pool *pool, struct removing *found) {
     while (found != NULL) {
         struct removing *removing = found;
@@ -235,10 +239,13 @@ void removals_run(struct agent *agent, struct backend_call *call, void (*done)(v
         done(context);
         return;
     }
-    struct removing *found = find_members(agent, pool, call, true);
+    /* To have left is all that is asked of those who have, unless they are to be forgotten. */
+    struct removing *found =
+        find_members(agent, pool, call, call->force_leave.prune ? DEAD | LEFT : DEAD);
+    found = found != NULL ? found : find_members(agent, pool, call, LEFT);
     bool gone = found != NULL;
     if (!gone) {
-        found = find_members(agent, pool, call, false);
+        found = find_members(agent, pool, call, ALIVE);
     }
     if (found == NULL) {
         call->err = err_set(&call->text, ERR_REFUSED, "agent: No node found with name '%.128s'",

@@ -247,22 +247,12 @@ static void gather_check(enum local_kind kind, const char *id, bool gone, uint64
     }
 }
 
-/* Its service is being told: a check that came before would keep the old tags (contract 7.1). */
-static bool waits_for_service(const struct sync *sync, enum local_kind kind, const char *id) {
-    const struct local_view *mine = local_next_view(sync->config.local);
-    const struct catalog_check *check = kind == LOCAL_CHECK ? local_get_check(mine, id) : NULL;
-    return check != NULL && *check->service_id != '\0' && !MUTANT(check_ahead) &&
-           local_is_under_way(sync->config.local, LOCAL_SERVICE, check->service_id);
-}
-
 static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                         void *context) {
     struct run *run = context;
     struct sync *sync = run->sync;
     if (gone) {
         tell_gone(sync, kind, id, generation, true, run->wait);
-    } else if (waits_for_service(sync, kind, id)) {
-        return;
     } else if (in_sync(run, kind, id)) {
         note_in_sync(run, kind, id);
     } else if (kind == LOCAL_SERVICE) {
@@ -273,6 +263,7 @@ static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_
         tell_gathered(run, service);
     } else {
         gather(run, kind, id, generation);
+        local_note_alone(sync->config.local, id);
         tell_gathered(run, NULL);
     }
 }

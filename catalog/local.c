@@ -26,6 +26,7 @@ struct entry {
     uint64_t generation;           /* of its last change */
     bool synced;
     bool under_way;      /* an attempt to tell the catalog */
+    bool ahead;          /* a check that was told while its service was under way */
     bool gone;           /* removed here, not yet told */
     bool runner_changed; /* a check's definition was set or removed */
     bool bare;
@@ -730,11 +731,6 @@ bool local_knows(const struct local *local, enum local_kind kind, const char *id
     return get(&local->entries[kind], id) != NULL;
 }
 
-bool local_is_under_way(const struct local *local, enum local_kind kind, const char *id) {
-    const struct entry *entry = get(&local->entries[kind], id);
-    return entry != NULL && entry->under_way;
-}
-
 bool local_output_is_deferred(const struct local *local, const char *check_id) {
     const struct entry *entry = get(&local->entries[LOCAL_CHECK], check_id);
     return entry != NULL && entry->output_deferred;
@@ -752,7 +748,26 @@ void local_begin_sync(struct local *local, enum local_kind kind, const char *id)
     ASSERT(entry != NULL && !entry->under_way);
     leave_ring(entry);
     entry->under_way = true;
+    entry->ahead = false;
     entry->output_deferred = false; /* the output goes along */
+}
+
+void local_note_alone(struct local *local, const char *check_id) {
+    const struct catalog_check *check = local_get_check(&local->next, check_id);
+    const struct entry *service = get(&local->entries[LOCAL_SERVICE], check->service_id);
+    struct entry *entry = get(&local->entries[LOCAL_CHECK], check_id);
+    entry->ahead = service != NULL && service->under_way && !MUTANT(check_ahead);
+}
+
+static bool unsync_ahead(void *value, void *context) {
+    struct local *local = context;
+    struct entry *entry = value;
+    if (entry->ahead) {
+        entry->ahead = false;
+        entry->generation = ++local->generation; /* what is under way does not count */
+        join_ring(local, LOCAL_CHECK, entry);
+    }
+    return true;
 }
 
 void local_end_sync(struct local *local, enum local_kind kind, const char *id, uint64_t generation,
@@ -760,6 +775,11 @@ void local_end_sync(struct local *local, enum local_kind kind, const char *id, u
     struct entry *entry = get(&local->entries[kind], id);
     ASSERT(entry != NULL && entry->under_way);
     entry->under_way = false;
+    if (kind == LOCAL_SERVICE) {
+        struct bound_key key;
+        bound_key_init(&key, id, "");
+        tree_walk(&local->bound, key.bytes, key.size, unsync_ahead, local);
+    }
     /* One that is gone stays until its runner has been told too. */
     if (!told || (entry->generation != generation && !MUTANT(old_answer_counts)) ||
         (entry->gone && entry->runner_changed)) {

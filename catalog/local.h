@@ -86,8 +86,6 @@ void local_mark_unsynced(struct local *local, enum local_kind kind, const char *
 void local_mark_twins_unsynced(struct local *local, enum local_kind kind, const char *id);
 /* Marks the checks whose output alone has changed. */
 void local_mark_outputs_unsynced(struct local *local);
-/* The catalog is being told of it, and has not answered. */
-bool local_is_under_way(const struct local *local, enum local_kind kind, const char *id);
 /* Visits the entries of a kind that are out of sync and that no attempt is under way for. gone: it
  * was removed here. generation names the state that is being told. visit may begin the sync of the
  * entry it is given, and of any of the other kind. */
@@ -112,6 +110,10 @@ bool local_output_is_deferred(const struct local *local, const char *check_id);
 void local_note_in_sync(struct local *local, enum local_kind kind, const char *id);
 /* An attempt begins; it ends with local_end_sync. */
 void local_begin_sync(struct local *local, enum local_kind kind, const char *id);
+/* Of a check whose sync has begun without its service: if one of the service is under way, the
+ * check may come before it and get the old tags (contract 7.1), so it is out of sync again after
+ * that. */
+void local_note_alone(struct local *local, const char *check_id);
 /* told: the catalog has it. If the entry has changed since `generation` it stays out of sync. */
 void local_end_sync(struct local *local, enum local_kind kind, const char *id, uint64_t generation,
                     bool told);

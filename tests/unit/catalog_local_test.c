@@ -316,6 +316,43 @@ static void a_change_during_a_sync(void **state) {
     assert_false(local_knows(b->local, LOCAL_CHECK, "c"));
 }
 
+static void a_check_that_may_come_before_its_service(void **state) {
+    struct bench *b = *state;
+    uint64_t service = 0, check = 0;
+    set_service(b, WEB, false);
+    sync_all(b);
+    local_mark_unsynced(b->local, LOCAL_SERVICE, "web");
+    local_walk_unsynced(b->local, LOCAL_SERVICE, note_generation, &service);
+    local_begin_sync(b->local, LOCAL_SERVICE, "web");
+    local_update_check(b->local, "one", "warning", "");
+    local_walk_unsynced(b->local, LOCAL_CHECK, note_generation, &check);
+    local_begin_sync(b->local, LOCAL_CHECK, "one");
+    local_note_alone(b->local, "one");
+    local_end_sync(b->local, LOCAL_CHECK, "one", check, true);
+    assert_string_equal(unsynced(b, LOCAL_CHECK), "");
+    local_end_sync(b->local, LOCAL_SERVICE, "web", service, true);
+    assert_string_equal(unsynced(b, LOCAL_CHECK), "one");
+    sync_all(b);
+    /* Its own answer comes last. */
+    local_mark_unsynced(b->local, LOCAL_SERVICE, "web");
+    local_begin_sync(b->local, LOCAL_SERVICE, "web");
+    local_mark_unsynced(b->local, LOCAL_CHECK, "one");
+    local_walk_unsynced(b->local, LOCAL_CHECK, note_generation, &check);
+    local_begin_sync(b->local, LOCAL_CHECK, "one");
+    local_note_alone(b->local, "one");
+    local_end_sync(b->local, LOCAL_SERVICE, "web", service, true);
+    local_end_sync(b->local, LOCAL_CHECK, "one", check, true);
+    assert_string_equal(unsynced(b, LOCAL_CHECK), "one");
+    sync_all(b);
+    /* Nothing of the service was under way. */
+    local_mark_unsynced(b->local, LOCAL_CHECK, "one");
+    local_walk_unsynced(b->local, LOCAL_CHECK, note_generation, &check);
+    local_begin_sync(b->local, LOCAL_CHECK, "one");
+    local_note_alone(b->local, "one");
+    local_end_sync(b->local, LOCAL_CHECK, "one", check, true);
+    assert_string_equal(unsynced(b, LOCAL_CHECK), "");
+}
+
 static void outputs_are_deferred(void **state) {
     struct bench *b = *state;
     uint64_t generation = 0;
@@ -467,6 +504,7 @@ int main(void) {
         TEST(what_is_out_of_sync),
         TEST(removed_ones_stay_until_told),
         TEST(a_change_during_a_sync),
+        TEST(a_check_that_may_come_before_its_service),
         TEST(outputs_are_deferred),
         TEST(walks_may_begin_syncs),
         TEST(a_walk_ends),

@@ -31,6 +31,7 @@ static void check_host(struct server *host, const struct catalog_view *view) {
         world_fail(host->world, "%s lost its node: its agent lives", host->name);
     }
     host->ever_seen = there;
+    host->ever_registered = host->ever_registered || there;
 }
 
 void check_lost(struct world *world) {

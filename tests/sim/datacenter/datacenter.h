@@ -85,11 +85,12 @@ struct server {
     char id[UUID_TEXT_BYTES];
     enum fate fate;
     uint64_t fate_us;      /* since */
-    uint64_t born_us;      /* its id is so old */
+    uint64_t born_us;      /* since when it has its id; 0: that has not run */
     uint64_t disturbed_us; /* the last fault that touched it began or ended */
     struct thing things[SERVICES], own_check;
     uint64_t rate, clock_at; /* its clock runs at rate / RATE */
     bool ever_seen;          /* its node was in the catalog with this id, healthy */
+    bool ever_registered;    /* its node was in the catalog with this id */
     bool told_seen;          /* with what its agent tells of it */
     bool node_gone;          /* and is gone since it left or was removed */
     /* Its disk. */

@@ -21,6 +21,7 @@ void host_init(struct server *server) {
     server->rate = world_between(world, RATE - RATE / 5000, RATE + RATE / 5000);
     server->clock_at = 0 - world_between(world, 0, 10 * SECOND);
     server->fate_us = world->now;
+    server->born_us = 1;
 }
 
 /* ---- faults ---- */
@@ -183,7 +184,7 @@ void host_wipe(struct server *server) {
     server->own_check = (struct thing){.present = false};
     server->known_count = 0;
     server->boot_epoch = 0;
-    server->ever_seen = server->told_seen = false;
+    server->ever_seen = server->ever_registered = server->told_seen = false;
 }
 
 /* ---- clients ---- */

@@ -276,7 +276,9 @@ void nemesis_calm(struct world *world) {
     }
     for (uint32_t i = 0; i < world->server_count; i++) {
         struct server *host = &world->servers[i];
-        bool stays = host->client && !host->up && down < DOWN_MAX && world_one_in(world, 2);
+        /* One that was wiped stays dead under its old id, too, and counts twice. */
+        bool stays = host->client && !host->up && down < DOWN_MAX && world_one_in(world, 2) &&
+                     host->born_us != 0;
         down += stays && host->fate == FATE_DOWN;
         host_disturb(host);
         if (!stays && !host->up) {
