@@ -533,11 +533,12 @@ struct member_pool *pools_pool_of(struct agent *agent, struct backend_call *call
 bool pools_has_name(const struct agent *agent, const struct member_pool *pool,
                     const struct gossip_member *member, const char *name) {
     char full[2 * LIMIT_NAME_BYTES + 2];
-    if (str_equal_fold(member->descriptor->info.name, name)) {
-        return true;
+    bool same = str_equal_fold(member->descriptor->info.name, name);
+    if (same || !pool->wan) {
+        return same;
     }
     snprintf(full, sizeof full, "%.512s.%.256s", name, agent->config->datacenter);
-    return pool->wan && str_equal_fold(member->descriptor->info.name, full);
+    return str_equal_fold(member->descriptor->info.name, full);
 }
 
 void pools_run_call(struct agent *agent, struct backend_call *call, void (*done)(void *context),

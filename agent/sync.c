@@ -32,7 +32,7 @@ struct sync {
     bool keep_unknown;
     bool leaving; /* nothing is told any more: it would bring back the node that goes */
     int64_t retry_ms, retry_at_ms;
-    int64_t doubt_at_ms; /* the newest doubt is over: no comparison before makes up for it */
+    int64_t doubt_at_ms; /* by then the newest doubt is over; only a comparison after counts */
     uint64_t members;
     uint64_t told; /* commands */
 };

@@ -316,18 +316,25 @@ static void a_change_during_a_sync(void **state) {
     assert_false(local_knows(b->local, LOCAL_CHECK, "c"));
 }
 
+/* What is told of a check that goes without its service. */
+static uint64_t tell_alone(struct bench *b, const char *id) {
+    uint64_t generation = 0;
+    local_walk_unsynced(b->local, LOCAL_CHECK, note_generation, &generation);
+    local_begin_sync(b->local, LOCAL_CHECK, id);
+    local_note_alone(b->local, id);
+    return generation;
+}
+
 static void a_check_that_may_come_before_its_service(void **state) {
     struct bench *b = *state;
-    uint64_t service = 0, check = 0;
+    uint64_t service = 0, check;
     set_service(b, WEB, false);
     sync_all(b);
     local_mark_unsynced(b->local, LOCAL_SERVICE, "web");
     local_walk_unsynced(b->local, LOCAL_SERVICE, note_generation, &service);
     local_begin_sync(b->local, LOCAL_SERVICE, "web");
     local_update_check(b->local, "one", "warning", "");
-    local_walk_unsynced(b->local, LOCAL_CHECK, note_generation, &check);
-    local_begin_sync(b->local, LOCAL_CHECK, "one");
-    local_note_alone(b->local, "one");
+    check = tell_alone(b, "one");
     local_end_sync(b->local, LOCAL_CHECK, "one", check, true);
     assert_string_equal(unsynced(b, LOCAL_CHECK), "");
     local_end_sync(b->local, LOCAL_SERVICE, "web", service, true);
@@ -337,18 +344,14 @@ static void a_check_that_may_come_before_its_service(void **state) {
     local_mark_unsynced(b->local, LOCAL_SERVICE, "web");
     local_begin_sync(b->local, LOCAL_SERVICE, "web");
     local_mark_unsynced(b->local, LOCAL_CHECK, "one");
-    local_walk_unsynced(b->local, LOCAL_CHECK, note_generation, &check);
-    local_begin_sync(b->local, LOCAL_CHECK, "one");
-    local_note_alone(b->local, "one");
+    check = tell_alone(b, "one");
     local_end_sync(b->local, LOCAL_SERVICE, "web", service, true);
     local_end_sync(b->local, LOCAL_CHECK, "one", check, true);
     assert_string_equal(unsynced(b, LOCAL_CHECK), "one");
     sync_all(b);
     /* Nothing of the service was under way. */
     local_mark_unsynced(b->local, LOCAL_CHECK, "one");
-    local_walk_unsynced(b->local, LOCAL_CHECK, note_generation, &check);
-    local_begin_sync(b->local, LOCAL_CHECK, "one");
-    local_note_alone(b->local, "one");
+    check = tell_alone(b, "one");
     local_end_sync(b->local, LOCAL_CHECK, "one", check, true);
     assert_string_equal(unsynced(b, LOCAL_CHECK), "");
 }
