@@ -502,6 +502,35 @@ static void remove_owned(struct local *local, const char *service_id,
     free(owned.ids);
 }
 
+struct bound_checks {
+    const struct catalog_check **v;
+    size_t count;
+};
+
+static bool collect_bound(const struct catalog_check *check, void *context) {
+    struct bound_checks *bound = context;
+    bound->v = mem_realloc(bound->v, (bound->count + 1) * sizeof *bound->v);
+    bound->v[bound->count++] = check;
+    return true;
+}
+
+/* Its checks say what it is called and its tags. */
+static void name_checks(struct local *local, const struct catalog_service *service) {
+    struct bound_checks bound = {0};
+    local_walk_service_checks(&local->next, service->id, collect_bound, &bound);
+    for (size_t i = 0; i < bound.count; i++) {
+        struct catalog_check check = *bound.v[i];
+        if (strcmp(check.service_name, service->name) != 0 ||
+            !str_list_equal(&check.service_tags, &service->tags)) {
+            check.service_name = service->name;
+            check.service_tags = service->tags;
+            put_check(local, row_copy_check(&check));
+            touch(local, LOCAL_CHECK, check.id);
+        }
+    }
+    free(bound.v);
+}
+
 void local_set_service(struct local *local, const struct service_definition *definition,
                        bool replace_checks) {
     struct catalog_service service = definition->service;
@@ -512,6 +541,7 @@ void local_set_service(struct local *local, const struct service_definition *def
     if (replace_checks) {
         remove_owned(local, service.id, definition);
     }
+    name_checks(local, &service);
     for (uint32_t i = 0; i < definition->check_count; i++) {
         write_check(local, &definition->checks[i], false);
     }
@@ -559,29 +589,6 @@ static uint32_t merge_addresses(const struct catalog_service *mine,
     return count;
 }
 
-struct bound_checks {
-    const struct catalog_check **v;
-    size_t count;
-};
-
-static bool collect_bound(const struct catalog_check *check, void *context) {
-    struct bound_checks *bound = context;
-    bound->v = mem_realloc(bound->v, (bound->count + 1) * sizeof *bound->v);
-    bound->v[bound->count++] = check;
-    return true;
-}
-
-static void retag_checks(struct local *local, const char *id, const struct str_list *tags) {
-    struct bound_checks bound = {0};
-    local_walk_service_checks(&local->next, id, collect_bound, &bound);
-    for (size_t i = 0; i < bound.count; i++) {
-        struct catalog_check check = *bound.v[i];
-        check.service_tags = *tags;
-        put_check(local, row_copy_check(&check));
-    }
-    free(bound.v);
-}
-
 bool local_take_remote(struct local *local, const char *id, const struct catalog_service *remote) {
     const struct catalog_service *mine = local_get_service(&local->next, id);
     struct catalog_service merged = *mine;
@@ -599,7 +606,7 @@ bool local_take_remote(struct local *local, const char *id, const struct catalog
     }
     free(merged.tagged_addresses);
     if (new_tags) {
-        retag_checks(local, id, &remote->tags);
+        name_checks(local, &merged);
     }
     return news;
 }

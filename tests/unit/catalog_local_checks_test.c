@@ -56,6 +56,15 @@ static bool append_id(const struct catalog_check *check, void *context) {
     return true;
 }
 
+static void append_unsynced(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+                            void *context) {
+    (void)kind;
+    (void)gone;
+    (void)generation;
+    strcat(context, id);
+    strcat(context, " ");
+}
+
 static void assert_checks(struct fixture *fixture, const char *service_id, const char *ids) {
     char got[256] = "";
     local_walk_service_checks(local_next_view(fixture->local), service_id, append_id, got);
@@ -199,6 +208,30 @@ static void test_what_the_catalog_says_better(void **state) {
     assert_false(local_take_remote(fixture->local, "a", &remote));
 }
 
+/* What a check says of its service stays true when that is registered anew without it. */
+static void test_a_service_gets_another_name(void **state) {
+    struct fixture *fixture = *state;
+    set_service(fixture,
+                "{\"ID\": \"i\", \"Name\": \"a\", \"Tags\": [\"x\"], \"Check\": {\"TTL\": \"1m\"}}",
+                false);
+    local_begin_sync(fixture->local, LOCAL_CHECK, "service:i");
+    local_end_sync(fixture->local, LOCAL_CHECK, "service:i", 2, true);
+    set_service(fixture, "{\"ID\": \"i\", \"Name\": \"b\", \"Tags\": [\"y\"]}", false);
+    const struct catalog_check *check =
+        local_get_check(local_next_view(fixture->local), "service:i");
+    assert_string_equal(check->service_name, "b");
+    assert_int_equal(check->service_tags.count, 1);
+    assert_string_equal(check->service_tags.v[0], "y");
+    assert_checks(fixture, "i", "service:i ");
+    /* It is told again; with nothing new it is not. */
+    local_begin_sync(fixture->local, LOCAL_CHECK, "service:i");
+    local_end_sync(fixture->local, LOCAL_CHECK, "service:i", 4, true);
+    char left[64] = "";
+    set_service(fixture, "{\"ID\": \"i\", \"Name\": \"b\", \"Tags\": [\"y\"], \"Port\": 1}", false);
+    local_walk_unsynced(fixture->local, LOCAL_CHECK, append_unsynced, left);
+    assert_string_equal(left, "");
+}
+
 /* An entry that is in sync but for a deferred output keeps its turn. */
 static void test_deferred_outputs(void **state) {
     struct fixture *fixture = *state;
@@ -219,7 +252,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_checks_of_a_service), CASE(test_overdue),
         CASE(test_maintenance),         CASE(test_what_the_catalog_says_better),
-        CASE(test_deferred_outputs),
+        CASE(test_deferred_outputs),    CASE(test_a_service_gets_another_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
