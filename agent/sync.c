@@ -13,6 +13,7 @@
 #include "catalog/row.h"
 
 #define MODULE "agent"
+#define CHECK_BYTES 512     /* of a check, beside its notes and its output */
 #define FULL_MS (60 * 1000) /* ae_interval, plus a random part of the same size */
 #define SCALE_MEMBERS 128   /* from here on each doubling adds one interval */
 #define CAME_MS_A_MEMBER 10 /* spreads the comparisons of all once a server is back, */
@@ -30,7 +31,10 @@ struct sync {
     bool full_wanted, fetching;
     bool compared; /* since the start */
     bool keep_unknown;
-    bool leaving; /* nothing is told any more: it would bring back the node that goes */
+    bool more;          /* what is under way was too much for the rest */
+    bool more_unknown;  /* the same, of what the catalog has and this agent does not */
+    unsigned under_way; /* commands */
+    bool leaving;       /* nothing is told any more: it would bring back the node that goes */
     int64_t retry_ms, retry_at_ms;
     int64_t doubt_at_ms; /* by then the newest doubt is over; only a comparison after counts */
     uint64_t members;
@@ -70,16 +74,25 @@ static int64_t after(struct sync *sync, int64_t base_ms, int64_t spread_ms) {
            (int64_t)rand_below(&sync->rand, (uint64_t)spread_ms);
 }
 
-/* One try for all that fails until then. */
-static void retry_later(struct sync *sync) {
-    int64_t now_ms = loop_now_ms(sync->config.loop);
-    if (sync->retry_at_ms > now_ms) {
-        return;
+static bool is_backing_off(const struct sync *sync) {
+    return sync->retry_at_ms > loop_now_ms(sync->config.loop);
+}
+
+/* One try for all that fails until then. False: that is due already. */
+static bool retry_later(struct sync *sync) {
+    if (is_backing_off(sync)) {
+        return false;
     }
     sync->retry_ms = sync->retry_ms == 0 ? RETRY_MIN_MS : 2 * sync->retry_ms;
     sync->retry_ms = sync->retry_ms < RETRY_MAX_MS ? sync->retry_ms : RETRY_MAX_MS;
     sync->retry_at_ms = after(sync, sync->retry_ms, sync->retry_ms);
     loop_timer_start(sync->config.loop, &sync->retry_timer, sync->retry_at_ms);
+    return true;
+}
+
+static void retry_now(struct sync *sync) {
+    sync->retry_ms = sync->retry_at_ms = 0;
+    loop_timer_stop(sync->config.loop, &sync->retry_timer);
 }
 
 /* ---- telling ---- */
@@ -105,6 +118,7 @@ static void telling_done(struct group_proposal *proposal, enum err err,
                          const struct err_text *text) {
     struct telling *telling = (struct telling *)proposal;
     struct sync *sync = telling->sync;
+    sync->under_way--;
     note_doubt(sync, err);
     for (size_t i = 0; i < telling->count; i++) {
         struct told *told = &telling->told[i];
@@ -120,12 +134,14 @@ static void telling_done(struct group_proposal *proposal, enum err err,
     }
     if (err != ERR_OK && err != ERR_CLOSED) {
         sync->full_wanted = sync->full_wanted || telling->count == 0; /* the node itself */
-        log_write(sync->config.log, LOG_WARN, MODULE, "Syncing failed, will retry: error=\"%s\"",
-                  text->s);
-        retry_later(sync);
-    } else if (err == ERR_OK && telling->count > 0) {
-        sync->retry_ms = 0;
-        sync_run(sync, NULL); /* what changed while this was under way */
+        if (retry_later(sync)) {                                      /* one line for all of them */
+            log_write(sync->config.log, LOG_WARN, MODULE,
+                      "Syncing failed, will retry: error=\"%s\"", text->s);
+        }
+    } else if (err == ERR_OK && (telling->count > 0 || sync->more || sync->more_unknown)) {
+        sync->retry_ms = is_backing_off(sync) ? sync->retry_ms : 0;
+        sync->full_wanted = sync->full_wanted || (sync->more_unknown && sync->under_way == 0);
+        sync_run(sync, NULL); /* what changed while this was under way, and the rest */
     }
     sync_release(telling->wait);
     free(telling);
@@ -145,6 +161,7 @@ static void propose(struct sync *sync, struct telling *telling,
     telling->proposal.size = size;
     sync_hold(telling->wait);
     sync->told++;
+    sync->under_way++;
     sync->config.propose(sync->config.context, &telling->proposal);
 }
 
@@ -175,6 +192,9 @@ struct run {
     struct told *told;
     struct catalog_check *checks;
     size_t told_count, check_count, capacity;
+    size_t bytes; /* of the checks, about */
+    unsigned under_way_max;
+    bool comparing; /* view is looked at for all of them */
 };
 
 static void gather(struct run *run, enum local_kind kind, const char *id, uint64_t generation) {
@@ -192,6 +212,7 @@ static void gather(struct run *run, enum local_kind kind, const char *id, uint64
             check.service_tags = (struct str_list){0};
         }
         run->checks[run->check_count++] = check;
+        run->bytes += strlen(check.notes) + strlen(check.output) + CHECK_BYTES;
     }
     run->told[run->told_count++] = (struct told){kind, generation, mem_strdup(id)};
     local_begin_sync(run->sync->config.local, kind, id);
@@ -209,7 +230,7 @@ static void tell_gathered(struct run *run, const struct catalog_service *service
                                               .service = service,
                                               .checks = run->checks,
                                               .check_count = (uint32_t)run->check_count}};
-    run->told_count = run->check_count = 0;
+    run->told_count = run->check_count = run->bytes = 0;
     propose(sync, telling, &command);
 }
 
@@ -238,23 +259,29 @@ static void note_in_sync(struct run *run, enum local_kind kind, const char *id) 
               service ? "Service" : "Check", service ? "service" : "check", id);
 }
 
-static void gather_check(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+static bool gather_check(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                          void *context) {
     struct run *run = context;
     (void)gone; /* checks that are gone are bound to nothing */
-    if (run->check_count < LIMIT_CHECKS_PER_REQUEST) { /* others are told alone */
-        gather(run, kind, id, generation);
+    if (run->check_count == LIMIT_CHECKS_PER_REQUEST || run->bytes >= LIMIT_SYNC_BYTES) {
+        return false; /* the others are told alone */
     }
+    gather(run, kind, id, generation);
+    return true;
 }
 
-static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+static bool judge_entry(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                         void *context) {
     struct run *run = context;
     struct sync *sync = run->sync;
-    if (gone) {
-        tell_gone(sync, kind, id, generation, true, run->wait);
-    } else if (in_sync(run, kind, id)) {
+    bool full = sync->under_way >= run->under_way_max;
+    if (!gone && in_sync(run, kind, id)) {
         note_in_sync(run, kind, id);
+    } else if (full) {
+        sync->more = true;
+        return run->comparing; /* what is in sync is found without another comparison */
+    } else if (gone) {
+        tell_gone(sync, kind, id, generation, true, run->wait);
     } else if (kind == LOCAL_SERVICE) {
         const struct catalog_service *service =
             local_get_service(local_next_view(sync->config.local), id);
@@ -266,9 +293,47 @@ static void judge_entry(enum local_kind kind, const char *id, bool gone, uint64_
         local_note_alone(sync->config.local, id);
         tell_gathered(run, NULL);
     }
+    return true;
+}
+
+static const char *service_of(const struct sync *sync, const char *check_id) {
+    const struct catalog_check *check =
+        local_get_check(local_next_view(sync->config.local), check_id);
+    return check != NULL ? check->service_id : "";
+}
+
+/* A check needs its service: that goes first, and takes it along. */
+static bool judge_fresh_check(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+                              void *context) {
+    struct run *run = context;
+    struct local *local = run->sync->config.local;
+    (void)gone;
+    (void)generation;
+    local_visit_waiting(local, LOCAL_SERVICE, service_of(run->sync, id), judge_entry, run);
+    local_visit_waiting(local, kind, id, judge_entry, run);
+    return true;
+}
+
+static bool judge_old_check(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+                            void *context) {
+    struct run *run = context;
+    if (local_is_waiting(run->sync->config.local, LOCAL_SERVICE, service_of(run->sync, id))) {
+        return true;
+    }
+    return judge_entry(kind, id, gone, generation, context);
 }
 
 /* ---- what the catalog has and this agent does not ---- */
+
+/* The rest is told after another comparison. */
+static void tell_unknown(struct run *run, enum local_kind kind, const char *id) {
+    struct sync *sync = run->sync;
+    if (sync->under_way >= LIMIT_SYNC_UNDER_WAY) {
+        sync->more_unknown = true;
+        return;
+    }
+    tell_gone(sync, kind, id, 0, false, run->wait);
+}
 
 static bool judge_remote_service(const struct catalog_service *service, void *context) {
     struct run *run = context;
@@ -280,7 +345,7 @@ static bool judge_remote_service(const struct catalog_service *service, void *co
     if (!local_knows(sync->config.local, LOCAL_SERVICE, service->id) &&
         (strcmp(service->name, "consul") != 0 || !sync->config.facts->server) &&
         !sync->keep_unknown) {
-        tell_gone(sync, LOCAL_SERVICE, service->id, 0, false, run->wait);
+        tell_unknown(run, LOCAL_SERVICE, service->id);
     }
     return true;
 }
@@ -292,7 +357,7 @@ static bool judge_remote_check(const struct catalog_check *check, void *context)
                     local_knows(sync->config.local, LOCAL_SERVICE, check->service_id);
     if (!local_knows(sync->config.local, LOCAL_CHECK, check->id) && of_known &&
         strcmp(check->id, CATALOG_AGENT_CHECK) != 0) {
-        tell_gone(sync, LOCAL_CHECK, check->id, 0, false, run->wait);
+        tell_unknown(run, LOCAL_CHECK, check->id);
     }
     return true;
 }
@@ -388,16 +453,27 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
 
 /* ---- runs ---- */
 
+/* What has just changed goes first, for somebody may wait for it; the rest as there is room. */
 static void walk(struct sync *sync, struct run *run) {
-    local_walk_unsynced(sync->config.local, LOCAL_SERVICE, judge_entry, run);
-    local_walk_unsynced(sync->config.local, LOCAL_CHECK, judge_entry, run);
+    struct local *local = sync->config.local;
+    run->under_way_max = LIMIT_SYNC_FRESH;
+    sync->more = false;
+    local_walk_fresh(local, LOCAL_SERVICE, judge_entry, run);
+    local_walk_fresh(local, LOCAL_CHECK, judge_fresh_check, run);
+    if (!is_backing_off(sync)) {
+        run->under_way_max = LIMIT_SYNC_UNDER_WAY;
+        local_walk_unsynced(local, LOCAL_SERVICE, judge_entry, run);
+        local_walk_unsynced(local, LOCAL_CHECK, judge_old_check, run);
+    }
     free(run->told);
     free(run->checks);
 }
 
 static void compare(struct sync *sync, struct run *run) {
-    sync->full_wanted = false;
+    sync->full_wanted = sync->more_unknown = false;
     sync->compared = true;
+    run->comparing = true;
+    retry_now(sync);
     local_mark_all_unsynced(sync->config.local);
     compare_self(sync, run->view);
     compare_remote(run);
@@ -451,13 +527,14 @@ void sync_fetch_failed(struct sync *sync, const char *why) {
     sync->fetching = false;
     log_write(sync->config.log, LOG_WARN, MODULE,
               "what the catalog has of this node is not known: error=\"%s\"", why);
-    retry_later(sync);
+    (void)retry_later(sync);
 }
 
 void sync_server_came(struct sync *sync) {
     int64_t spread_ms = (int64_t)sync->members * CAME_MS_A_MEMBER;
     spread_ms = spread_ms < CAME_MS_MAX ? spread_ms + 1 : CAME_MS_MAX;
     sync->fetching = false; /* who was asked is gone */
+    retry_now(sync);
     if (MUTANT(server_not_compared)) {
         return;
     }

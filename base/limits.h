@@ -162,6 +162,11 @@
 /* The agent's own registrations: a byte of the body may become six, as in `\u003c`. */
 #define LIMIT_OWN_FILE_BYTES (6 * LIMIT_HTTP_BODY_BYTES + 64 * 1024)
 
+/* Commands with which an agent tells the catalog of its registrations. */
+#define LIMIT_SYNC_UNDER_WAY 256       /* at once, */
+#define LIMIT_SYNC_FRESH 2048          /* with those for what has just changed */
+#define LIMIT_SYNC_BYTES (1024 * 1024) /* of a service's checks that go along with it, about */
+
 /* Whether servers of a group have the same rows. */
 #define LIMIT_CHECK_PERIOD_MS 1000
 #define LIMIT_CHECK_ENTRIES 256 /* between two sums that are kept */
@@ -280,6 +285,10 @@ _Static_assert(LIMIT_CHECK_DEFINITION_BYTES < LIMIT_HTTP_BODY_BYTES, "a definiti
 _Static_assert(3 * LIMIT_CHECK_DEFINITION_BYTES <= LIMIT_CHECK_TEXT_BYTES,
                "a definition is packed");
 _Static_assert(LIMIT_CHECK_BODY_BYTES + 4096 <= LIMIT_CHECK_FRAME_BYTES, "a report fits a frame");
+_Static_assert(LIMIT_SYNC_FRESH < LIMIT_RPC_REQUESTS, "they leave room on a connection");
+_Static_assert(LIMIT_SYNC_BYTES + LIMIT_CHECK_DEFINITION_BYTES + LIMIT_HTTP_BODY_BYTES <
+                   LIMIT_ENTRY_BYTES,
+               "a service and its checks fit an entry");
 _Static_assert(LIMIT_HTTP_BODY_BYTES < LIMIT_HTTP_UPLOAD_BYTES, "a body that is too large is read");
 _Static_assert(4 * LIMIT_HTTP_BODY_BYTES <= LIMIT_HTTP_BODIES_BYTES, "one client is not all");
 _Static_assert(LIMIT_HTTP_ANSWER_BYTES <= LIMIT_HTTP_ANSWERS_BYTES, "an answer fits alone");

@@ -1,4 +1,4 @@
-#include "catalog/local.h"
+#include "catalog/local_internal.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -12,46 +12,6 @@
 #include "catalog/row.h"
 #include "catalog/tree.h"
 
-struct local_view {
-    uint64_t version;
-    struct tree services; /* id -> catalog_service */
-    struct tree checks;   /* id -> catalog_check */
-    struct tree bound;    /* service id, check id -> the same catalog_check */
-};
-
-/* The writer's side of an entry. */
-struct entry {
-    struct entry *next, *previous; /* in the ring of its kind: out of sync and not under way */
-    struct entry *next_changed;    /* while runner_changed */
-    uint64_t generation;           /* of its last change */
-    bool synced;
-    bool under_way;      /* an attempt to tell the catalog */
-    bool ahead;          /* a check that was told while its service was under way */
-    bool gone;           /* removed here, not yet told */
-    bool runner_changed; /* a check's definition was set or removed */
-    bool bare;
-    bool of_file;
-    int64_t critical_at_ms;              /* of the first critical result in a row; 0 = none */
-    bool output_deferred;                /* its output is newer than what the catalog was told */
-    uint64_t runner;                     /* generation of the runner */
-    struct check_definition *definition; /* of a check that is not gone */
-    char id[];
-};
-
-struct local {
-    struct epoch *epoch;
-    struct tree_batch batch;
-    struct local_view next;
-    _Atomic(struct local_view *) published;
-    struct tree entries[2];   /* by enum local_kind: id -> entry; never published */
-    struct entry unsynced[2]; /* heads of the rings */
-    struct entry *changed;    /* checks whose runner must change, newest first */
-    struct tree bound;        /* service id, check id -> entry of the check; never published */
-    uint64_t generation;
-    bool changing; /* next differs from what is published: the epoch's batch is held */
-    char *node;
-};
-
 struct local *local_create(struct epoch *epoch, const char *node) {
     struct local *local = mem_calloc(1, sizeof *local);
     local->epoch = epoch;
@@ -59,6 +19,7 @@ struct local *local_create(struct epoch *epoch, const char *node) {
     local->node = mem_strdup(node);
     for (int kind = 0; kind < 2; kind++) {
         local->unsynced[kind].next = local->unsynced[kind].previous = &local->unsynced[kind];
+        local->fresh[kind].next = local->fresh[kind].previous = &local->fresh[kind];
     }
     atomic_init(&local->published, mem_calloc(1, sizeof(struct local_view)));
     return local;
@@ -119,24 +80,7 @@ const struct local_view *local_next_view(const struct local *local) {
     return &local->next;
 }
 
-struct bound_key {
-    char bytes[LIMIT_TREE_KEY_BYTES];
-    size_t size;
-};
-
-static void bound_key_init(struct bound_key *key, const char *service_id, const char *check_id) {
-    size_t service_size = strlen(service_id) + 1, check_size = strlen(check_id) + 1;
-    ASSERT(service_size + check_size <= sizeof key->bytes);
-    memcpy(key->bytes, service_id, service_size);
-    memcpy(key->bytes + service_size, check_id, check_size);
-    key->size = service_size + (*check_id != '\0' ? check_size : 0);
-}
-
 /* ---- trees by exact id ---- */
-
-static void *get(const struct tree *tree, const char *id) {
-    return tree_get(tree, id, strlen(id) + 1);
-}
 
 static void begin_change(struct local *local) {
     if (!local->changing) {
@@ -235,25 +179,6 @@ uint64_t local_view_version(const struct local_view *view) {
 
 /* ---- entries ---- */
 
-static void leave_ring(struct entry *entry) {
-    if (entry->next != NULL) {
-        entry->previous->next = entry->next;
-        entry->next->previous = entry->previous;
-        entry->next = entry->previous = NULL;
-    }
-}
-
-static void join_ring(struct local *local, enum local_kind kind, struct entry *entry) {
-    struct entry *head = &local->unsynced[kind];
-    entry->synced = false;
-    if (entry->next == NULL && !entry->under_way) {
-        entry->next = head;
-        entry->previous = head->previous;
-        head->previous->next = entry;
-        head->previous = entry;
-    }
-}
-
 static struct entry *touch(struct local *local, enum local_kind kind, const char *id) {
     struct entry *entry = get(&local->entries[kind], id);
     if (entry == NULL) {
@@ -263,7 +188,7 @@ static struct entry *touch(struct local *local, enum local_kind kind, const char
         tree_set(&local->entries[kind], &local->batch, id, size, entry);
     }
     entry->generation = ++local->generation;
-    join_ring(local, kind, entry);
+    local_join_fresh(local, kind, entry);
     return entry;
 }
 
@@ -273,13 +198,6 @@ static void runner_changed(struct local *local, struct entry *entry) {
         entry->next_changed = local->changed;
         local->changed = entry;
     }
-}
-
-static void forget(struct local *local, enum local_kind kind, struct entry *entry) {
-    leave_ring(entry);
-    tree_remove(&local->entries[kind], &local->batch, entry->id, strlen(entry->id) + 1);
-    free(entry->definition);
-    free(entry);
 }
 
 static void unbind(struct local *local, const struct entry *entry) {
@@ -633,167 +551,5 @@ void local_walk_changed_checks(const struct local *local,
                                void *context) {
     for (const struct entry *entry = local->changed; entry != NULL; entry = entry->next_changed) {
         visit(entry->id, entry->definition, context);
-    }
-}
-
-/* ---- syncing ---- */
-
-struct unsync {
-    struct local *local;
-    enum local_kind kind;
-};
-
-static bool unsync(void *value, void *context) {
-    const struct unsync *all = context;
-    join_ring(all->local, all->kind, value);
-    return true;
-}
-
-void local_mark_all_unsynced(struct local *local) {
-    for (int kind = LOCAL_SERVICE; kind <= LOCAL_CHECK; kind++) {
-        struct unsync all = {local, (enum local_kind)kind};
-        tree_walk(&local->entries[kind], NULL, 0, unsync, &all);
-    }
-}
-
-struct twins {
-    struct local *local;
-    enum local_kind kind;
-    const char *id;
-};
-
-static bool unsync_twin(void *value, void *context) {
-    struct entry *entry = value;
-    const struct twins *twins = context;
-    if (str_equal_fold(entry->id, twins->id) && strcmp(entry->id, twins->id) != 0) {
-        join_ring(twins->local, twins->kind, entry);
-    }
-    return true;
-}
-
-void local_mark_twins_unsynced(struct local *local, enum local_kind kind, const char *id) {
-    struct twins twins = {local, kind, id};
-    tree_walk(&local->entries[kind], NULL, 0, unsync_twin, &twins);
-}
-
-static bool unsync_output(void *value, void *context) {
-    struct entry *entry = value;
-    if (entry->output_deferred) {
-        entry->output_deferred = false;
-        join_ring(context, LOCAL_CHECK, entry);
-    }
-    return true;
-}
-
-void local_mark_outputs_unsynced(struct local *local) {
-    tree_walk(&local->entries[LOCAL_CHECK], NULL, 0, unsync_output, local);
-}
-
-void local_mark_unsynced(struct local *local, enum local_kind kind, const char *id) {
-    struct entry *entry = get(&local->entries[kind], id);
-    if (entry != NULL) {
-        entry->output_deferred = false;
-        join_ring(local, kind, entry);
-    }
-}
-
-void local_walk_unsynced(struct local *local, enum local_kind kind,
-                         void (*visit)(enum local_kind kind, const char *id, bool gone,
-                                       uint64_t generation, void *context),
-                         void *context) {
-    const struct entry *head = &local->unsynced[kind];
-    for (const struct entry *entry = head->next; entry != head;) {
-        const struct entry *next = entry->next;
-        visit(kind, entry->id, entry->gone, entry->generation, context);
-        entry = next;
-    }
-}
-
-struct bound_visit {
-    void (*visit)(enum local_kind kind, const char *id, bool gone, uint64_t generation,
-                  void *context);
-    void *context;
-};
-
-static bool visit_bound(void *value, void *context) {
-    const struct entry *entry = value;
-    const struct bound_visit *bound = context;
-    if (!entry->synced && !entry->under_way) {
-        bound->visit(LOCAL_CHECK, entry->id, entry->gone, entry->generation, bound->context);
-    }
-    return true;
-}
-
-void local_walk_unsynced_of(struct local *local, const char *service_id,
-                            void (*visit)(enum local_kind kind, const char *id, bool gone,
-                                          uint64_t generation, void *context),
-                            void *context) {
-    struct bound_visit bound = {visit, context};
-    struct bound_key key;
-    bound_key_init(&key, service_id, "");
-    tree_walk(&local->bound, key.bytes, key.size, visit_bound, &bound);
-}
-
-bool local_knows(const struct local *local, enum local_kind kind, const char *id) {
-    return get(&local->entries[kind], id) != NULL;
-}
-
-bool local_output_is_deferred(const struct local *local, const char *check_id) {
-    const struct entry *entry = get(&local->entries[LOCAL_CHECK], check_id);
-    return entry != NULL && entry->output_deferred;
-}
-
-void local_note_in_sync(struct local *local, enum local_kind kind, const char *id) {
-    struct entry *entry = get(&local->entries[kind], id);
-    ASSERT(entry != NULL && !entry->under_way && !entry->gone);
-    leave_ring(entry);
-    entry->synced = true;
-}
-
-void local_begin_sync(struct local *local, enum local_kind kind, const char *id) {
-    struct entry *entry = get(&local->entries[kind], id);
-    ASSERT(entry != NULL && !entry->under_way);
-    leave_ring(entry);
-    entry->under_way = true;
-    entry->ahead = false;
-    entry->output_deferred = false; /* the output goes along */
-}
-
-void local_note_alone(struct local *local, const char *check_id) {
-    const struct catalog_check *check = local_get_check(&local->next, check_id);
-    const struct entry *service = get(&local->entries[LOCAL_SERVICE], check->service_id);
-    struct entry *entry = get(&local->entries[LOCAL_CHECK], check_id);
-    entry->ahead = service != NULL && service->under_way && !MUTANT(check_ahead);
-}
-
-static bool unsync_ahead(void *value, void *context) {
-    struct local *local = context;
-    struct entry *entry = value;
-    if (entry->ahead) {
-        entry->ahead = false;
-        entry->generation = ++local->generation; /* what is under way does not count */
-        join_ring(local, LOCAL_CHECK, entry);
-    }
-    return true;
-}
-
-void local_end_sync(struct local *local, enum local_kind kind, const char *id, uint64_t generation,
-                    bool told) {
-    struct entry *entry = get(&local->entries[kind], id);
-    ASSERT(entry != NULL && entry->under_way);
-    entry->under_way = false;
-    if (kind == LOCAL_SERVICE) {
-        struct bound_key key;
-        bound_key_init(&key, id, "");
-        tree_walk(&local->bound, key.bytes, key.size, unsync_ahead, local);
-    }
-    /* One that is gone stays until its runner has been told too. */
-    if (!told || (entry->generation != generation && !MUTANT(old_answer_counts)) ||
-        (entry->gone && entry->runner_changed)) {
-        join_ring(local, kind, entry);
-    } else if (entry->gone) {
-        forget(local, kind, entry);
-    } else {
-        entry->synced = true;
     }
 }

@@ -86,18 +86,26 @@ void local_mark_unsynced(struct local *local, enum local_kind kind, const char *
 void local_mark_twins_unsynced(struct local *local, enum local_kind kind, const char *id);
 /* Marks the checks whose output alone has changed. */
 void local_mark_outputs_unsynced(struct local *local);
-/* Visits the entries of a kind that are out of sync and that no attempt is under way for. gone: it
- * was removed here. generation names the state that is being told. visit may begin the sync of the
- * entry it is given, and of any of the other kind. */
-void local_walk_unsynced(struct local *local, enum local_kind kind,
-                         void (*visit)(enum local_kind kind, const char *id, bool gone,
-                                       uint64_t generation, void *context),
-                         void *context);
-/* The same for the checks of one service. */
-void local_walk_unsynced_of(struct local *local, const char *service_id,
-                            void (*visit)(enum local_kind kind, const char *id, bool gone,
-                                          uint64_t generation, void *context),
+/* gone: it was removed here. generation names the state that is being told. false: the walk ends.
+ */
+typedef bool local_visit_fn(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                             void *context);
+/* Visits the entries of a kind that are out of sync and that no attempt is under way for, those
+ * that have waited for longest first. visit may begin the sync of the entry it is given, and of any
+ * of the other kind. An attempt that fails within the walk is not visited again. */
+void local_walk_unsynced(struct local *local, enum local_kind kind, local_visit_fn *visit,
+                         void *context);
+/* Only those that have changed since they were walked last, in any walk. visit may begin the sync
+ * of any entry. */
+void local_walk_fresh(struct local *local, enum local_kind kind, local_visit_fn *visit,
+                      void *context);
+/* The checks of one service. */
+void local_walk_unsynced_of(struct local *local, const char *service_id, local_visit_fn *visit,
+                            void *context);
+/* One entry, if it is out of sync and no attempt is under way. */
+void local_visit_waiting(struct local *local, enum local_kind kind, const char *id,
+                         local_visit_fn *visit, void *context);
+bool local_is_waiting(const struct local *local, enum local_kind kind, const char *id);
 /* What the catalog has of a service of ours, and may say better: its tags, with EnableTagOverride,
  * and the tagged addresses that servers set, whose names begin with "consul-". True: that is news;
  * the service's checks carry the new tags too. */

@@ -56,13 +56,14 @@ static bool append_id(const struct catalog_check *check, void *context) {
     return true;
 }
 
-static void append_unsynced(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+static bool append_unsynced(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                             void *context) {
     (void)kind;
     (void)gone;
     (void)generation;
     strcat(context, id);
     strcat(context, " ");
+    return true;
 }
 
 static void assert_checks(struct fixture *fixture, const char *service_id, const char *ids) {

@@ -54,7 +54,7 @@ static enum err set_check(struct bench *b, const char *json) {
     return err;
 }
 
-static void note(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+static bool note(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                  void *context) {
     struct bench *b = context;
     size_t used = strlen(b->seen);
@@ -62,6 +62,7 @@ static void note(enum local_kind kind, const char *id, bool gone, uint64_t gener
     assert_true(generation > 0);
     snprintf(b->seen + used, sizeof b->seen - used, "%s%s%s", used > 0 ? " " : "", gone ? "-" : "",
              id);
+    return true;
 }
 
 static const char *unsynced(struct bench *b, enum local_kind kind) {
@@ -76,20 +77,22 @@ static const char *unsynced_of(struct bench *b, const char *service_id) {
     return b->seen;
 }
 
-static void note_generation(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+static bool note_generation(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                             void *context) {
     (void)kind;
     (void)id;
     (void)gone;
     *(uint64_t *)context = generation;
+    return true;
 }
 
-static void sync_one(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+static bool sync_one(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                      void *context) {
     struct bench *b = context;
     (void)gone;
     local_begin_sync(b->local, kind, id);
     local_end_sync(b->local, kind, id, generation, true);
+    return true;
 }
 
 static void note_changed(const char *id, const struct check_definition *definition, void *context) {
@@ -389,7 +392,7 @@ static void outputs_are_deferred(void **state) {
 }
 
 /* As the agent does it: with a service the checks that are out of sync go along. */
-static void begin_with_checks(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+static bool begin_with_checks(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                               void *context) {
     struct bench *b = context;
     (void)gone;
@@ -398,6 +401,7 @@ static void begin_with_checks(enum local_kind kind, const char *id, bool gone, u
     if (kind == LOCAL_SERVICE) {
         local_walk_unsynced_of(b->local, id, begin_with_checks, b);
     }
+    return true;
 }
 
 static void walks_may_begin_syncs(void **state) {
@@ -416,12 +420,13 @@ static void walks_may_begin_syncs(void **state) {
     assert_string_equal(unsynced(b, LOCAL_CHECK), "node");
 }
 
-static void sync_counted(enum local_kind kind, const char *id, bool gone, uint64_t generation,
+static bool sync_counted(enum local_kind kind, const char *id, bool gone, uint64_t generation,
                          void *context) {
     struct bench *b = context;
     assert_true(strlen(b->seen) < 20); /* it ends */
     note(kind, id, gone, generation, b);
     sync_one(kind, id, gone, generation, b);
+    return true;
 }
 
 /* A sync that ends within the walk, as when the catalog is found to have it, ends for good, also
