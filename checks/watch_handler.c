@@ -109,13 +109,17 @@ static void start_program(struct watcher *watcher) {
 
 /* ---- a request ---- */
 
+/* Returning less than size ends the transfer: enough is read. */
 static size_t on_body(char *data, size_t one, size_t size, void *context) {
     struct watcher *watcher = context;
     struct buf *body = &watcher->handling.body;
     size_t room = OUTPUT_BYTES - body->count;
+    size_t take = LIMIT_CHECK_BODY_BYTES - watcher->handling.body_bytes;
     ASSERT(one == 1);
-    buf_append(body, data, size < room ? size : room);
-    return size;
+    take = size < take ? size : take;
+    watcher->handling.body_bytes += take;
+    buf_append(body, data, take < room ? take : room);
+    return take;
 }
 
 static void clear_request(struct watcher *watcher) {
@@ -131,7 +135,8 @@ static void request_done(struct transfer *transfer, CURLcode code) {
     struct log *log = watcher->watchers->checks->log;
     char reason[512];
     long status = 0;
-    if (code != CURLE_OK) {
+    bool cut = code == CURLE_WRITE_ERROR && watcher->handling.body_bytes == LIMIT_CHECK_BODY_BYTES;
+    if (code != CURLE_OK && !cut) {
         struct buf text;
         buf_init(&text, sizeof reason);
         transfer_append_reason(transfer, code, &text);
@@ -191,6 +196,7 @@ static void start_request(struct watcher *watcher) {
     }
     transfer->done = request_done;
     buf_init(&watcher->handling.body, OUTPUT_BYTES);
+    watcher->handling.body_bytes = 0;
     transfer_open(transfers, transfer, request->timeout_ns / DURATION_MS);
     set_headers(watcher);
     CURL *easy = transfer->easy;

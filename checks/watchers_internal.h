@@ -14,7 +14,8 @@ struct watch_handling {
     struct transfer transfer; /* of a request */
     struct curl_slist *headers;
     struct watcher *watcher;
-    struct buf body; /* of the request's answer, as far as it is of interest */
+    struct buf body;   /* of the request's answer, as far as it is of interest */
+    size_t body_bytes; /* that have come, <= LIMIT_CHECK_BODY_BYTES */
     bool started;
 };
 

@@ -17,7 +17,7 @@ from cairn import ENVIRONMENT, Agent, eventually
 class Sink:
     """An HTTP server that keeps what it is sent."""
 
-    def __init__(self, case, status=200):
+    def __init__(self, case, status=200, endless=False):
         self.requests = []
         sink = self
 
@@ -27,6 +27,11 @@ class Sink:
                 sink.requests.append((self.command, self.path, dict(self.headers), body))
                 self.send_response(status)
                 self.end_headers()
+                try:
+                    while endless:
+                        self.wfile.write(b"x" * 65536)
+                except OSError:
+                    pass  # the agent has had enough
 
             do_POST = do_PUT
 
@@ -157,6 +162,17 @@ class Configured(unittest.TestCase):
         self.assertEqual(int(headers["X-Consul-Index"]), agent.get("/v1/kv/a/?recurse").index)
         eventually(lambda: "status=503" in agent.output(), "what was refused is told")
         self.assertEqual(bad.requests[0][0], "POST")
+        agent.stop()
+
+    def test_an_answer_without_an_end(self):
+        sink = Sink(self, endless=True)
+        agent = self.start([
+            {"type": "key", "key": "a", "handler_type": "http",
+             "http_handler_config": {"path": sink.url, "timeout": "1000s"}}])
+        for count in (1, 2):
+            agent.must_put("/v1/kv/a", str(count))
+            eventually(lambda: len(sink.requests) >= count, "it is told, and the last one is over")
+        eventually(lambda: "status=200" in agent.output(), "its status counts")
         agent.stop()
 
     def test_handlers_that_fail(self):
