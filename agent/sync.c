@@ -31,6 +31,7 @@ struct sync {
     bool full_wanted, fetching;
     bool compared; /* since the start */
     bool keep_unknown;
+    bool foreign;       /* the node in the catalog is another agent's, of the same name */
     bool more;          /* what is under way was too much for the rest */
     bool more_unknown;  /* the same, of what the catalog has and this agent does not */
     unsigned under_way; /* commands */
@@ -53,6 +54,7 @@ struct telling {
     struct sync *sync;
     struct sync_wait *wait;
     bool gone;
+    bool registers; /* the node goes along */
     size_t count;
     struct told told[];
 };
@@ -114,6 +116,11 @@ static void log_told(struct sync *sync, const struct telling *telling, const str
               telling->gone ? "Deregistered" : "Synced", what, what, told->id);
 }
 
+/* More has to be told, once there is room or the node is ours. */
+static bool is_halfway(const struct sync *sync) {
+    return sync->more || sync->more_unknown || sync->foreign;
+}
+
 static void telling_done(struct group_proposal *proposal, enum err err,
                          const struct err_text *text) {
     struct telling *telling = (struct telling *)proposal;
@@ -138,9 +145,10 @@ static void telling_done(struct group_proposal *proposal, enum err err,
             log_write(sync->config.log, LOG_WARN, MODULE,
                       "Syncing failed, will retry: error=\"%s\"", text->s);
         }
-    } else if (err == ERR_OK && (telling->count > 0 || sync->more || sync->more_unknown)) {
+    } else if (err == ERR_OK && (telling->count > 0 || is_halfway(sync))) {
         sync->retry_ms = is_backing_off(sync) ? sync->retry_ms : 0;
-        sync->full_wanted = sync->full_wanted || (sync->more_unknown && sync->under_way == 0);
+        sync->full_wanted = sync->full_wanted || (sync->more_unknown && sync->under_way == 0) ||
+                            (sync->foreign && telling->registers);
         sync_run(sync, NULL); /* what changed while this was under way, and the rest */
     }
     sync_release(telling->wait);
@@ -154,6 +162,7 @@ static void propose(struct sync *sync, struct telling *telling,
     buf_init(&out, LIMIT_ENTRY_BYTES);
     codec_encode_command(command, &out);
     telling->sync = sync;
+    telling->registers = command->kind == COMMAND_REGISTER;
     telling->proposal.done = telling_done;
     telling->proposal.timing = command->kind == COMMAND_REGISTER ? sync->config.register_timing
                                                                  : sync->config.deregister_timing;
@@ -362,9 +371,17 @@ static bool judge_remote_check(const struct catalog_check *check, void *context)
     return true;
 }
 
+/* Until the node is ours, what it has is that agent's. */
+static bool is_foreign(const struct run *run) {
+    const struct catalog_node *mine = run->sync->config.node;
+    const struct catalog_node *node = view_get_node(run->view, mine->name);
+    return node != NULL && *node->id != '\0' && strcmp(node->id, mine->id) != 0;
+}
+
 static void compare_remote(struct run *run) {
     const char *node = run->sync->config.facts->node_name;
-    if (MUTANT(unknown_kept)) {
+    run->sync->foreign = is_foreign(run);
+    if (run->sync->foreign || MUTANT(unknown_kept)) {
         return;
     }
     view_walk_node_services(run->view, node, judge_remote_service, run);

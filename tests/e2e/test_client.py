@@ -291,6 +291,25 @@ class Failures(ClientTest):
         eventually(lambda: group.servers[0].get("/v1/catalog/service/ghost").json == [], "it goes")
         eventually(lambda: group.servers[0].passing("web") == ["web"], "its own one is back")
 
+    def test_two_agents_of_one_name(self):
+        """Whoever came first keeps the node, and what it has registered."""
+        group = self.servers(1)
+        agent = self.client(group)
+        agent.must_put("/v1/agent/service/register", web())
+        index = group.servers[0].get("/v1/health/service/web").index
+        second = ClientAgent("agent1", group.servers)
+        self.addCleanup(second.discard)
+        second.start()
+        eventually(lambda: "Node name agent1 is reserved by node" in second.output(), "it is refused")
+        second.must_put("/v1/agent/service/register", web("other"))
+        second.must_put("/v1/kv/after", "1")  # what it has told of the node came before
+        self.assertEqual(group.servers[0].passing("web"), ["web"])
+        self.assertEqual(group.servers[0].get("/v1/health/service/web").index, index)
+        # Once the first is dead the node is the second's.
+        agent.kill()
+        eventually(lambda: group.servers[0].passing("other") == ["other"], "its own one")
+        eventually(lambda: group.servers[0].get("/v1/health/service/web").json == [], "no ghost")
+
     def test_before_it_has_joined(self):
         agent = ClientAgent("agent1", [])
         self.addCleanup(agent.discard)
