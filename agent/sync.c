@@ -286,6 +286,9 @@ static bool judge_entry(enum local_kind kind, const char *id, bool gone, uint64_
     bool full = sync->under_way >= run->under_way_max;
     if (!gone && in_sync(run, kind, id)) {
         note_in_sync(run, kind, id);
+    } else if (gone && sync->foreign) { /* what has this id there is not ours */
+        local_begin_sync(sync->config.local, kind, id);
+        local_end_sync(sync->config.local, kind, id, generation, true);
     } else if (full) {
         sync->more = true;
         return run->comparing; /* what is in sync is found without another comparison */

@@ -302,6 +302,9 @@ class Failures(ClientTest):
         second.start()
         eventually(lambda: "Node name agent1 is reserved by node" in second.output(), "it is refused")
         second.must_put("/v1/agent/service/register", web("other"))
+        second.must_put("/v1/agent/service/register", web())
+        second.must_put("/v1/agent/service/deregister/web")
+        self.assertEqual(list(second.get("/v1/agent/services").json), ["other"])
         second.must_put("/v1/kv/after", "1")  # what it has told of the node came before
         self.assertEqual(group.servers[0].passing("web"), ["web"])
         self.assertEqual(group.servers[0].get("/v1/health/service/web").index, index)
