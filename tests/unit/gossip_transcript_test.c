@@ -577,13 +577,14 @@ static void run_transcript(const char *path) {
 }
 
 #ifdef CAIRN_MUTANTS
-/* Planted bugs that no seed of sim_pool finds, because the pool repairs what they break, and the
+/* Planted bugs that no seed finds, because the pool repairs what they break, or too few, and the
  * transcript that each makes answer otherwise. */
 static const struct {
     const char *bug;
     const char *path;
 } bugs[] = {
     {"buddy_missing", "tests/transcripts/gossip/buddy.txt"},
+    {"refuted_outlives_removal", "tests/transcripts/gossip/tombstone.txt"},
     {"accuser_counted_twice", "tests/transcripts/gossip/suspicion.txt"},
     {"death_not_gossiped", "tests/transcripts/gossip/suspicion.txt"},
 };

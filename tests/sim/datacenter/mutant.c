@@ -14,7 +14,6 @@ const struct mutant mutants[] = {
     {"old_answer_counts", "an answer is of the state that was told", 169},
     {"check_ahead", "a check has the tags of its service", 294},
     {"stale_view_counts", "the leader changes only what is still so", 727},
-    {"refuted_outlives_removal", "who is removed is so with all that it ever refuted", 3933},
     {"return_unnoticed", "a machine that is back under another id is no loss", 1739},
     {"agent_row_overwritten", "the leader leaves alone what an agent has told of its node", 1},
 };
