@@ -12,7 +12,7 @@ const struct mutant mutants[] = {
     {"unknown_kept", "what its agent does not know is deregistered", 1},
     {"server_not_compared", "once a server is there all is compared", 1},
     {"old_answer_counts", "an answer is of the state that was told", 169},
-    {"check_ahead", "a check has the tags of its service", 294},
+    {"check_ahead", "a check has the tags of its service", 2789},
     {"stale_view_counts", "the leader changes only what is still so", 727},
     {"return_unnoticed", "a machine that is back under another id is no loss", 1739},
     {"agent_row_overwritten", "the leader leaves alone what an agent has told of its node", 1},
