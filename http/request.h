@@ -150,7 +150,6 @@ struct http_route {
     bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
     bool by_server;      /* of a local: a server answers it, see http_route_travels */
     bool dc_ignored;     /* ?dc= does not say who answers */
-    bool own;            /* of a call: never answered by another agent, see http_route_travels */
     bool by_index;       /* the same with ?index= and X-Consul-Index: waits while they are equal */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
