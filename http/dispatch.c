@@ -272,10 +272,13 @@ static bool answer_subscribed(struct http_exchange *exchange, const struct http_
     epoch_enter(backend->epoch);
     bool found = backend->get_subscribed(backend->context, req->rest, &mirror);
     epoch_exit(backend->epoch);
+    struct http_query query;
+    struct err_text unused;
     bool bears = http_request_has(req, "stale") || http_request_has(req, "max_stale") ||
                  (http_request_has(req, "cached") && req->use_cache);
-    /* Distances are the servers'. */
-    if (found && bears && !http_request_has(req, "index") && !http_request_has(req, "near")) {
+    /* Distances are the servers', and so is what must be asked anew, and what is wrong. */
+    if (found && bears && !http_request_has(req, "index") && !http_request_has(req, "near") &&
+        http_query_parse_modes(req, &query, &unused) == ERR_OK && !query.revalidate) {
         exchange->answer =
             http_mirror_answer(exchange->server, exchange->uri, "", 0, LIMIT_MIRROR_FRESH_MS);
     }
@@ -586,6 +589,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     req->client_ip = route->once ? find_client(exchange) : "";
+    req->cache_control = http_exchange_header(exchange, "Cache-Control");
     const char *where = http_carry_where(exchange, req);
     if (where != NULL &&
         (answer_subscribed(exchange, req, where) || answer_lost(exchange, req, where))) {
@@ -594,7 +598,6 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (where != NULL) {
         return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
-    req->cache_control = http_exchange_header(exchange, "Cache-Control");
     if (http_refuse_rate(exchange->server, route, res)) {
         return HTTP_ANSWERED;
     }
