@@ -3,6 +3,7 @@ those go."""
 import base64
 import json
 import os
+import re
 import signal
 import unittest
 
@@ -191,6 +192,32 @@ class Calm(ClientTest):
         raft = self.agent.get("/v1/operator/raft/configuration").json
         self.assertEqual(len(raft["Servers"]), 3)
 
+    def test_an_answer_that_is_kept_obeys_cache_control(self):
+        path = "/v1/health/service/obedient?cached"
+
+        def ask(control):
+            return self.agent.get(path, {"Cache-Control": control})
+        self.agent.must_put("/v1/agent/service/register", web("obedient"))
+        eventually(lambda: ask("max-age=60").headers["X-Cairn-Mirror-Age"], "rows are kept")
+        self.assertEqual(ask("max-age=60").headers["X-Cache"], "HIT")
+        for control in ("must-revalidate", "max-age=0"):
+            reply = ask(control)
+            self.assertEqual((reply.headers["X-Cache"], reply.headers["X-Cairn-Mirror-Age"]),
+                             ("MISS", None))
+        self.assertEqual((ask("max-age=soon").status, ask("max-age=soon").text),
+                         (400, "Invalid Cache-Control header."))
+        self.agent.must_put("/v1/agent/service/deregister/obedient")
+
+    def test_metrics_of_servers_are_not_told(self):
+        """Who sums them up over all agents, or waits for a 0, would be misled."""
+        of_servers = re.compile(r"\.(autopilot|raft|state|members|server|session_ttl)\.")
+
+        def seen(agent):
+            rows = agent.get("/v1/agent/metrics").json["Gauges"]
+            return [row["Name"] for row in rows if of_servers.search(row["Name"])]
+        self.assertGreaterEqual(len(seen(self.group.servers[0])), 11)
+        self.assertEqual(seen(self.agent), [])
+
     def test_what_is_its_own(self):
         this = self.agent.get("/v1/agent/self").json
         self.assertEqual((this["Config"]["NodeName"], this["Config"]["Server"]), ("agent1", False))
@@ -290,6 +317,27 @@ class Failures(ClientTest):
         agent.start()
         eventually(lambda: group.servers[0].get("/v1/catalog/service/ghost").json == [], "it goes")
         eventually(lambda: group.servers[0].passing("web") == ["web"], "its own one is back")
+
+    def test_keys_are_changed_in_all_pools_through_it(self):
+        keys = [base64.b64encode(bytes([i]) * 32).decode() for i in range(2)]
+        group = self.servers(1, encrypt=keys[0])
+        agent = self.client(group, config={"encrypt": keys[0]})
+
+        def told(method="GET", key=None, query=""):
+            with agent.client() as client:
+                reply = client.request(method, "/v1/operator/keyring" + query,
+                                       None if key is None else {"Key": key})
+            self.assertEqual(reply.status, 200, reply.text)
+            return [(row["WAN"], row["Keys"], row["PrimaryKeys"]) for row in
+                    (reply.json if method == "GET" else [])]
+        self.assertEqual(told(), [(True, {keys[0]: 1}, {keys[0]: 1}),
+                                  (False, {keys[0]: 2}, {keys[0]: 2})])
+        self.assertEqual(told(query="?local-only=true"), [(False, {keys[0]: 2}, {keys[0]: 2})])
+        told("POST", keys[1])
+        told("PUT", keys[1], "?dc=nowhere")  # all datacenters hear of it anyway
+        told("DELETE", keys[0])
+        self.assertEqual(told(), [(True, {keys[1]: 1}, {keys[1]: 1}),
+                                  (False, {keys[1]: 2}, {keys[1]: 2})])
 
     def test_before_it_has_joined(self):
         agent = ClientAgent("agent1", [])
