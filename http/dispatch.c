@@ -274,11 +274,10 @@ static bool answer_subscribed(struct http_exchange *exchange, const struct http_
     epoch_exit(backend->epoch);
     struct http_query query;
     struct err_text unused;
-    bool bears = http_request_has(req, "stale") || http_request_has(req, "max_stale") ||
-                 (http_request_has(req, "cached") && req->use_cache);
     /* Distances are the servers', and so is what must be asked anew, and what is wrong. */
-    if (found && bears && !http_request_has(req, "index") && !http_request_has(req, "near") &&
-        http_query_parse_modes(req, &query, &unused) == ERR_OK && !query.revalidate) {
+    if (found && !http_request_has(req, "index") && !http_request_has(req, "near") &&
+        http_query_parse_modes(req, &query, &unused) == ERR_OK && !query.revalidate &&
+        (query.stale || (http_request_has(req, "cached") && req->use_cache))) {
         exchange->answer =
             http_mirror_answer(exchange->server, exchange->uri, "", 0, LIMIT_MIRROR_FRESH_MS);
     }
@@ -551,6 +550,11 @@ static bool admit(struct http_exchange *exchange, const char *method, struct htt
         return false;
     }
     if (!judge_route(exchange->route, method, req, res)) {
+        return false;
+    }
+    if (req->backend->facts->coordinates_off &&
+        str_starts_with(exchange->route->pattern, "/v1/coordinate/")) {
+        http_response_text(res, 401, "Coordinate support disabled");
         return false;
     }
     const struct http_tenancy *tenancy = http_judge_tenancy(exchange);

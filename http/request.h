@@ -214,6 +214,8 @@ enum err http_query_parse(const struct http_request *req, int64_t wait_default_m
  */
 enum err http_query_parse_modes(const struct http_request *req, struct http_query *query,
                                 struct err_text *text);
+/* How old the answer may be because the configuration says so, not the request; 0: nothing. */
+int64_t http_query_default_stale_ms(const struct http_request *req);
 /* X-Cache and Age of an answer to ?cached. What is kept is the view, which is always current: a hit
  * of age 0, unless the request wants none. */
 void http_response_cache(struct http_response *res, const struct http_request *req,

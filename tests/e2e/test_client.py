@@ -339,6 +339,31 @@ class Failures(ClientTest):
         self.assertEqual(told(), [(True, {keys[1]: 1}, {keys[1]: 1}),
                                   (False, {keys[1]: 2}, {keys[1]: 2})])
 
+    def test_its_own_configuration_counts(self):
+        """Of what is answered by a server that is configured otherwise."""
+        group = self.servers(1)
+        agent = self.client(group, config={
+            "discovery_max_stale": "1h", "disable_coordinates": True,
+            "http_config": {"use_cache": False}})
+        agent.must_put("/v1/agent/service/register", web())
+
+        def mode(path):
+            return agent.get(path).headers["X-Consul-Effective-Consistency"]
+        for path in ("/v1/catalog/nodes", "/v1/health/state/any?pretty", "/v1/catalog/service/web",
+                     "/v1/health/service/web?index=1"):
+            self.assertEqual(mode(path), "stale", path)
+        self.assertEqual(mode("/v1/catalog/nodes?leader"), "leader")
+        self.assertEqual(mode("/v1/catalog/nodes?consistent"), "consistent")
+        self.assertEqual(mode("/v1/kv/?keys"), "leader")
+        eventually(lambda: agent.get("/v1/health/service/web").headers["X-Cairn-Mirror-Age"],
+                   "rows that are kept are young enough")
+        for path in ("/v1/health/service/web?cached", "/v1/catalog/services?cached"):
+            self.assertNotIn("X-Cache", agent.get(path).headers)
+        for path in ("nodes", "node/s1", "datacenters"):
+            reply = agent.get("/v1/coordinate/" + path)
+            self.assertEqual((reply.status, reply.text), (401, "Coordinate support disabled"))
+        self.assertEqual(agent.put("/v1/coordinate/update", {}).status, 401)
+
     def test_before_it_has_joined(self):
         agent = ClientAgent("agent1", [])
         self.addCleanup(agent.discard)
