@@ -11,8 +11,7 @@ static const char *id_of(const struct backend_member *member) {
 
 /* Whose name it is: this member's, or anybody's as long as nobody has claimed it. */
 static bool is_own(const struct catalog_node *node, const struct backend_member *member) {
-    return MUTANT(id_change_unnoticed) || *node->id == '\0' ||
-           str_equal_fold(node->id, id_of(member));
+    return *node->id == '\0' || str_equal_fold(node->id, id_of(member));
 }
 
 struct catalog_check reconcile_agent_check(const char *node, bool alive) {

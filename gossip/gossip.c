@@ -239,7 +239,7 @@ static enum err force_leave(struct gossip *gossip, const struct uuid *id, bool p
         return ERR_NOT_FOUND;
     }
     const struct record *r = &gossip->records[record];
-    if (record == SELF || (is_live(r) && (r->flags & RECORD_FROZEN) == 0)) {
+    if (record == SELF || (is_live(r) && !is_frozen(r))) {
         return ERR_REFUSED;
     }
     struct hearsay hearsay = {0};
@@ -414,7 +414,7 @@ bool gossip_member_at(const struct gossip *gossip, uint32_t slot,
                                          .incarnation = record->incarnation,
                                          .changed_at_ms = changed_at_ms(gossip, record),
                                          .self = slot == SELF,
-                                         .frozen = (record->flags & RECORD_FROZEN) != 0};
+                                         .frozen = is_frozen(record)};
     return true;
 }
 

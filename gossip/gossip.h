@@ -142,7 +142,8 @@ struct gossip_config {
     uint64_t reap_left_ms; /* after a leave; tombstones too */
 
     /* Mass-failure guard ([Rapid]): in pools of at least members_min, while more than percent of
-     * the client members died or seem dead within window_ms, nobody but a server is evicted. */
+     * the client members died or seem dead within window_ms, nobody but a server is evicted. Whose
+     * name is back under another id, with a later boot epoch, neither counts nor is held. */
     uint32_t guard_members_min;
     uint32_t guard_percent;
     uint32_t guard_window_ms;

@@ -35,18 +35,21 @@ bool guard_holds(struct gossip *gossip, uint32_t record) {
     if (gossip->records[record].descriptor->info.server && !MUTANT(guard_holds_servers)) {
         return false;
     }
+    if ((gossip->records[record].flags & RECORD_REPLACED) != 0) {
+        return false;
+    }
     if (MUTANT(guard_never_holds)) {
         return false;
     }
     forget_old_deaths(gossip);
-    bool held = (gossip->records[record].flags & RECORD_FROZEN) != 0;
+    bool held = is_frozen(&gossip->records[record]);
     return too_many(gossip, held ? 0 : 1);
 }
 
 void guard_freeze(struct gossip *gossip, uint32_t record) {
     struct record *r = &gossip->records[record];
     ASSERT(r->state == GOSSIP_SUSPECT);
-    if ((r->flags & RECORD_FROZEN) != 0) {
+    if (is_frozen(r)) {
         return;
     }
     struct activity *activity = activity_find(gossip, record);
@@ -65,7 +68,8 @@ void guard_freeze(struct gossip *gossip, uint32_t record) {
 }
 
 void guard_note_death(struct gossip *gossip, uint32_t record) {
-    if (gossip->records[record].descriptor->info.server) {
+    const struct record *r = &gossip->records[record];
+    if (r->descriptor->info.server || (r->flags & RECORD_REPLACED) != 0) {
         return;
     }
     forget_old_deaths(gossip);
@@ -80,10 +84,16 @@ void guard_note_death(struct gossip *gossip, uint32_t record) {
 void guard_note_return(struct gossip *gossip, uint32_t record) {
     const struct record *r = &gossip->records[record];
     forget_old_deaths(gossip);
-    if (r->state == GOSSIP_DEAD && !r->descriptor->info.server && gossip->client_death_count > 0 &&
+    if (r->state == GOSSIP_DEAD && !r->descriptor->info.server &&
+        (r->flags & RECORD_REPLACED) == 0 && gossip->client_death_count > 0 &&
         changed_at_ms(gossip, r) + gossip->config.guard_window_ms > gossip->now_ms) {
         gossip->client_death_count--;
     }
+}
+
+void guard_note_replaced(struct gossip *gossip, uint32_t record) {
+    guard_note_return(gossip, record);
+    set_replaced(gossip, record, true);
 }
 
 /* Goes off once the sum is low again, mostly because others have come back. Who is frozen then may
@@ -97,7 +107,7 @@ void run_guard_round(struct gossip *gossip) {
     gossip->guard_on = false;
     tell(gossip, GOSSIP_CHANGE_GUARD_OFF, NULL, (struct gossip_incarnation){0});
     for (uint32_t record = 0; record < gossip->record_count && gossip->frozen > 0; record++) {
-        if ((gossip->records[record].flags & RECORD_FROZEN) != 0) {
+        if (is_frozen(&gossip->records[record])) {
             set_frozen(gossip, record, false);
             suspect_again(gossip, record);
         }

@@ -14,6 +14,7 @@
 #define RECORD_FROZEN 1u         /* SUSPECT whose time is over, held by the guard */
 #define RECORD_OLD_DESCRIPTOR 2u /* its incarnation was learnt from an accusation */
 #define RECORD_CLASHED 4u        /* its id clash has been told */
+#define RECORD_REPLACED 8u       /* its machine is back under another id */
 
 /* Big simulations hold 10^8 of these. */
 struct record {
@@ -237,7 +238,9 @@ void set_descriptor(struct gossip *gossip, uint32_t record,
                     const struct gossip_descriptor *descriptor);
 void set_frozen(struct gossip *gossip, uint32_t record, bool frozen);
 void set_old_descriptor(struct gossip *gossip, uint32_t record, bool old);
+void set_replaced(struct gossip *gossip, uint32_t record, bool replaced);
 bool is_live(const struct record *record); /* alive or suspect */
+bool is_frozen(const struct record *record);
 uint32_t live_count(const struct gossip *gossip);
 uint64_t changed_at_ms(const struct gossip *gossip, const struct record *record);
 void set_age_s(struct gossip *gossip, uint32_t record, uint32_t age_s);
@@ -354,6 +357,8 @@ bool guard_holds(struct gossip *gossip, uint32_t record);
 void guard_freeze(struct gossip *gossip, uint32_t record);
 void guard_note_death(struct gossip *gossip, uint32_t record);
 void guard_note_return(struct gossip *gossip, uint32_t record);
+/* No death that counts, and none to be held: its machine is back under another id. */
+void guard_note_replaced(struct gossip *gossip, uint32_t record);
 void run_guard_round(struct gossip *gossip);
 
 /* probe.c */

@@ -95,6 +95,10 @@ bool is_live(const struct record *record) {
     return record->state == GOSSIP_ALIVE || record->state == GOSSIP_SUSPECT;
 }
 
+bool is_frozen(const struct record *record) {
+    return (record->flags & RECORD_FROZEN) != 0;
+}
+
 uint32_t live_count(const struct gossip *gossip) {
     return gossip->counts[GOSSIP_ALIVE] + gossip->counts[GOSSIP_SUSPECT];
 }
@@ -103,7 +107,7 @@ uint32_t live_count(const struct gossip *gossip) {
 static void account(struct gossip *gossip, const struct record *record, bool in) {
     uint32_t one = in ? 1u : UINT32_MAX; /* -1 */
     gossip->counts[record->state] += one;
-    gossip->frozen += (record->flags & RECORD_FROZEN) != 0 ? one : 0;
+    gossip->frozen += is_frozen(record) ? one : 0;
     if (is_live(record)) {
         gossip->clients += record->descriptor->info.server ? 0 : one;
     }
@@ -239,6 +243,10 @@ void set_frozen(struct gossip *gossip, uint32_t record, bool frozen) {
 
 void set_old_descriptor(struct gossip *gossip, uint32_t record, bool old) {
     set_flag(gossip, record, RECORD_OLD_DESCRIPTOR, old);
+}
+
+void set_replaced(struct gossip *gossip, uint32_t record, bool replaced) {
+    set_flag(gossip, record, RECORD_REPLACED, replaced);
 }
 
 bool wanted_alive(const struct gossip *gossip, const struct record *record) {

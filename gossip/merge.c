@@ -47,26 +47,61 @@ static void tell_member(struct gossip *gossip, enum gossip_change_kind kind, uin
     tell(gossip, kind, gossip->records[record].descriptor, gossip->records[record].incarnation);
 }
 
+/* The next other member of the name of a record, in any letter case; after: the last one, or
+ * NO_RECORD. */
+static uint32_t next_namesake(const struct gossip *gossip, uint32_t record, uint32_t after) {
+    const struct gossip_descriptor *own = gossip->records[record].descriptor;
+    const struct gossip_descriptor *other =
+        after == NO_RECORD ? NULL : gossip->records[after].descriptor;
+    while ((other = descriptor_next_of_name(gossip->descriptors, own, other)) != NULL) {
+        uint32_t namesake = find_record(gossip, &other->info.id);
+        if (namesake != NO_RECORD && namesake != record &&
+            gossip->records[namesake].descriptor == other) {
+            return namesake;
+        }
+    }
+    return NO_RECORD;
+}
+
 /* Two live members of one name: both stay, and somebody is told ([SWIM] knows no names). */
 static void check_name(struct gossip *gossip, uint32_t record) {
-    const struct gossip_descriptor *own = gossip->records[record].descriptor;
-    for (const struct gossip_descriptor *other =
-             descriptor_next_of_name(gossip->descriptors, own, NULL);
-         other != NULL; other = descriptor_next_of_name(gossip->descriptors, own, other)) {
-        if (memcmp(&other->info.id, &own->info.id, sizeof own->info.id) == 0) {
-            continue;
-        }
-        uint32_t namesake = find_record(gossip, &other->info.id);
-        if (namesake != NO_RECORD && is_live(&gossip->records[namesake]) &&
-            gossip->records[namesake].descriptor == other) {
-            struct gossip_change *change =
-                tell(gossip, GOSSIP_CHANGE_NAME_CLASH, own, gossip->records[record].incarnation);
-            change->other = output_hold(gossip, other);
+    for (uint32_t other = next_namesake(gossip, record, NO_RECORD); other != NO_RECORD;
+         other = next_namesake(gossip, record, other)) {
+        if (is_live(&gossip->records[other])) {
+            tell(gossip, GOSSIP_CHANGE_NAME_CLASH, gossip->records[record].descriptor,
+                 gossip->records[record].incarnation)
+                ->other = output_hold(gossip, gossip->records[other].descriptor);
             if (MUTANT(clash_merges)) {
-                set_incarnation(gossip, namesake, gossip->records[record].incarnation);
-                set_state(gossip, namesake, GOSSIP_LEFT);
+                set_incarnation(gossip, other, gossip->records[record].incarnation);
+                set_state(gossip, other, GOSSIP_LEFT);
             }
             return;
+        }
+    }
+}
+
+/* A machine that has lost its id comes back under another one: the same name, a later boot epoch.
+ * Then the earlier id is no loss of the pool's, and at the same address nobody can be it any
+ * more. */
+static void check_replaced(struct gossip *gossip, uint32_t record) {
+    const struct record *r = &gossip->records[record];
+    if (MUTANT(return_unnoticed)) {
+        return;
+    }
+    for (uint32_t other = next_namesake(gossip, record, NO_RECORD); other != NO_RECORD;
+         other = next_namesake(gossip, record, other)) {
+        const struct record *o = &gossip->records[other];
+        if (o->incarnation.boot_epoch > r->incarnation.boot_epoch && is_live(o)) {
+            guard_note_replaced(gossip, record);
+        } else if (o->incarnation.boot_epoch < r->incarnation.boot_epoch && other != SELF) {
+            guard_note_replaced(gossip, other);
+            if (is_live(o) &&
+                gossip_address_equal(&o->descriptor->info.address, &r->descriptor->info.address)) {
+                declare_dead(gossip, other);
+            } else if (is_frozen(o)) {
+                set_frozen(gossip, other, false);
+                suspect_again(gossip, other);
+            }
         }
     }
 }
@@ -145,6 +180,7 @@ static void merge_new(struct gossip *gossip, const struct hearsay *hearsay,
     set_age_s(gossip, record, member->age_s);
     if (state == GOSSIP_ALIVE) {
         gossip->counters[GOSSIP_RUMOURS_ALIVE]++;
+        check_replaced(gossip, record);
         tell_member(gossip, GOSSIP_CHANGE_JOINED, record);
         check_name(gossip, record);
     } else if (state != GOSSIP_REMOVED) {
@@ -203,11 +239,13 @@ static void merge_newer(struct gossip *gossip, const struct hearsay *hearsay, ui
     end_suspicion(gossip, record);
     set_frozen(gossip, record, false);
     set_old_descriptor(gossip, record, false);
+    set_replaced(gossip, record, false);
     set_incarnation(gossip, record, member->incarnation);
     take_descriptor(gossip, record, member, !was_live);
     set_state(gossip, record, GOSSIP_ALIVE);
     if (!was_live) {
         set_age_s(gossip, record, member->age_s);
+        check_replaced(gossip, record);
         tell_member(gossip, GOSSIP_CHANGE_JOINED, record);
         check_name(gossip, record);
         /* It may come from another side of a partition. A few of us look, not the whole pool. */
@@ -358,7 +396,9 @@ static void leave_state(struct gossip *gossip, uint32_t record, enum gossip_stat
     queue_rumour(gossip, record);
 }
 
-/* Leaves and tombstones, which the dead can come to as well. */
+/* Leaves and tombstones, which the dead can come to as well. Who seems dead may have refuted
+ * something after what the leaver, or the operator who removes it, last knew: the same life is
+ * meant. */
 static void merge_end(struct gossip *gossip, struct hearsay *hearsay, const struct uuid *id,
                       struct gossip_incarnation incarnation, enum gossip_state state) {
     if (incarnation_is_future(gossip, incarnation)) {
@@ -376,6 +416,11 @@ static void merge_end(struct gossip *gossip, struct hearsay *hearsay, const stru
         return;
     }
     struct record *r = &gossip->records[record];
+    bool seems_dead = r->state == GOSSIP_DEAD || is_frozen(r);
+    if (seems_dead && incarnation.boot_epoch == r->incarnation.boot_epoch &&
+        incarnation.counter < r->incarnation.counter && !MUTANT(refuted_outlives_removal)) {
+        incarnation = r->incarnation;
+    }
     int order = gossip_incarnation_compare(incarnation, r->incarnation);
     if (order < 0 && is_live(r)) {
         correct(gossip, hearsay, record);

@@ -64,7 +64,7 @@ bool suspect(struct gossip *gossip, uint32_t record, const uint32_t *accusers, u
     }
     if (news) {
         queue_rumour(gossip, record);
-        if ((gossip->records[record].flags & RECORD_FROZEN) == 0) {
+        if (!is_frozen(&gossip->records[record])) {
             task_start(gossip, &activity->suspicion, deadline_of(gossip, activity));
         }
     }

@@ -63,7 +63,8 @@ def members(agent):
 
 def states(agent, name):
     """Of all members that carry the name."""
-    return [row["Status"] for row in agent.get("/v1/agent/members").json if row["Name"] == name]
+    rows = agent.get("/v1/agent/members").json
+    return sorted(row["Status"] for row in rows if row["Name"] == name)
 
 
 def addresses(agent, name="web"):
@@ -191,6 +192,17 @@ class Removals(DutiesTest):
         self.shown([other])
         dead.start()
         self.shown([dead, other])
+
+    def test_a_machine_that_was_wiped_has_its_name_at_once(self):
+        wiped, other = self.two_hosts()
+        wiped.kill()
+        shutil.rmtree(wiped.data_dir)
+        wiped.start()
+        wiped.serve()
+        self.shown([wiped, other])
+        for s in self.servers:
+            eventually(lambda: states(s, "h1") == [ALIVE, FAILED], "who it was is known as dead")
+            self.assertNotIn("two members have the name", s.output())
 
     def test_a_machine_that_was_wiped_is_removed_whole_by_a_client_agent(self):
         dead, other = self.two_hosts()

@@ -4,7 +4,6 @@
 const struct mutant mutants[] = {
     {"told_again_and_again", "once all is equal nothing is told", 1},
     {"critical_for_good", "who is back is passing again", 1},
-    {"id_change_unnoticed", "a name follows its new machine", 26},
     {"left_stays", "who has left is deregistered", 5},
     {"dead_unnoticed", "who is dead is critical", 3},
     {"dead_remembered", "whom the pool has forgotten is deregistered", 22},
@@ -12,9 +11,11 @@ const struct mutant mutants[] = {
     {"failure_counts", "what failed is told again", 5},
     {"unknown_kept", "what its agent does not know is deregistered", 1},
     {"server_not_compared", "once a server is there all is compared", 2},
-    {"old_answer_counts", "an answer is of the state that was told", 10},
-    {"check_ahead", "a check has the tags of its service", 490},
+    {"old_answer_counts", "an answer is of the state that was told", 29},
+    {"check_ahead", "a check has the tags of its service", 294},
     {"stale_view_counts", "the leader changes only what is still so", 358},
+    {"refuted_outlives_removal", "who is removed is so with all that it ever refuted", 3933},
+    {"return_unnoticed", "a machine that is back under another id is no loss", 1396},
     {"agent_row_overwritten", "the leader leaves alone what an agent has told of its node", 1},
 };
 const uint32_t mutant_count = sizeof mutants / sizeof mutants[0];
