@@ -343,6 +343,8 @@ void pools_get_stats(struct pools *pools, bool wan, struct backend_pool_stats *r
                                              .clients = status->clients,
                                              .frozen = status->frozen,
                                              .health_score = status->awareness,
+                                             .events_queued = status->user_events,
+                                             .event_clock = status->event_clock,
                                              .guard = status->guard_on,
                                              .at = *at};
     pthread_mutex_unlock(&pools->mutex);

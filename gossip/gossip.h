@@ -451,6 +451,7 @@ struct gossip_status {
     uint32_t awareness;      /* 0: healthy, up to awareness_max */
     uint32_t rumours;        /* queued */
     uint32_t user_events;    /* queued */
+    uint64_t event_clock;    /* highest Lamport time of a user event known of; 0: none */
     bool leaving;
     uint64_t counters[GOSSIP_COUNTERS];
 };

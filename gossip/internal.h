@@ -287,6 +287,7 @@ enum err fire_event(struct gossip *gossip, const struct uuid *id, const uint8_t 
 void receive_event(struct gossip *gossip, struct reader *body);
 void receive_event_clock(struct gossip *gossip, struct reader *body);
 uint32_t events_queued(const struct gossip *gossip);
+uint64_t events_clock(const struct gossip *gossip);
 /* Behind the rumours of the packet that began at `start`. */
 void write_events(struct gossip *gossip, struct buf *out, size_t start);
 /* Recent ones, into a message over a stream. */

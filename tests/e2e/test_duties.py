@@ -252,6 +252,9 @@ class Events(unittest.TestCase):
         self.assertEqual(base64.b64decode(event["Payload"]).decode(),
                          "from " + self.servers[2].name)
         self.assertGreater(event["LTime"], 0)
+        for agent in agents:
+            eventually(lambda: int(agent.get("/v1/agent/self").json["Stats"]["serf_lan"][
+                "event_time"]) > event["LTime"], "the clock of events is told")
 
     def test_filters_say_who_keeps_it(self):
         one, two, three = self.servers[0], self.host, self.servers[2]
