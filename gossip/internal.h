@@ -340,6 +340,10 @@ void merge_removed(struct gossip *gossip, struct hearsay *hearsay, const struct 
                    struct gossip_incarnation incarnation);
 bool incarnation_is_future(struct gossip *gossip, struct gossip_incarnation incarnation);
 
+/* How long a member of this state that is gone is remembered. */
+uint64_t keep_gone_ms(const struct gossip *gossip, const struct gossip_descriptor *descriptor,
+                      enum gossip_state state);
+
 /* suspicion.c */
 uint32_t accuser_of(const struct uuid *id);
 /* A live member is accused, by one or more; confirmations shorten its time. True: news. */
