@@ -16,6 +16,7 @@
 #include "agent/mirrors.h"
 #include "agent/operator.h"
 #include "agent/pools.h"
+#include "agent/servers.h"
 #include "agent/telemetry_sinks.h"
 #include "base/container.h"
 #include "base/limits.h"
@@ -103,6 +104,8 @@ struct telemetry_gauges {
     double started_at_s; /* Unix time */
     pthread_mutex_t mutex;
     uint64_t counted_version; /* of the view that the catalog's gauges are of */
+    struct metric *accepted;
+    uint64_t accepted_counted;
 };
 
 /* ---- the catalog ---- */
@@ -236,12 +239,18 @@ void telemetry_refresh(void *context) {
     host_gauges_refresh(agent->telemetry.host);
 }
 
-/* Only the leader can judge its group, and only on the core's thread. */
+/* What only the core's thread can see; and only the leader can judge its group. */
 static void on_judge(struct loop_timer *timer) {
     struct agent *agent = CONTAINER_OF(timer, struct agent, telemetry.judge_timer);
-    const struct telemetry_gauges *to = agent->telemetry.gauges;
+    struct telemetry_gauges *to = agent->telemetry.gauges;
     bool healthy;
     uint64_t tolerance;
+    if (agent->servers != NULL) {
+        struct rpc_counts counts;
+        rpc_get_counts(servers_rpc(agent), &counts);
+        metric_count(to->accepted, counts.accepted - to->accepted_counted);
+        to->accepted_counted = counts.accepted;
+    }
     if (agent->group != NULL && group_leads(agent->group)) {
         operator_judge(agent, &healthy, &tolerance);
         metric_set(to->v[GAUGE_HEALTHY], healthy);
@@ -301,6 +310,11 @@ static void add_gauges(struct agent *agent) {
         telemetry->gauges->v[i] =
             metrics_add(telemetry->metrics, i >= GAUGE_CPU_SECONDS ? METRIC_PROCESS : METRIC_GAUGE,
                         gauges[i].name, gauges[i].help, &datacenter, labelled ? 1 : 0);
+    }
+    if (agent->config->server) {
+        telemetry->gauges->accepted =
+            metrics_add(telemetry->metrics, METRIC_COUNTER, "rpc.accept_conn",
+                        "Connections of other agents to the server port.", NULL, 0);
     }
     metric_set(metrics_add(telemetry->metrics, METRIC_GAUGE, "version",
                            "The version, as a label: always 1.", version, 2),

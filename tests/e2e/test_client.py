@@ -364,6 +364,24 @@ class Failures(ClientTest):
             self.assertEqual((reply.status, reply.text), (401, "Coordinate support disabled"))
         self.assertEqual(agent.put("/v1/coordinate/update", {}).status, 401)
 
+    def test_what_it_passes_on_is_counted_at_the_server(self):
+        group = self.servers(1, telemetry={"prometheus_retention_time": "1m",
+                                           "disable_hostname": True})
+        agent = self.client(group)
+
+        def counts():
+            text = group.servers[0].get("/v1/agent/metrics?format=prometheus").text
+            return [int(re.search(r"^consul_rpc_%s (\d+)$" % name, text, re.M).group(1))
+                    for name in ("request", "request_error", "accept_conn")]
+        eventually(lambda: counts()[2] > 0, "its connection is counted")
+        before = counts()
+        for _ in range(3):
+            self.assertEqual(agent.get("/v1/kv/none").status, 404)
+        self.assertEqual(agent.get("/v1/catalog/nodes?dc=nowhere").status, 500)
+        after = counts()
+        self.assertGreaterEqual(after[0], before[0] + 4)
+        self.assertGreater(after[1], before[1])
+
     def test_before_it_has_joined(self):
         agent = ClientAgent("agent1", [])
         self.addCleanup(agent.discard)
