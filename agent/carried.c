@@ -38,6 +38,7 @@ struct carried {
     struct agent *agent;
     struct rpc *rpc;
     size_t rest_bytes; /* of all rests */
+    struct metric *taken, *failed;
 };
 
 static const struct err_text malformed = {"a malformed request between agents"};
@@ -143,6 +144,7 @@ static void http_done(struct http_carried *http, int status, const struct str_ma
         struct err_text full = {"too many large answers are on their way from this server"};
         struct err_text stopping = {"the agent stops"};
         kept = size > LIMIT_CARRY_PIECE_BYTES && keep_rest(request, body, size);
+        metric_count(status == 0 || status >= 500 ? peer->carried->failed : NULL, 1);
         if (status == 0) { /* another server may answer */
             rpc_answer(peer->carried->rpc, request->ticket, ERR_CLOSED, &stopping, NULL, 0);
         } else if (kept || size <= LIMIT_CARRY_PIECE_BYTES) {
@@ -169,10 +171,11 @@ static void on_http(void *context, struct rpc_connection *from, struct rpc_ticke
     struct agent *agent = carried->agent;
     Pb__RpcHttp *message = pb__rpc_http__unpack(NULL, size, body);
     struct err_text stopping = {"the agent stops"};
+    metric_count(carried->taken, 1);
     if (message == NULL || !carried_may_work(carried)) {
         pb__rpc_http__free_unpacked(message, NULL);
-        rpc_answer(carried->rpc, ticket, message == NULL ? ERR_INVALID : ERR_CLOSED,
-                   message == NULL ? &malformed : &stopping, NULL, 0);
+        carried_answer(carried, ticket, message == NULL ? ERR_INVALID : ERR_CLOSED,
+                       message == NULL ? &malformed : &stopping, NULL, 0);
         return;
     }
     struct request *request = mem_calloc(1, sizeof *request);
@@ -265,7 +268,7 @@ static void command_done(struct group_proposal *proposal, enum err err,
     struct buf out;
     buf_init(&out, LIMIT_RPC_FRAME_BYTES);
     codec_encode_result(&command->outcome, &out);
-    rpc_answer(command->carried->rpc, command->ticket, err, text, out.data, out.count);
+    carried_answer(command->carried, command->ticket, err, text, out.data, out.count);
     buf_clear(&out);
     catalog_result_clear(&command->outcome);
     free(command);
@@ -277,6 +280,7 @@ static void on_command(void *context, struct rpc_connection *from, struct rpc_ti
     struct arena arena;
     struct catalog_command decoded;
     (void)from;
+    metric_count(carried->taken, 1);
     /* Into the log goes only what this program can apply, and what agents have to say. */
     arena_init(&arena);
     enum err err = codec_decode_command(body, size, &arena, &decoded);
@@ -285,7 +289,7 @@ static void on_command(void *context, struct rpc_connection *from, struct rpc_ti
                           decoded.kind == COMMAND_REMOVAL);
     arena_clear(&arena);
     if (!known) {
-        rpc_answer(carried->rpc, ticket, ERR_INVALID, &malformed, NULL, 0);
+        carried_answer(carried, ticket, ERR_INVALID, &malformed, NULL, 0);
         return;
     }
     struct command *command = mem_calloc(1, sizeof *command);
@@ -318,12 +322,21 @@ bool carried_may_work(const struct carried *carried) {
 
 void carried_answer(struct carried *carried, struct rpc_ticket ticket, enum err err,
                     const struct err_text *text, const void *body, size_t size) {
+    metric_count(err != ERR_OK ? carried->failed : NULL, 1);
     rpc_answer(carried->rpc, ticket, err, text, body, size);
+}
+
+void carried_count(struct carried *carried) {
+    metric_count(carried->taken, 1);
 }
 
 struct carried *carried_create(struct agent *agent) {
     struct carried *carried = mem_calloc(1, sizeof *carried);
     carried->agent = agent;
+    carried->taken = metrics_add(agent->telemetry.metrics, METRIC_COUNTER, "rpc.request",
+                                 "Requests that other agents have passed on.", NULL, 0);
+    carried->failed = metrics_add(agent->telemetry.metrics, METRIC_COUNTER, "rpc.request_error",
+                                  "Those of them that ended in an error.", NULL, 0);
     return carried;
 }
 

@@ -49,6 +49,7 @@ void carried_take_question(void *context, struct rpc_connection *from, struct rp
     Pb__RpcQuestion *message = pb__rpc_question__unpack(NULL, size, body);
     struct err_text text = {"this server does not answer DNS"};
     (void)from;
+    carried_count(carried);
     if (message == NULL || agent->dns == NULL || !carried_may_work(carried)) {
         pb__rpc_question__free_unpacked(message, NULL);
         carried_answer(carried, ticket, ERR_UNSUPPORTED, &text, NULL, 0);

@@ -134,6 +134,7 @@ void carried_take_rows(void *context, struct rpc_connection *from, struct rpc_ti
     struct carried *carried = context;
     Pb__RpcNodeRows *message = pb__rpc_node_rows__unpack(NULL, size, body);
     (void)from;
+    carried_count(carried);
     if (message == NULL || !carried_may_work(carried)) {
         struct err_text text = {"a malformed request, or the agent stops"};
         pb__rpc_node_rows__free_unpacked(message, NULL);

@@ -142,11 +142,13 @@ int command_members(int argc, char **argv) {
     int code = 1;
     arena_init(&arena);
     if (command_parse(&spec, argc, argv, &arena, &line, &code)) {
-        struct client_query queries[2];
+        struct client_query queries[3];
         size_t count = 0;
         struct decode_objects members = {0};
-        queries[count++] =
-            wan ? (struct client_query){"wan", "1"} : (struct client_query){"segment", segment};
+        queries[count++] = (struct client_query){"segment", segment};
+        if (wan) {
+            queries[count++] = (struct client_query){"wan", "1"};
+        }
         if (*filter != '\0') {
             queries[count++] = (struct client_query){"filter", filter};
         }

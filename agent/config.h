@@ -80,6 +80,7 @@ struct config {
         int64_t retry_ns, retry_max, retry_wan_ns, retry_wan_max;
         bool rejoin_after_leave, verify_incoming, verify_outgoing, no_keyring_file;
         int64_t reconnect_ns, reconnect_wan_ns;
+        int64_t advertise_reconnect_ns; /* 0: not told */
         const char *encrypt;
         struct config_pool { /* 0 = our own */
             int64_t gossip_nodes, gossip_ns, probe_ns, probe_timeout_ns, suspicion, retransmit;

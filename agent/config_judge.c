@@ -372,8 +372,7 @@ static enum err judge_keys(struct config_load *load) {
         return config_fail(load, "failover.hold_down must be between 0 and %d s",
                            LIMIT_FAILOVER_HOLD_DOWN_S);
     }
-    if (slot_of(load, "advertise_reconnect_timeout") != NULL && load->config.server &&
-        slot_of(load, "advertise_reconnect_timeout")->number != 0) {
+    if (load->config.server && load->config.gossip.advertise_reconnect_ns != 0) {
         return config_fail(load, "advertise_reconnect_timeout can only be used on a client");
     }
     const union config_slot *age = slot_of(load, "server_rejoin_age_max");

@@ -19,7 +19,7 @@
 
 struct telemetry {
     struct metrics *metrics;
-    struct loop_timer tick_timer;
+    struct loop_timer tick_timer, judge_timer;
     struct metric *catalog_register, *catalog_deregister, *query_apply;
     struct metric *kvs_apply, *session_apply, *session_renew, *session_expiry, *txn_apply;
     struct metric *consistent_read;

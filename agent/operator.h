@@ -22,6 +22,9 @@ void operator_clear(struct agent *agent);
 
 /* ---- operator_show.c ---- */
 
+/* Of a leader: whether all servers are healthy, and how many voters more may fail. */
+void operator_judge(struct agent *agent, bool *ret_healthy, uint64_t *ret_tolerance);
+
 /* Writes what one of the shows answers, as this server knows it. */
 void operator_show(struct agent *agent, enum backend_operator_action action, struct json *json);
 

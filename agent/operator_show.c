@@ -80,6 +80,13 @@ static uint64_t tolerance(const struct report *report) {
     return report->healthy_voters > quorum ? report->healthy_voters - quorum : 0;
 }
 
+void operator_judge(struct agent *agent, bool *ret_healthy, uint64_t *ret_tolerance) {
+    struct report report;
+    judge(agent, &report);
+    *ret_healthy = report.healthy;
+    *ret_tolerance = tolerance(&report);
+}
+
 /* ---- as JSON ---- */
 
 static const char *state_name(const struct group_peer_status *peer) {

@@ -5,6 +5,7 @@
 
 #include "agent/pools_internal.h"
 #include "base/container.h"
+#include "base/duration.h"
 #include "base/mem.h"
 #include "base/pack.h"
 
@@ -39,6 +40,13 @@ struct str_map pool_members_tags(const struct agent *agent, struct arena *arena)
         }
         v[count++] =
             (struct str_pair){"port", arena_format(arena, "%lld", (long long)config->server_port)};
+    }
+    if (config->gossip.advertise_reconnect_ns > 0) {
+        char *told = arena_alloc(arena, DURATION_TEXT_BYTES);
+        duration_format(config->gossip.advertise_reconnect_ns, told);
+        v[count++] = (struct str_pair){GOSSIP_TAG_REAP_DEAD, told};
+    }
+    if (config->server) {
         v[count++] = (struct str_pair){
             "wan_join_port", arena_format(arena, "%lld", (long long)config->serf_wan_port)};
     }
@@ -343,6 +351,8 @@ void pools_get_stats(struct pools *pools, bool wan, struct backend_pool_stats *r
                                              .clients = status->clients,
                                              .frozen = status->frozen,
                                              .health_score = status->awareness,
+                                             .events_queued = status->user_events,
+                                             .event_clock = status->event_clock,
                                              .guard = status->guard_on,
                                              .at = *at};
     pthread_mutex_unlock(&pools->mutex);

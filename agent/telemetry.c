@@ -2,6 +2,7 @@
  * read off the parts when somebody asks and cost nothing until then. */
 #include <dirent.h>
 #include <malloc.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,13 +14,16 @@
 #include "agent/host_gauges.h"
 #include "agent/internal.h"
 #include "agent/mirrors.h"
+#include "agent/operator.h"
 #include "agent/pools.h"
+#include "agent/servers.h"
 #include "agent/telemetry_sinks.h"
 #include "base/container.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
 #define MODULE "agent"
+#define JUDGE_MS 1000
 
 enum gauge {
     GAUGE_THREADS,
@@ -69,8 +73,8 @@ static const struct {
     [GAUGE_GC_PAUSE] = {"runtime.total_gc_pause_ns", "There is no garbage collector: 0."},
     [GAUGE_GC_RUNS] = {"runtime.total_gc_runs", "There is no garbage collector: 0."},
     [GAUGE_IS_LEADER] = {"server.isLeader", "Whether this server leads."},
-    [GAUGE_HEALTHY] = {"autopilot.healthy", "Whether all servers are healthy."},
-    [GAUGE_TOLERANCE] = {"autopilot.failure_tolerance", "Voters that may fail."},
+    [GAUGE_HEALTHY] = {"autopilot.healthy", "Whether all servers are healthy; the leader knows."},
+    [GAUGE_TOLERANCE] = {"autopilot.failure_tolerance", "Voters that may fail; the leader knows."},
     [GAUGE_APPLIED] = {"raft.applied_index", "Index of the last applied entry."},
     [GAUGE_LAST_INDEX] = {"raft.last_index", "Index of the last entry."},
     [GAUGE_SESSIONS] = {"session_ttl.active", "Sessions with a TTL that this server counts."},
@@ -100,6 +104,8 @@ struct telemetry_gauges {
     double started_at_s; /* Unix time */
     pthread_mutex_t mutex;
     uint64_t counted_version; /* of the view that the catalog's gauges are of */
+    struct metric *accepted;
+    uint64_t accepted_counted;
 };
 
 /* ---- the catalog ---- */
@@ -126,8 +132,11 @@ static bool count_instance(const struct catalog_instance *instance, void *contex
 }
 
 static void refresh_catalog(struct agent *agent, struct telemetry_gauges *to) {
-    const struct catalog_view *view = catalog_view(agent->catalog);
     struct counts counts = {.last_name = ""};
+    if (!agent->config->server) {
+        return;
+    }
+    const struct catalog_view *view = catalog_view(agent->catalog);
     pthread_mutex_lock(&to->mutex);
     if (to->counted_version != view_version(view)) {
         view_walk_nodes(view, count_node, &counts);
@@ -209,7 +218,10 @@ void telemetry_refresh(void *context) {
     }
     checks_get_stats(agent->checks, &checks);
     metric_set(to->v[GAUGE_IS_LEADER], status.leader);
-    metric_set(to->v[GAUGE_HEALTHY], status.leader);
+    if (!status.leader) {
+        metric_set(to->v[GAUGE_HEALTHY], NAN);
+        metric_set(to->v[GAUGE_TOLERANCE], NAN);
+    }
     metric_set(to->v[GAUGE_APPLIED], (double)status.applied_index);
     metric_set(to->v[GAUGE_LAST_INDEX], (double)status.last_index);
     metric_set(to->v[GAUGE_CHECKS], (double)checks.checks);
@@ -225,6 +237,26 @@ void telemetry_refresh(void *context) {
     refresh_process(to);
     mirrors_refresh_metrics(agent);
     host_gauges_refresh(agent->telemetry.host);
+}
+
+/* What only the core's thread can see; and only the leader can judge its group. */
+static void on_judge(struct loop_timer *timer) {
+    struct agent *agent = CONTAINER_OF(timer, struct agent, telemetry.judge_timer);
+    struct telemetry_gauges *to = agent->telemetry.gauges;
+    bool healthy;
+    uint64_t tolerance;
+    if (agent->servers != NULL) {
+        struct rpc_counts counts;
+        rpc_get_counts(servers_rpc(agent), &counts);
+        metric_count(to->accepted, counts.accepted - to->accepted_counted);
+        to->accepted_counted = counts.accepted;
+    }
+    if (agent->group != NULL && group_leads(agent->group)) {
+        operator_judge(agent, &healthy, &tolerance);
+        metric_set(to->v[GAUGE_HEALTHY], healthy);
+        metric_set(to->v[GAUGE_TOLERANCE], (double)tolerance);
+    }
+    loop_timer_start(agent->loop, timer, loop_now_ms(agent->loop) + JUDGE_MS);
 }
 
 static int64_t next_tick_ms(struct agent *agent) {
@@ -258,6 +290,11 @@ void telemetry_reload(struct agent *agent, const struct config *live) {
                        live->telemetry.filter_default);
 }
 
+static bool is_of_servers(enum gauge gauge) {
+    return (gauge >= GAUGE_IS_LEADER && gauge <= GAUGE_SESSIONS) ||
+           (gauge >= GAUGE_NODES && gauge <= GAUGE_CLIENTS);
+}
+
 static void add_gauges(struct agent *agent) {
     struct telemetry *telemetry = &agent->telemetry;
     const struct str_pair datacenter = {"datacenter", agent->config->datacenter};
@@ -267,9 +304,17 @@ static void add_gauges(struct agent *agent) {
     pthread_mutex_init(&telemetry->gauges->mutex, NULL);
     for (unsigned i = 0; i < GAUGE_COUNT; i++) {
         bool labelled = i >= GAUGE_NODES && i < GAUGE_CPU_SECONDS;
+        if (is_of_servers(i) && !agent->config->server) {
+            continue; /* recorded into NULL: nothing */
+        }
         telemetry->gauges->v[i] =
             metrics_add(telemetry->metrics, i >= GAUGE_CPU_SECONDS ? METRIC_PROCESS : METRIC_GAUGE,
                         gauges[i].name, gauges[i].help, &datacenter, labelled ? 1 : 0);
+    }
+    if (agent->config->server) {
+        telemetry->gauges->accepted =
+            metrics_add(telemetry->metrics, METRIC_COUNTER, "rpc.accept_conn",
+                        "Connections of other agents to the server port.", NULL, 0);
     }
     metric_set(metrics_add(telemetry->metrics, METRIC_GAUGE, "version",
                            "The version, as a label: always 1.", version, 2),
@@ -317,8 +362,12 @@ void telemetry_create(struct agent *agent) {
             host_gauges_create(telemetry->metrics, config->dev ? "/" : config->data_dir);
     }
     telemetry->tick_timer.run = on_tick;
+    telemetry->judge_timer.run = on_judge;
     if (agent->loop != NULL) {
         loop_timer_start(agent->loop, &telemetry->tick_timer, next_tick_ms(agent));
+    }
+    if (agent->loop != NULL && config->server) {
+        loop_timer_start(agent->loop, &telemetry->judge_timer, loop_now_ms(agent->loop));
     }
 }
 
@@ -346,6 +395,7 @@ bool telemetry_stop(struct agent *agent) {
     struct telemetry *telemetry = &agent->telemetry;
     if (agent->loop != NULL) {
         loop_timer_stop(agent->loop, &telemetry->tick_timer);
+        loop_timer_stop(agent->loop, &telemetry->judge_timer);
     }
     bool stopped = telemetry_sinks_stop(telemetry->sinks);
     telemetry->sinks = NULL;

@@ -196,7 +196,8 @@ struct backend_events {
 
 /* Numbers of a pool. */
 struct backend_pool_stats {
-    uint32_t alive, clients, failed, left, frozen, health_score;
+    uint32_t alive, clients, failed, left, frozen, health_score, events_queued;
+    uint64_t event_clock; /* of user events; 0: none was heard */
     bool guard;
     struct coordinate at;
 };

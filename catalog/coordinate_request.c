@@ -13,7 +13,7 @@ struct place {
 };
 
 struct update {
-    const char *dc, *node, *segment;
+    const char *dc, *node, *segment, *partition;
     struct place *place;
 };
 
@@ -25,7 +25,7 @@ static const struct decode_field place_fields[] = {
 };
 
 static const struct decode_spec place_spec = {"Coordinate", sizeof(struct place), place_fields,
-                                              COUNT(place_fields), true};
+                                              COUNT(place_fields), false};
 
 static const struct decode_field update_fields[] = {
     DECODE_FIELD(struct update, dc, "Datacenter", DECODE_STR),
@@ -35,10 +35,12 @@ static const struct decode_field update_fields[] = {
      .kind = DECODE_OBJECT,
      .spec = &place_spec,
      .offset = offsetof(struct update, place)},
+    DECODE_FIELD(struct update, partition, "Partition", DECODE_STR),
+    {.name = "Token", .kind = DECODE_IGNORE},
 };
 
 static const struct decode_spec update_spec = {"CoordinateUpdateRequest", sizeof(struct update),
-                                               update_fields, COUNT(update_fields), true};
+                                               update_fields, COUNT(update_fields), false};
 
 /* The numbers of a list, whose JSON is known to be well-formed and compact; -1: it holds something
  * else. Those beyond the room are counted. */
@@ -73,6 +75,9 @@ enum err definition_parse_coordinate(const char *json, size_t size, struct arena
     struct update in = {.dc = NULL};
     if (decode_json(&update_spec, DECODE_BODY, json, size, arena, &in, text) != ERR_OK) {
         return definition_decode_failed(text);
+    }
+    if (definition_judge_tenancy("", in.partition, text) != ERR_OK) {
+        return ERR_INVALID;
     }
     struct coordinate at = {.error = 0};
     int numbers = 0;

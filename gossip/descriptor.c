@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/duration.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "gossip/message.h"
@@ -100,6 +101,18 @@ static const char *copy_text(struct reader *reader, char **at) {
     return copy;
 }
 
+/* What cannot be read is as if it were not there. */
+static uint64_t read_reap_dead_ms(const struct str_map *tags) {
+    int64_t ns = 0;
+    for (uint32_t i = 0; i < tags->count; i++) {
+        if (strcmp(tags->v[i].key, GOSSIP_TAG_REAP_DEAD) == 0 &&
+            duration_parse(tags->v[i].value, &ns, NULL) != ERR_OK) {
+            ns = 0;
+        }
+    }
+    return ns > 0 ? ((uint64_t)ns + DURATION_MS - 1) / DURATION_MS : 0;
+}
+
 /* One block: the struct, the pairs, the bytes as they came, and the texts; a text and its NUL are
  * never longer than its encoding with the size in front. */
 static struct gossip_descriptor *decode(const uint8_t *bytes, size_t size) {
@@ -133,6 +146,7 @@ static struct gossip_descriptor *decode(const uint8_t *bytes, size_t size) {
     }
     ASSERT(at <= block + sizeof *descriptor + pairs_bytes + 2 * size);
     descriptor->info = info;
+    descriptor->reap_dead_ms = read_reap_dead_ms(&info.tags);
     descriptor->encoded = encoded;
     descriptor->encoded_bytes = (uint32_t)size;
     descriptor->id_hash = descriptor_hash_id(&info.id);

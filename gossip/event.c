@@ -49,6 +49,10 @@ uint32_t events_queued(const struct gossip *gossip) {
     return gossip->events != NULL ? gossip->events->queued : 0;
 }
 
+uint64_t events_clock(const struct gossip *gossip) {
+    return gossip->events != NULL ? gossip->events->clock : 0;
+}
+
 static void unqueue(struct user_events *events, struct user_event *event) {
     events->queued -= event->queued;
     event->queued = false;

@@ -457,6 +457,7 @@ void gossip_get_status(const struct gossip *gossip, struct gossip_status *ret_st
         .awareness = gossip->awareness,
         .rumours = gossip->rumour_count,
         .user_events = events_queued(gossip),
+        .event_clock = events_clock(gossip),
         .leaving = gossip->leaving,
     };
     memcpy(ret_status->counters, gossip->counters, sizeof gossip->counters);

@@ -89,9 +89,13 @@ struct gossip_info {
     struct str_map tags;
 };
 
+/* A tag by which a member says how long it is remembered once it is dead, as "1h30m". */
+#define GOSSIP_TAG_REAP_DEAD "rc_tm"
+
 /* An interned, immutable gossip_info, shared by all who hold the same bytes. */
 struct gossip_descriptor {
     struct gossip_info info; /* its strings live in this block */
+    uint64_t reap_dead_ms;   /* of GOSSIP_TAG_REAP_DEAD; 0: as the pool's configuration says */
     uint64_t id_hash;
     uint64_t name_hash;                  /* of the folded name */
     uint32_t references;                 /* private to gossip/descriptor.c, as are the following */
@@ -451,6 +455,7 @@ struct gossip_status {
     uint32_t awareness;      /* 0: healthy, up to awareness_max */
     uint32_t rumours;        /* queued */
     uint32_t user_events;    /* queued */
+    uint64_t event_clock;    /* highest Lamport time of a user event known of; 0: none */
     bool leaving;
     uint64_t counters[GOSSIP_COUNTERS];
 };

@@ -287,6 +287,7 @@ enum err fire_event(struct gossip *gossip, const struct uuid *id, const uint8_t 
 void receive_event(struct gossip *gossip, struct reader *body);
 void receive_event_clock(struct gossip *gossip, struct reader *body);
 uint32_t events_queued(const struct gossip *gossip);
+uint64_t events_clock(const struct gossip *gossip);
 /* Behind the rumours of the packet that began at `start`. */
 void write_events(struct gossip *gossip, struct buf *out, size_t start);
 /* Recent ones, into a message over a stream. */
@@ -338,6 +339,10 @@ void merge_left(struct gossip *gossip, struct hearsay *hearsay, const struct uui
 void merge_removed(struct gossip *gossip, struct hearsay *hearsay, const struct uuid *id,
                    struct gossip_incarnation incarnation);
 bool incarnation_is_future(struct gossip *gossip, struct gossip_incarnation incarnation);
+
+/* How long a member of this state that is gone is remembered. */
+uint64_t keep_gone_ms(const struct gossip *gossip, const struct gossip_descriptor *descriptor,
+                      enum gossip_state state);
 
 /* suspicion.c */
 uint32_t accuser_of(const struct uuid *id);

@@ -447,15 +447,28 @@ void merge_removed(struct gossip *gossip, struct hearsay *hearsay, const struct 
     merge_end(gossip, hearsay, id, incarnation, GOSSIP_REMOVED);
 }
 
+uint64_t keep_gone_ms(const struct gossip *gossip, const struct gossip_descriptor *descriptor,
+                      enum gossip_state state) {
+    return state != GOSSIP_DEAD           ? gossip->config.reap_left_ms
+           : descriptor->reap_dead_ms > 0 ? descriptor->reap_dead_ms
+                                          : gossip->config.reap_dead_ms;
+}
+
+/* Shortly before it is forgotten it may have been forgotten here already. */
+static bool is_nearly_forgotten(struct gossip *gossip, const struct member_state *member) {
+    const struct gossip_descriptor *descriptor =
+        descriptor_intern(gossip->descriptors, member->descriptor, member->descriptor_bytes);
+    uint64_t keep_ms = keep_gone_ms(gossip, descriptor, member->state);
+    descriptor_release(gossip->descriptors, descriptor);
+    return member->age_s * UINT64_C(1000) + REAP_SLACK_MS >= keep_ms;
+}
+
 static void merge_gone(struct gossip *gossip, struct hearsay *hearsay,
                        const struct member_state *member) {
     struct uuid id = id_in(member);
     uint32_t record = find_record(gossip, &id);
-    uint64_t keep_ms =
-        member->state == GOSSIP_DEAD ? gossip->config.reap_dead_ms : gossip->config.reap_left_ms;
     if (record == NO_RECORD) {
-        /* Shortly before it is forgotten it may have been forgotten here already. */
-        if (member->age_s * UINT64_C(1000) + REAP_SLACK_MS < keep_ms) {
+        if (!is_nearly_forgotten(gossip, member)) {
             merge_new(gossip, hearsay, member, member->state);
         }
         return;

@@ -378,13 +378,11 @@ void stream_failed(struct gossip *gossip, uint64_t stream, bool refused) {
 
 void run_reap_round(struct gossip *gossip) {
     events_forget(gossip);
-    uint64_t keep[] = {[GOSSIP_DEAD] = gossip->config.reap_dead_ms,
-                       [GOSSIP_LEFT] = gossip->config.reap_left_ms,
-                       [GOSSIP_REMOVED] = gossip->config.reap_left_ms};
     uint32_t reaped = 0;
     for (uint32_t i = gossip->record_count; i-- > 1 && reaped < REAPED_A_ROUND;) {
         const struct record *r = &gossip->records[i];
-        if (is_live(r) || gossip->now_ms < changed_at_ms(gossip, r) + keep[r->state]) {
+        if (is_live(r) || gossip->now_ms < changed_at_ms(gossip, r) +
+                                               keep_gone_ms(gossip, r->descriptor, r->state)) {
             continue;
         }
         if (r->state != GOSSIP_REMOVED) {
@@ -393,7 +391,9 @@ void run_reap_round(struct gossip *gossip) {
         remove_record(gossip, i);
         reaped++;
     }
-    uint64_t least = keep[GOSSIP_DEAD] < keep[GOSSIP_LEFT] ? keep[GOSSIP_DEAD] : keep[GOSSIP_LEFT];
+    uint64_t least = gossip->config.reap_dead_ms < gossip->config.reap_left_ms
+                         ? gossip->config.reap_dead_ms
+                         : gossip->config.reap_left_ms;
     uint64_t interval = least / 8 > 60000 ? 60000 : least / 8 < 1000 ? 1000 : least / 8;
     task_start(gossip, &gossip->reap_round,
                gossip->now_ms + (reaped == REAPED_A_ROUND ? 100 : interval));

@@ -92,13 +92,22 @@ static int64_t waiting_ms(const struct http_exchange *exchange, const struct htt
     return wait_ms + wait_ms / LIMIT_QUERY_JITTER_FRACTION;
 }
 
+/* What this agent's configuration says goes along: the server's may say something else. */
 const char *http_carry_target(struct http_exchange *exchange, const struct http_request *req) {
-    bool far = far_datacenter(req, http_query_dc(req)) != NULL;
-    const char *target = name_agent(exchange->uri, req, &exchange->arena);
-    if (!far || !exchange->server->config.translate_wan || exchange->carried != NULL) {
+    struct arena *arena = &exchange->arena;
+    const char *target = name_agent(exchange->uri, req, arena);
+    if (exchange->carried != NULL) {
         return target; /* it says so already, if it has to */
     }
-    return arena_format(&exchange->arena, "%s&%s", target, HTTP_TRANSLATE);
+    if (exchange->server->config.translate_wan && far_datacenter(req, http_query_dc(req)) != NULL) {
+        target = arena_format(arena, "%s&%s", target, HTTP_TRANSLATE);
+    }
+    int64_t stale_ms = exchange->route->read != NULL ? http_query_default_stale_ms(req) : 0;
+    if (stale_ms > 0) {
+        target = arena_format(arena, "%s%cmax_stale=%lldms", target,
+                              strchr(target, '?') != NULL ? '&' : '?', (long long)stale_ms);
+    }
+    return target;
 }
 
 bool http_carry_prepare(struct http_exchange *exchange, const struct http_request *req,

@@ -272,10 +272,12 @@ static bool answer_subscribed(struct http_exchange *exchange, const struct http_
     epoch_enter(backend->epoch);
     bool found = backend->get_subscribed(backend->context, req->rest, &mirror);
     epoch_exit(backend->epoch);
-    bool bears = http_request_has(req, "stale") || http_request_has(req, "max_stale") ||
-                 (http_request_has(req, "cached") && req->use_cache);
-    /* Distances are the servers'. */
-    if (found && bears && !http_request_has(req, "index") && !http_request_has(req, "near")) {
+    struct http_query query;
+    struct err_text unused;
+    /* Distances are the servers', and so is what must be asked anew, and what is wrong. */
+    if (found && !http_request_has(req, "index") && !http_request_has(req, "near") &&
+        http_query_parse_modes(req, &query, &unused) == ERR_OK && !query.revalidate &&
+        (query.stale || (http_request_has(req, "cached") && req->use_cache))) {
         exchange->answer =
             http_mirror_answer(exchange->server, exchange->uri, "", 0, LIMIT_MIRROR_FRESH_MS);
     }
@@ -550,6 +552,11 @@ static bool admit(struct http_exchange *exchange, const char *method, struct htt
     if (!judge_route(exchange->route, method, req, res)) {
         return false;
     }
+    if (req->backend->facts->coordinates_off &&
+        str_starts_with(exchange->route->pattern, "/v1/coordinate/")) {
+        http_response_text(res, 401, "Coordinate support disabled");
+        return false;
+    }
     const struct http_tenancy *tenancy = http_judge_tenancy(exchange);
     if (tenancy != NULL) {
         http_response_text(res, 400, "Invalid header: \"%s\" - %s are a Consul Enterprise feature",
@@ -586,6 +593,7 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
         return HTTP_ANSWERED;
     }
     req->client_ip = route->once ? find_client(exchange) : "";
+    req->cache_control = http_exchange_header(exchange, "Cache-Control");
     const char *where = http_carry_where(exchange, req);
     if (where != NULL &&
         (answer_subscribed(exchange, req, where) || answer_lost(exchange, req, where))) {
@@ -594,7 +602,6 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     if (where != NULL) {
         return http_carry_prepare(exchange, req, where, res) ? HTTP_PARK_CALL : HTTP_ANSWERED;
     }
-    req->cache_control = http_exchange_header(exchange, "Cache-Control");
     if (http_refuse_rate(exchange->server, route, res)) {
         return HTTP_ANSWERED;
     }

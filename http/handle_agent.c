@@ -175,8 +175,8 @@ static void put_pool_stats(struct json *json, const struct backend *backend, boo
     json_object_begin(json);
     json_member_str(json, "coordinate_resets", "0");
     stat_bool(json, "encrypted", pool->encrypted);
-    json_member_str(json, "event_queue", "0");
-    json_member_str(json, "event_time", "1");
+    stat_u64(json, "event_queue", stats.events_queued);
+    stat_u64(json, "event_time", stats.event_clock + 1); /* the next one's */
     stat_u64(json, "failed", stats.failed);
     stat_u64(json, "frozen", stats.frozen);
     stat_u64(json, "health_score", stats.health_score);

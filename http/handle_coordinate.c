@@ -5,13 +5,6 @@
 #include "http/datacenters.h"
 #include "http/handlers.h"
 
-static bool is_off(const struct http_request *req, struct http_response *res) {
-    if (req->backend->facts->coordinates_off) {
-        http_response_text(res, 401, "Coordinate support disabled");
-    }
-    return req->backend->facts->coordinates_off;
-}
-
 /* ---- reads ---- */
 
 struct listing {
@@ -55,23 +48,16 @@ static void list_rows(const struct http_request *req, struct http_read *read,
 
 void handle_coordinate_nodes(const struct http_request *req, struct http_read *read,
                              struct http_response *res) {
-    if (!is_off(req, res)) {
-        list_rows(req, read, res, NULL);
-    }
+    list_rows(req, read, res, NULL);
 }
 
 void handle_coordinate_node(const struct http_request *req, struct http_read *read,
                             struct http_response *res) {
-    if (!is_off(req, res)) {
-        list_rows(req, read, res, req->rest);
-    }
+    list_rows(req, read, res, req->rest);
 }
 
 void handle_coordinate_datacenters(const struct http_request *req, struct http_response *res) {
     struct json json;
-    if (is_off(req, res)) {
-        return;
-    }
     struct http_datacenters all = http_datacenters_list(req->backend, req->arena);
     http_response_json(res, req, &json);
     json_array_begin(&json);
@@ -97,9 +83,6 @@ void handle_coordinate_datacenters(const struct http_request *req, struct http_r
 bool handle_coordinate_update(const struct http_request *req, struct backend_call *call,
                               struct http_response *res) {
     const char *dc = "";
-    if (is_off(req, res)) {
-        return false;
-    }
     call->kind = BACKEND_COORDINATE;
     enum err err = definition_parse_coordinate(req->body, req->body_size, req->arena,
                                                &call->coordinate, &dc, &call->text);

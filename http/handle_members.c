@@ -39,13 +39,13 @@ void encode_member(struct json *json, const struct filter_member *member) {
 static bool refuse_segment(const struct http_request *req, bool wan, struct http_response *res) {
     const char *segment = str_or_empty(http_request_param(req, "segment"));
     bool named = *segment != '\0' && strcmp(segment, "_all") != 0;
-    if (wan && *segment != '\0') {
+    if (wan && named) {
         http_response_text(res, 400, "Cannot provide a segment with wan=true");
     } else if (named) {
         http_response_text(res, 500,
                            "Network segments are not supported in this version of Consul");
     }
-    return named || (wan && *segment != '\0');
+    return named;
 }
 
 void handle_agent_members(const struct http_request *req, struct http_response *res) {

@@ -50,6 +50,13 @@ static bool may_be_old(const struct http_request *req, const struct http_query *
             str_starts_with(req->path, "/v1/health/"));
 }
 
+int64_t http_query_default_stale_ms(const struct http_request *req) {
+    const char *max_stale = str_or_empty(http_request_param(req, "max_stale"));
+    struct http_query query = {.stale = http_request_has(req, "stale") || *max_stale != '\0',
+                               .consistent = http_request_has(req, "consistent")};
+    return may_be_old(req, &query) ? req->discovery_stale_ms : 0;
+}
+
 static enum err parse_consistency(const struct http_request *req, struct http_query *query,
                                   struct err_text *text) {
     int64_t ns;

@@ -150,7 +150,6 @@ struct http_route {
     bool by_hash; /* of a local: a query with the present ?hash= waits for another (contract 4.7) */
     bool by_server;      /* of a local: a server answers it, see http_route_travels */
     bool dc_ignored;     /* ?dc= does not say who answers */
-    bool own;            /* of a call: never answered by another agent, see http_route_travels */
     bool by_index;       /* the same with ?index= and X-Consul-Index: waits while they are equal */
     const char *missing; /* 400 text when rest is empty; NULL: may be empty */
 };
@@ -215,6 +214,8 @@ enum err http_query_parse(const struct http_request *req, int64_t wait_default_m
  */
 enum err http_query_parse_modes(const struct http_request *req, struct http_query *query,
                                 struct err_text *text);
+/* How old the answer may be because the configuration says so, not the request; 0: nothing. */
+int64_t http_query_default_stale_ms(const struct http_request *req);
 /* X-Cache and Age of an answer to ?cached. What is kept is the view, which is always current: a hit
  * of age 0, unless the request wants none. */
 void http_response_cache(struct http_response *res, const struct http_request *req,

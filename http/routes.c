@@ -285,22 +285,22 @@ static const struct http_route routes[] = {
     /* operator */
     {.pattern = "/v1/operator/keyring",
      .method = "GET",
-     .own = true,
+     .dc_ignored = true,
      .call = handle_keyring_list,
      .finish = finish_json},
     {.pattern = "/v1/operator/keyring",
      .method = "POST",
-     .own = true,
+     .dc_ignored = true,
      .call = handle_keyring_install,
      .ok_body = ""},
     {.pattern = "/v1/operator/keyring",
      .method = "PUT",
-     .own = true,
+     .dc_ignored = true,
      .call = handle_keyring_use,
      .ok_body = ""},
     {.pattern = "/v1/operator/keyring",
      .method = "DELETE",
-     .own = true,
+     .dc_ignored = true,
      .call = handle_keyring_remove,
      .ok_body = ""},
     {.pattern = "/v1/operator/raft/configuration",
@@ -420,7 +420,7 @@ static bool is_same_path(const struct http_route *a, const struct http_route *b)
 
 bool http_route_travels(const struct http_route *route) {
     static const char agents[] = "/v1/agent/";
-    return strncmp(route->pattern, agents, sizeof agents - 1) != 0 && !route->own &&
+    return strncmp(route->pattern, agents, sizeof agents - 1) != 0 &&
            (route->read != NULL || route->call != NULL || route->by_server);
 }
 

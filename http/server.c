@@ -188,7 +188,11 @@ struct http_answer *http_answer_carried(struct http_server *server,
     struct MHD_Response *response = hold(server, body, size);
     answer->prepared = (struct http_prepared *)response;
     for (uint32_t i = 0; i < reply->header_count; i++) { /* what the library refuses is left out */
-        MHD_add_response_header(response, reply->headers[i].key, reply->headers[i].value);
+        const char *name = reply->headers[i].key;
+        bool of_cache = strcmp(name, "X-Cache") == 0 || strcmp(name, "Age") == 0;
+        if (!of_cache || server->config.use_cache) { /* the server's own may be in use */
+            MHD_add_response_header(response, name, reply->headers[i].value);
+        }
     }
     add_configured(response, &server->config.response_headers);
     return answer;

@@ -3,6 +3,7 @@ those go."""
 import base64
 import json
 import os
+import re
 import signal
 import unittest
 
@@ -191,6 +192,32 @@ class Calm(ClientTest):
         raft = self.agent.get("/v1/operator/raft/configuration").json
         self.assertEqual(len(raft["Servers"]), 3)
 
+    def test_an_answer_that_is_kept_obeys_cache_control(self):
+        path = "/v1/health/service/obedient?cached"
+
+        def ask(control):
+            return self.agent.get(path, {"Cache-Control": control})
+        self.agent.must_put("/v1/agent/service/register", web("obedient"))
+        eventually(lambda: ask("max-age=60").headers["X-Cairn-Mirror-Age"], "rows are kept")
+        self.assertEqual(ask("max-age=60").headers["X-Cache"], "HIT")
+        for control in ("must-revalidate", "max-age=0"):
+            reply = ask(control)
+            self.assertEqual((reply.headers["X-Cache"], reply.headers["X-Cairn-Mirror-Age"]),
+                             ("MISS", None))
+        self.assertEqual((ask("max-age=soon").status, ask("max-age=soon").text),
+                         (400, "Invalid Cache-Control header."))
+        self.agent.must_put("/v1/agent/service/deregister/obedient")
+
+    def test_metrics_of_servers_are_not_told(self):
+        """Who sums them up over all agents, or waits for a 0, would be misled."""
+        of_servers = re.compile(r"\.(autopilot|raft|state|members|server|session_ttl)\.")
+
+        def seen(agent):
+            rows = agent.get("/v1/agent/metrics").json["Gauges"]
+            return [row["Name"] for row in rows if of_servers.search(row["Name"])]
+        self.assertGreaterEqual(len(seen(self.group.servers[0])), 11)
+        self.assertEqual(seen(self.agent), [])
+
     def test_what_is_its_own(self):
         this = self.agent.get("/v1/agent/self").json
         self.assertEqual((this["Config"]["NodeName"], this["Config"]["Server"]), ("agent1", False))
@@ -312,6 +339,70 @@ class Failures(ClientTest):
         agent.kill()
         eventually(lambda: group.servers[0].passing("other") == ["other"], "its own one")
         eventually(lambda: group.servers[0].get("/v1/health/service/web").json == [], "no ghost")
+
+    def test_keys_are_changed_in_all_pools_through_it(self):
+        keys = [base64.b64encode(bytes([i]) * 32).decode() for i in range(2)]
+        group = self.servers(1, encrypt=keys[0])
+        agent = self.client(group, config={"encrypt": keys[0]})
+
+        def told(method="GET", key=None, query=""):
+            with agent.client() as client:
+                reply = client.request(method, "/v1/operator/keyring" + query,
+                                       None if key is None else {"Key": key})
+            self.assertEqual(reply.status, 200, reply.text)
+            return [(row["WAN"], row["Keys"], row["PrimaryKeys"]) for row in
+                    (reply.json if method == "GET" else [])]
+        self.assertEqual(told(), [(True, {keys[0]: 1}, {keys[0]: 1}),
+                                  (False, {keys[0]: 2}, {keys[0]: 2})])
+        self.assertEqual(told(query="?local-only=true"), [(False, {keys[0]: 2}, {keys[0]: 2})])
+        told("POST", keys[1])
+        told("PUT", keys[1], "?dc=nowhere")  # all datacenters hear of it anyway
+        told("DELETE", keys[0])
+        self.assertEqual(told(), [(True, {keys[1]: 1}, {keys[1]: 1}),
+                                  (False, {keys[1]: 2}, {keys[1]: 2})])
+
+    def test_its_own_configuration_counts(self):
+        """Of what is answered by a server that is configured otherwise."""
+        group = self.servers(1)
+        agent = self.client(group, config={
+            "discovery_max_stale": "1h", "disable_coordinates": True,
+            "http_config": {"use_cache": False}})
+        agent.must_put("/v1/agent/service/register", web())
+
+        def mode(path):
+            return agent.get(path).headers["X-Consul-Effective-Consistency"]
+        for path in ("/v1/catalog/nodes", "/v1/health/state/any?pretty", "/v1/catalog/service/web",
+                     "/v1/health/service/web?index=1"):
+            self.assertEqual(mode(path), "stale", path)
+        self.assertEqual(mode("/v1/catalog/nodes?leader"), "leader")
+        self.assertEqual(mode("/v1/catalog/nodes?consistent"), "consistent")
+        self.assertEqual(mode("/v1/kv/?keys"), "leader")
+        eventually(lambda: agent.get("/v1/health/service/web").headers["X-Cairn-Mirror-Age"],
+                   "rows that are kept are young enough")
+        for path in ("/v1/health/service/web?cached", "/v1/catalog/services?cached"):
+            self.assertNotIn("X-Cache", agent.get(path).headers)
+        for path in ("nodes", "node/s1", "datacenters"):
+            reply = agent.get("/v1/coordinate/" + path)
+            self.assertEqual((reply.status, reply.text), (401, "Coordinate support disabled"))
+        self.assertEqual(agent.put("/v1/coordinate/update", {}).status, 401)
+
+    def test_what_it_passes_on_is_counted_at_the_server(self):
+        group = self.servers(1, telemetry={"prometheus_retention_time": "1m",
+                                           "disable_hostname": True})
+        agent = self.client(group)
+
+        def counts():
+            text = group.servers[0].get("/v1/agent/metrics?format=prometheus").text
+            return [int(re.search(r"^consul_rpc_%s (\d+)$" % name, text, re.M).group(1))
+                    for name in ("request", "request_error", "accept_conn")]
+        eventually(lambda: counts()[2] > 0, "its connection is counted")
+        before = counts()
+        for _ in range(3):
+            self.assertEqual(agent.get("/v1/kv/none").status, 404)
+        self.assertEqual(agent.get("/v1/catalog/nodes?dc=nowhere").status, 500)
+        after = counts()
+        self.assertGreaterEqual(after[0], before[0] + 4)
+        self.assertGreater(after[1], before[1])
 
     def test_before_it_has_joined(self):
         agent = ClientAgent("agent1", [])

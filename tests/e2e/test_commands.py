@@ -335,12 +335,17 @@ class MembersOutput(unittest.TestCase):
         self.assertEqual(self.members("-status=(")[0], 1)
 
     def test_wan(self):
-        self.assertEqual(self.members("-wan")[3][0][1], "/v1/agent/members?wan=1")
+        self.assertEqual(self.members("-wan")[3][0][1], "/v1/agent/members?segment=_all&wan=1")
 
 
 class Commands(AgentTest):
     def run_(self, *args, **how):
         return run(*args, address="%s:%d" % self.agent.http_address, **how)
+
+    def test_a_segment_of_the_wan(self):
+        self.assertEqual(self.run_("members", "-wan", "-segment=x"), (1, "", (
+            "Error retrieving members: Unexpected response code: 400 "
+            "(Cannot provide a segment with wan=true)\n")))
 
     def test_members(self):
         code, out, err = self.run_("members")

@@ -196,12 +196,10 @@ class Removals(DutiesTest):
 
     def test_a_machine_that_was_wiped_has_its_name_at_once(self):
         wiped, other = self.two_hosts()
+        began_s = int(time.time())
         wiped.kill()
-        with open(os.path.join(wiped.data_dir, "serf", "boot-epoch"), encoding="ascii") as file:
-            epoch = int(file.read())
+        eventually(lambda: int(time.time()) > began_s, "its next life has a later boot epoch")
         shutil.rmtree(wiped.data_dir)
-        # Two lives that begin within one second cannot be told from two machines.
-        eventually(lambda: time.time() >= epoch + 1, "the next second")
         wiped.start()
         wiped.serve()
         self.shown([wiped, other])
@@ -226,6 +224,30 @@ class Removals(DutiesTest):
             eventually(lambda: states(s, "h1") == [LEFT, LEFT], "%s lists them as left" % s.name)
             eventually(lambda: s.get("/v1/catalog/node/h1").json is None, "no node")
         self.shown([other])
+
+
+class Forgotten(unittest.TestCase):
+    def test_a_host_that_says_so_is_forgotten_sooner(self):
+        group = Group(1, dict(CALM, reconnect_timeout="90s"))
+        self.addCleanup(group.discard)
+        group.start()
+        hosts = [Host("h1", group, config={"advertise_reconnect_timeout": "1s"}),
+                 Host("h2", group), Host("h3", group)]
+        for host in hosts:
+            self.addCleanup(host.discard)
+            host.start()
+        for agent in (group.servers[0], hosts[2]):
+            told = {row["Name"]: row["Tags"].get("rc_tm")
+                    for row in agent.get("/v1/agent/members").json}
+            self.assertEqual(told, {"s1": None, "h1": "1s", "h2": None, "h3": None})
+        hosts[0].kill()
+        hosts[1].kill()
+        for agent in (group.servers[0], hosts[2]):
+            eventually(lambda a=agent: members(a) == {"s1": ALIVE, "h2": FAILED, "h3": ALIVE},
+                       "that one alone is forgotten")
+        hosts[0].start()
+        for agent in (group.servers[0], hosts[2]):
+            eventually(lambda a=agent: members(a).get("h1") == ALIVE, "it is welcome again")
 
 
 class Events(unittest.TestCase):
@@ -257,6 +279,9 @@ class Events(unittest.TestCase):
         self.assertEqual(base64.b64decode(event["Payload"]).decode(),
                          "from " + self.servers[2].name)
         self.assertGreater(event["LTime"], 0)
+        for agent in agents:
+            eventually(lambda: int(agent.get("/v1/agent/self").json["Stats"]["serf_lan"][
+                "event_time"]) > event["LTime"], "the clock of events is told")
 
     def test_filters_say_who_keeps_it(self):
         one, two, three = self.servers[0], self.host, self.servers[2]

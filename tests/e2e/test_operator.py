@@ -102,12 +102,20 @@ class Operator(unittest.TestCase):
         refused = self.ask(others[0], "POST", "/v1/operator/raft/transfer-leader?id=nobody")
         self.assertEqual(refused.text, "Could not find address for server id nobody")
 
+    def gauges_of_autopilot(self, server):
+        rows = self.get(server, "/v1/agent/metrics").json["Gauges"]
+        return [row["Value"] for row in rows if ".autopilot." in row["Name"]]
+
     def test_a_dead_server_is_removed_by_hand(self):
-        _, others = cairn.eventually(self.leader, "a leader")
+        leader, others = cairn.eventually(self.leader, "a leader")
         dead, alive = others
+        cairn.eventually(lambda: self.gauges_of_autopilot(leader) == [1, 1], "metrics: all is well")
+        self.assertEqual(self.gauges_of_autopilot(alive), [])  # the leader knows
         self.end(dead)
         cairn.eventually(lambda: self.get(alive, "/v1/operator/autopilot/health").status == 429,
                          "a group that is not healthy")
+        cairn.eventually(lambda: [self.gauges_of_autopilot(s) for s in (leader, alive)] in (
+            [[0, 0], []], [[], [0, 0]]), "metrics: it is not healthy, and bears no failure more")
         address = "%s:%d" % (dead.ip, dead.server_port)
         cairn.eventually(  # one that is believed alive would come back
             lambda: [x["SerfStatus"] for x in self.get(
