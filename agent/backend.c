@@ -82,7 +82,6 @@ static enum err set_service(struct pending *pending) {
     }
     local_set_service(agent->local, definition, call->set_service.replace_checks);
     alias_note(agent, definition->service.id);
-    save(pending, LOCAL_SERVICE, definition->service.id);
     return ERR_OK;
 }
 
@@ -201,6 +200,16 @@ static void reload_done(struct reload_wait *wait, enum err err, const struct err
     sync_release(&pending->wait);
 }
 
+/* A registration's service comes after its checks: if the process dies between, those are dropped
+ * at the next start, while a service without its checks would pass. One that goes goes first. */
+static void save_changes(struct pending *pending) {
+    const struct backend_call *call = pending->call;
+    local_walk_changed_checks(pending->agent->local, save_check, pending);
+    if (call->kind == BACKEND_SET_SERVICE) {
+        save(pending, LOCAL_SERVICE, call->set_service.definition.service.id);
+    }
+}
+
 /* Wakes who waits for a service of this agent's own. */
 static void wake(struct agent *agent, const struct backend_call *call) {
     if (call->kind == BACKEND_SET_SERVICE || call->kind == BACKEND_REMOVE_SERVICE) {
@@ -260,7 +269,7 @@ static void run_call(struct loop_task *task) {
     }
     call->err = change_local(pending);
     if (call->err == ERR_OK) {
-        local_walk_changed_checks(agent->local, save_check, pending);
+        save_changes(pending);
         runners_follow(agent);
         local_publish(agent->local);
         wake(agent, call);

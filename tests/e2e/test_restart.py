@@ -156,6 +156,48 @@ class Restart(AgentCase):
             agent.must_put("/v1/agent/service/register", {"Name": "web", "ID": "w1"})
             agent.stop()
 
+    def test_killed_amid_registrations(self):
+        """What was acknowledged is there, and no service without its check: it would pass."""
+        agent, acknowledged, count = self.new_agent(), {}, 8
+
+        def register(number, life, enough):
+            for port in range(1, 60000):
+                name = "%d-%d-%d" % (life, number, port - port % 2)
+                acknowledged.pop(name, None)
+                try:
+                    with agent.client() as client:
+                        if port % 4 == 3:
+                            reply = client.put("/v1/agent/service/deregister/" + name)
+                        else:
+                            reply = client.put("/v1/agent/service/register", {
+                                "Name": "s", "ID": name, "Port": port,
+                                "Check": {"CheckID": "c" + name, "TTL": "600s"}})
+                except (OSError, http.client.HTTPException):
+                    return
+                if reply.status in (200, 404):
+                    acknowledged[name] = port if port % 4 != 3 else None
+                if port > 20:
+                    enough.set()
+
+        for life in range(12):
+            enough = threading.Event()
+            threads = [threading.Thread(target=register, args=(number, life, enough))
+                       for number in range(count)]
+            for thread in threads:
+                thread.start()
+            self.assertTrue(enough.wait(120))
+            agent.kill()
+            for thread in threads:
+                thread.join()
+            agent.start()
+            services = agent.get("/v1/agent/services").json
+            checks = agent.get("/v1/agent/checks").json
+            for name, port in acknowledged.items():
+                self.assertEqual(services.get(name, {}).get("Port"), port, name)
+            self.assertEqual([n for n in services if "c" + n not in checks], [])
+            self.assertEqual(sorted(c["ServiceID"] for c in checks.values()), sorted(services))
+        agent.stop()
+
     def test_the_node_id_outlives_its_file(self):
         """A group of one would have no leader ever again if its server came back as another."""
         agent = self.new_agent()
