@@ -5,6 +5,7 @@ import http.client
 import os
 import shutil
 import subprocess
+import time
 import unittest
 import urllib.parse
 
@@ -195,7 +196,9 @@ class Removals(DutiesTest):
 
     def test_a_machine_that_was_wiped_has_its_name_at_once(self):
         wiped, other = self.two_hosts()
+        began_s = int(time.time())
         wiped.kill()
+        eventually(lambda: int(time.time()) > began_s, "its next life has a later boot epoch")
         shutil.rmtree(wiped.data_dir)
         wiped.start()
         wiped.serve()
