@@ -274,7 +274,8 @@ class Failures(ClientTest):
         group = self.servers(1)
         agent = self.client(group)
         agent.must_put("/v1/agent/service/register", web())
-        eventually(lambda: agent.passing("web") == ["web"], "registered")
+        # Asked there: what is looked up through the agent it may keep rows of.
+        eventually(lambda: group.servers[0].passing("web") == ["web"], "registered")
         group.servers[0].kill()
         for path in ("/v1/catalog/nodes", "/v1/kv/a", "/v1/status/leader"):
             reply = agent.get(path)
