@@ -211,7 +211,7 @@ void receive_event_clock(struct gossip *gossip, struct reader *body) {
 void receive_event(struct gossip *gossip, struct reader *body) {
     struct uuid id = reader_id(body);
     uint64_t ltime = reader_u64(body);
-    uint32_t age_ds = reader_varint(body);
+    uint32_t age = reader_varint(body);
     uint32_t size = reader_varint(body);
     const uint8_t *data = reader_bytes(body, size);
     if (body->failed) {
@@ -230,7 +230,7 @@ void receive_event(struct gossip *gossip, struct reader *body) {
     } else if (ltime <= gossip->events->floor) {
         gossip->counters[GOSSIP_USER_EVENTS_OLD]++;
     } else {
-        add_event(gossip, &id, ltime, (int64_t)gossip->now_ms - (int64_t)age_ds * 100, data, size);
+        add_event(gossip, &id, ltime, (int64_t)gossip->now_ms - age, data, size);
     }
 }
 
@@ -239,8 +239,8 @@ void receive_event(struct gossip *gossip, struct reader *body) {
 /* False: no room. */
 static bool write_event(const struct gossip *gossip, struct buf *out,
                         const struct user_event *event, size_t room) {
-    uint64_t age_ds = age_ms(gossip, event) / 100;
-    uint32_t age = age_ds > UINT32_MAX ? UINT32_MAX : (uint32_t)age_ds;
+    uint64_t exact = age_ms(gossip, event);
+    uint32_t age = exact > UINT32_MAX ? UINT32_MAX : (uint32_t)exact;
     size_t body = 16 + 8 + varint_bytes(age) + varint_bytes(event->size) + event->size;
     if (1 + varint_bytes((uint32_t)body) + body > room) {
         return false;

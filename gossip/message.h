@@ -20,7 +20,7 @@
  *   LEFT      id, incarnation, flags u8 (0)
  *   REMOVED   id, incarnation: a tombstone. To prune a member is to say this
  *
- *   EVENT     id, ltime u64, age varint (tenths of a second), size varint, bytes: what users send to
+ *   EVENT     id, ltime u64, age varint (ms), size varint, bytes: what users send to
  *             all members (gossip/event.c)
  *
  * and over streams, where EVENT and EVENT_CLOCK may come behind any of the SYNC sections:

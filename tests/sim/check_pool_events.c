@@ -4,7 +4,7 @@
 #include "tests/sim/pool_sim.h"
 
 #define EVENTS_MAX 256
-#define AGE_STEP_US 200000 /* ages are told in tenths of a second */
+#define TRANSIT_US 200000 /* ages do not count the time on the way */
 
 struct pool_events {
     uint32_t count;
@@ -41,7 +41,7 @@ void check_pool_told(struct pool_world *world, uint32_t viewer,
     if (world->events->v[number].told[viewer]++ > 0) {
         pool_fail(world, "%s is told event %u twice", member->name, number);
     }
-    if (world->events->v[number].at_us + AGE_STEP_US < member->started_at_us) {
+    if (world->events->v[number].at_us + TRANSIT_US < member->started_at_us) {
         pool_fail(world, "%s is told event %u, from before its start", member->name, number);
     }
 }

@@ -318,7 +318,7 @@ static void answer_body(struct session *session, const char *word, const char *c
     }
 }
 
-/* x/7 [age=tenths]: event x of ltime 7, its body says "x". */
+/* x/7 [age=ms]: event x of ltime 7, its body says "x". */
 static void event_body(struct session *session, const char *word, const char *command) {
     struct uuid id = id_of(word[0]);
     write_id(&session->packet, &id);
