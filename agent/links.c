@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/choice.h"
+#include "agent/known_servers.h"
 #include "base/assert.h"
 #include "base/container.h"
 #include "base/limits.h"
@@ -29,22 +29,11 @@
 #define DRAIN_MS 10000  /* a connection that was left lives on for what is under way */
 #define SUSPECT_MS 2000 /* the same, of a server that does not answer */
 #define MOVE_MS 5000    /* spreads the moves of all agents to a server that has come */
-#define STEADY_MS 5     /* by which a distance has to differ, beside its half or double */
 #define IDLE_MS 60000   /* a connection to another datacenter */
 #define TRIES_MAX 3
 #define TICK_MS 20
 /* Else a link that nobody waits for any more would not be pinged. */
 static_assert(LIMIT_LINK_HURRY_MS > PING_FAR_MS, "a far server's silence is noticed before");
-
-struct server {
-    struct uuid node;
-    struct addr addr;
-    char name[RPC_NAME_BYTES];
-    double distance_ms;
-    bool alive, left;
-    bool died; /* with the last change of the list */
-    int64_t avoid_until_ms;
-};
 
 /* One connection. */
 struct link {
@@ -65,8 +54,7 @@ struct path {
     struct links *links;
     struct path *next;
     bool own;
-    struct server *servers;
-    uint32_t count;
+    struct known_servers servers;
     struct link *active, *opening, *left;
     struct links_request *waiting, **waiting_last;
     struct loop_timer timer;
@@ -153,49 +141,13 @@ static void fail_waiting(struct path *path, int64_t until_ms, bool patient, enum
 
 /* ---- servers ---- */
 
-static struct server *find_server(struct path *path, const struct uuid *node) {
-    for (uint32_t i = 0; i < path->count; i++) {
-        if (memcmp(&path->servers[i].node, node, sizeof *node) == 0) {
-            return &path->servers[i];
-        }
-    }
-    return NULL;
-}
-
 static void avoid(struct path *path, const struct uuid *node) {
-    struct server *server = find_server(path, node);
-    if (server != NULL) {
-        server->avoid_until_ms = now_ms(path) + AVOID_MS;
-    }
+    known_servers_avoid(&path->servers, node, now_ms(path) + AVOID_MS);
 }
 
 /* NULL: none is alive. */
-static struct server *choose(struct path *path) {
-    struct choice_server *all = mem_calloc(path->count + 1, sizeof *all);
-    for (uint32_t i = 0; i < path->count; i++) {
-        all[i] = (struct choice_server){.node = path->servers[i].node,
-                                        .distance_ms = path->servers[i].distance_ms,
-                                        .alive = path->servers[i].alive,
-                                        .avoid = path->servers[i].avoid_until_ms > now_ms(path)};
-    }
-    int chosen = choice_server(all, path->count, &path->links->config.self);
-    free(all);
-    return chosen >= 0 ? &path->servers[chosen] : NULL;
-}
-
-/* After a long cut links are whole before the pool knows that the others live. NULL: there is
- * nobody. */
-static struct server *choose_failed(struct path *path) {
-    struct server *chosen = NULL;
-    unsigned count = 0;
-    for (uint32_t i = 0; i < path->count; i++) {
-        struct server *server = &path->servers[i];
-        if (!server->alive && !server->left && server->avoid_until_ms <= now_ms(path) &&
-            rand_below(&path->links->rand, ++count) == 0) {
-            chosen = server;
-        }
-    }
-    return chosen;
+static const struct known_server *choose(const struct path *path) {
+    return known_servers_choose(&path->servers, &path->links->config.self, now_ms(path));
 }
 
 /* ---- connections ---- */
@@ -290,7 +242,7 @@ static void on_closed(void *context, struct rpc_connection *connection, enum err
 
 static const struct rpc_events events = {on_opened, on_writable, on_closed};
 
-static void connect_to(struct path *path, const struct server *server) {
+static void connect_to(struct path *path, const struct known_server *server) {
     struct link *link = mem_calloc(1, sizeof *link);
     link->path = path;
     link->node = server->node;
@@ -315,8 +267,6 @@ static void answered(struct rpc_request *rpc, enum err err, const struct err_tex
     request->link = NULL;
     if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
         metric_count(path->links->config.failed, 1);
-    }
-    if (err == ERR_CLOSED || err == ERR_TIMEOUT) {
         if (err == ERR_CLOSED && request->repeatable && request->tries < TRIES_MAX &&
             !path->links->closing) {
             if (link == path->active) { /* it stops, or its connection has ended */
@@ -504,7 +454,8 @@ static bool is_wanted(const struct path *path) {
 
 /* Nobody is alive. Who watches for silence itself waits to see whether one is, after all. */
 static void probe_failed(struct path *path, int64_t now) {
-    struct server *server = path->own ? NULL : choose_failed(path);
+    const struct known_server *server =
+        path->own ? NULL : known_servers_choose_failed(&path->servers, &path->links->rand, now);
     fail_waiting(path, INT64_MAX, !path->own, path->own ? ERR_NO_LEADER : ERR_NOT_FOUND,
                  path->own ? "No known Consul servers" : "No path to datacenter");
     if (server != NULL && path->opening == NULL && now >= path->attempt_at_ms) {
@@ -524,7 +475,7 @@ static void connect_if_needed(struct path *path, int64_t now) {
     if (!needed) {
         return;
     }
-    struct server *server = choose(path);
+    const struct known_server *server = choose(path);
     if (server == NULL) {
         path->move_at_ms = 0;
         probe_failed(path, now);
@@ -609,7 +560,7 @@ static void work(struct path *path) {
     if (path->waiting != NULL || path->opening != NULL) {
         next_ms = now + TICK_MS;
     }
-    bool known = path->count > 0 || path->waiting != NULL;
+    bool known = path->servers.count > 0 || path->waiting != NULL;
     if (next_ms != INT64_MAX && known) {
         loop_timer_start(links->config.loop, &path->timer, next_ms > now + 1 ? next_ms : now + 1);
     }
@@ -637,52 +588,28 @@ static struct path *find_path(struct links *links, const char *datacenter, bool 
 
 /* ---- for others ---- */
 
-/* Measured distances are never still, least of all on a busy host. */
-static double steady(double before_ms, double now_ms) {
-    bool differ = before_ms < now_ms - STEADY_MS || before_ms > now_ms + STEADY_MS;
-    bool moved = differ && (now_ms > 2 * before_ms || now_ms < before_ms / 2);
-    return before_ms < 0 || now_ms < 0 || moved ? now_ms : before_ms;
-}
-
 /* Who has left, who dies and who is unknown is no server of ours any more. */
-static void follow_servers(struct path *path, bool left) {
-    struct links *links = path->links;
-    struct server *mine = path->active != NULL ? find_server(path, &path->active->node) : NULL;
-    if (left) {
-        leave_link(path->active, DRAIN_MS);
-    } else if (path->active != NULL && (mine == NULL || mine->died)) {
-        close_link(path->active);
-    } else if (path->active != NULL && choose(path) != NULL && choose(path) != mine &&
-               path->move_at_ms == 0) {
-        path->move_at_ms = now_ms(path) + 1 + (int64_t)rand_below(&links->rand, MOVE_MS);
+static void follow_servers(struct path *path) {
+    struct link *active = path->active;
+    const struct known_server *mine =
+        active != NULL ? known_servers_find(&path->servers, &active->node) : NULL;
+    if (mine != NULL && mine->left) {
+        leave_link(active, DRAIN_MS);
+    } else if (active != NULL && (mine == NULL || mine->died)) {
+        close_link(active);
+    } else if (active != NULL && path->move_at_ms == 0) {
+        const struct known_server *better = choose(path);
+        if (better != NULL && better != mine) {
+            path->move_at_ms = now_ms(path) + 1 + (int64_t)rand_below(&path->links->rand, MOVE_MS);
+        }
     }
     soon(path);
 }
 
 static void set_servers(struct path *path, const struct links_server *servers, uint32_t count) {
-    struct server *all = mem_calloc(count + 1, sizeof *all);
-    bool left = false;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct server *known = find_server(path, &servers[i].node);
-        bool back = known != NULL && !known->alive && servers[i].state == LINKS_ALIVE;
-        all[i] = (struct server){
-            .node = servers[i].node,
-            .addr = servers[i].addr,
-            .distance_ms = known == NULL ? servers[i].distance_ms
-                                         : steady(known->distance_ms, servers[i].distance_ms),
-            .alive = servers[i].state == LINKS_ALIVE,
-            .left = servers[i].state == LINKS_LEFT,
-            .died = known != NULL && known->alive && servers[i].state != LINKS_ALIVE,
-            .avoid_until_ms = known == NULL || back ? 0 : known->avoid_until_ms};
-        snprintf(all[i].name, sizeof all[i].name, "%s", servers[i].name);
-        left = left || (path->active != NULL && servers[i].state == LINKS_LEFT &&
-                        memcmp(&servers[i].node, &path->active->node, sizeof all[i].node) == 0);
-    }
-    free(path->servers);
-    path->servers = all;
-    path->count = count;
+    known_servers_set(&path->servers, servers, count);
     path->attempt_at_ms = now_ms(path);
-    follow_servers(path, left);
+    follow_servers(path);
 }
 
 void links_set_servers(struct links *links, const char *datacenter,
@@ -691,13 +618,13 @@ void links_set_servers(struct links *links, const char *datacenter,
 }
 
 static bool is_deserted(const struct path *path) {
-    return path->count == 0 && path->active == NULL && path->opening == NULL &&
+    return path->servers.count == 0 && path->active == NULL && path->opening == NULL &&
            path->left == NULL && path->waiting == NULL;
 }
 
 static void free_path(struct path *path) {
     loop_timer_stop(path->links->config.loop, &path->timer);
-    free(path->servers);
+    known_servers_clear(&path->servers);
     free(path);
 }
 

@@ -156,6 +156,7 @@
 /* Watches. */
 #define LIMIT_WATCHES 100                           /* of the configuration: a connection each */
 #define LIMIT_WATCH_HANDLERS 16                     /* run at once; the others wait */
+#define LIMIT_WATCH_PARAMETERS_BYTES (64 * 1024)    /* they go into a request's first line */
 #define LIMIT_WATCH_ANSWER_BYTES (16 * 1024 * 1024) /* larger answers are an error */
 #define LIMIT_WATCH_SCRIPT_MS (3600 * 1000)         /* a handler that runs longer is killed */
 

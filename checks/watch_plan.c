@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/decode.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -11,6 +12,8 @@
 
 #define RETRY_S 5 /* after a failure, times the square of how many came in a row */
 #define RETRY_MAX_S 180
+/* A byte may become three, as in `%3c`; and path, names, index and wait. */
+#define TARGET_BYTES (3 * LIMIT_WATCH_PARAMETERS_BYTES + 1024)
 
 /* ---- types ---- */
 
@@ -72,6 +75,17 @@ static void name_parameters(unsigned bits, struct err_text *text) {
     buf_clear(&list);
 }
 
+/* Of what goes into the question. */
+static size_t parameters_bytes(const struct watch_plan *plan) {
+    size_t bytes = strlen(plan->key) + strlen(plan->prefix) + strlen(plan->service) +
+                   strlen(plan->state) + strlen(plan->name) + strlen(plan->filter) +
+                   strlen(plan->datacenter);
+    for (uint32_t i = 0; i < plan->tags.count; i++) {
+        bytes += strlen(plan->tags.v[i]) + strlen("&tag=");
+    }
+    return bytes;
+}
+
 enum err watch_plan_judge(struct watch_plan *plan, struct err_text *text) {
     const char **all[] = {&plan->type,    &plan->key,        &plan->prefix,
                           &plan->service, &plan->state,      &plan->name,
@@ -101,6 +115,9 @@ enum err watch_plan_judge(struct watch_plan *plan, struct err_text *text) {
     if ((given(plan) & ~types[type].takes) != 0) {
         name_parameters(given(plan) & ~types[type].takes, text);
         return ERR_INVALID;
+    }
+    if (parameters_bytes(plan) > LIMIT_WATCH_PARAMETERS_BYTES) {
+        return err_set(text, ERR_INVALID, "the parameters are too long for a watch");
     }
     return ERR_OK;
 }
@@ -171,7 +188,7 @@ const char *watch_plan_target(const struct watch_plan *plan, const struct watch_
                               unsigned wait_s, struct arena *arena) {
     char mark = '?';
     struct buf out;
-    buf_init(&out, 1024 * 1024);
+    buf_init(&out, TARGET_BYTES);
     append_path(&out, plan);
     if (find_type(plan->type) == KEYPREFIX) {
         append_query(&out, &mark, "recurse", NULL);
@@ -197,7 +214,8 @@ const char *watch_plan_target(const struct watch_plan *plan, const struct watch_
                      arena_format(arena, "%llu", (unsigned long long)seen->index));
         append_query(&out, &mark, "wait", arena_format(arena, "%us", wait_s));
     }
-    const char *target = arena_strndup(arena, out.failed ? "" : out.data, out.count);
+    ASSERT(!out.failed); /* judged */
+    const char *target = arena_strndup(arena, out.data, out.count);
     buf_clear(&out);
     return target;
 }

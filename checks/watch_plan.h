@@ -19,7 +19,7 @@ struct watch_plan {
 };
 
 /* Sets NULLs to "". ERR_INVALID and the contract's sentence: the type, what it needs, what does not
- * belong to it. */
+ * belong to it; or they are longer than LIMIT_WATCH_PARAMETERS_BYTES. */
 enum err watch_plan_judge(struct watch_plan *plan, struct err_text *text);
 
 /* What has been seen. Init with {0}. */
@@ -29,7 +29,8 @@ struct watch_seen {
     bool any;         /* there was one */
 };
 
-/* Path and query of the next question; it waits up to wait_s. In the arena. */
+/* Path and query of the next question of a plan that was judged; it waits up to wait_s. In the
+ * arena. */
 const char *watch_plan_target(const struct watch_plan *plan, const struct watch_seen *seen,
                               unsigned wait_s, struct arena *arena);
 

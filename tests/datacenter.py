@@ -205,7 +205,7 @@ class Datacenter:
     # -- one host's service, in DNS at all servers and in a blocking query at one --
 
     def answers(self, machine):
-        """At how many servers DNS shows it."""
+        """At how many servers DNS may still show it: silence is no proof that it is gone."""
         return sum(1 for s in self.servers
                    if s.resolves("of-%s.service.consul" % machine.name) != 0)
 

@@ -1,5 +1,5 @@
 /* The virtual clock of a simulator whose servers have loops: chance, and the queue of events by
- * time. Built once for each of them, against its own struct world: SIM_WORLD names the header. */
+ * time. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

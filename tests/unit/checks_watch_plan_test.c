@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/limits.h"
 #include "checks/watch_plan.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -179,6 +180,22 @@ static void what_is_no_watch(void **state) {
     }
 }
 
+/* A question has to fit into a request's first line. */
+static void long_ones(void **state) {
+    struct fixture *f = *state;
+    struct watch_plan wanted = {.type = "key"};
+    struct err_text text = {""};
+    char *key = arena_alloc(&f->arena, 1024 * 1024);
+    memset(key, '%', 1024 * 1024 - 1);
+    key[1024 * 1024 - 1] = '\0';
+    wanted.key = key;
+    assert_int_equal(watch_plan_judge(&wanted, &text), ERR_INVALID);
+    assert_string_equal(text.s, "the parameters are too long for a watch");
+    key[LIMIT_WATCH_PARAMETERS_BYTES] = '\0';
+    plan(f, (struct watch_plan){.type = "key", .key = key});
+    assert_int_equal(strlen(target(f)), strlen("/v1/kv/") + 3 * LIMIT_WATCH_PARAMETERS_BYTES);
+}
+
 static void pauses_grow(void **state) {
     (void)state;
     assert_int_equal(watch_retry_s(1), 5);
@@ -195,6 +212,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(events_are_told_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_answer, set_up, tear_down),
         cmocka_unit_test(what_is_no_watch),
+        cmocka_unit_test_setup_teardown(long_ones, set_up, tear_down),
         cmocka_unit_test(pauses_grow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

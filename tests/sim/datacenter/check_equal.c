@@ -151,8 +151,12 @@ static bool compare_view(struct world *world, const struct catalog_view *view, c
 bool check_equal(struct world *world, char *why, size_t size) {
     for (uint32_t i = 0; i < SERVER_COUNT; i++) {
         struct server *server = &world->servers[i];
+        if (!server->up) {
+            snprintf(why, size, "%s does not run", server->name);
+            return false;
+        }
         server_enter(server);
-        if (server->up && !compare_view(world, catalog_view(server->agent->catalog), why, size)) {
+        if (!compare_view(world, catalog_view(server->agent->catalog), why, size)) {
             return false;
         }
     }

@@ -27,10 +27,10 @@ static void check_host(struct server *host, const struct catalog_view *view) {
         world_fail(host->world, "what %s told of its node is overwritten", host->name);
     }
     host->told_seen = told;
-    if (host->ever_seen && !there && host_is_steady(host)) {
+    if (host->node_seen && !there && host_is_steady(host)) {
         world_fail(host->world, "%s lost its node: its agent lives", host->name);
     }
-    host->ever_seen = there;
+    host->node_seen = there;
     host->ever_registered = host->ever_registered || there;
 }
 

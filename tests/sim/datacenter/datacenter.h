@@ -11,7 +11,8 @@
  *   parts.c      parts of an agent that do not matter here: disk of the pool, workers, keys
  *   server.c     an agent, wired as agent.c wires it
  *   group.c      the servers' group: a list of entries that they apply, a leader that changes,
- * commands that are lost, refused, late, or whose end nobody knows. Raft has simulators of its own.
+ *                commands that are lost, refused, late, or whose end nobody knows; Raft has
+ *                simulators of its own
  *   host.c       what is so: services, checks and the fate of each host, and clients that change it
  *   nemesis.c    what goes wrong
  *
@@ -89,8 +90,8 @@ struct server {
     uint64_t disturbed_us; /* the last fault that touched it began or ended */
     struct thing things[SERVICES], own_check;
     uint64_t rate, clock_at; /* its clock runs at rate / RATE */
-    bool ever_seen;          /* its node was in the catalog with this id, healthy */
-    bool ever_registered;    /* its node was in the catalog with this id */
+    bool node_seen;          /* its node is in the catalog with this id, */
+    bool ever_registered;    /* and has been */
     bool told_seen;          /* with what its agent tells of it */
     bool node_gone;          /* and is gone since it left or was removed */
     /* Its disk. */
@@ -203,16 +204,8 @@ struct world {
     uint64_t removal_ends; /* once all was equal */
 };
 
-/* ../world.c */
-void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool world_one_in(struct world *world, uint64_t n);
-uint64_t world_between(struct world *world, uint64_t low, uint64_t high);
-void world_trace(struct world *world, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-void world_note(struct world *world, uint64_t what);
-struct event *world_post(struct world *world, uint64_t delay_us, enum event_kind kind,
-                         const struct server *server);
-struct event *world_take_first(struct world *world);
+#include "tests/sim/rpc.h"
+#include "tests/sim/world.h"
 
 /* run.c */
 struct shape {
@@ -220,34 +213,6 @@ struct shape {
     bool trace, gentle;
 };
 bool world_run(struct world *world, uint64_t seed, const struct shape *shape);
-
-/* ../process.c */
-uint64_t server_now_ms(const struct server *server);
-uint64_t server_delay_us(const struct server *server, int64_t deadline_ms);
-extern struct server *here; /* whose code runs now */
-void server_enter(struct server *server);
-void server_leave(struct server *server);
-void server_turn_ended(struct server *server);
-
-/* ../loop.c */
-struct loop *sim_loop_create(struct server *server);
-void sim_loop_destroy(struct loop *loop);
-void sim_loop_wake(struct loop *loop, uint64_t delay_us);
-void sim_loop_turn(struct server *server, const struct event *event);
-void sim_loop_body(struct server *server);
-
-/* ../rpc.c; what it asks of this simulator is in net.c */
-struct rpc *sim_rpc_create(struct server *server);
-void sim_rpc_destroy(struct rpc *rpc);
-void sim_rpc_run(struct rpc *rpc);
-bool sim_rpc_waits(const struct rpc *rpc);
-void sim_rpc_arrives(struct server *server, const struct event *event);
-void sim_rpc_broken(struct server *server, const struct event *event);
-void sim_rpc_break_some(struct server *server, uint32_t first, uint32_t count);
-struct link *sim_rpc_link(struct world *world, const struct server *from, const struct server *to);
-struct server *sim_rpc_at(struct world *world, const struct addr *addr);
-struct addr sim_rpc_addr(const struct server *server);
-void sim_rpc_sent(const struct server *from, const struct server *to, uint64_t bytes);
 
 /* net.c */
 void net_datagram_arrives(struct world *world, const struct event *event);

@@ -184,7 +184,7 @@ void host_wipe(struct server *server) {
     server->own_check = (struct thing){.present = false};
     server->known_count = 0;
     server->boot_epoch = 0;
-    server->ever_seen = server->ever_registered = server->told_seen = false;
+    server->node_seen = server->ever_registered = server->told_seen = false;
 }
 
 /* ---- clients ---- */

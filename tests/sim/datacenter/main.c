@@ -64,7 +64,7 @@ int main(int count, char **v) {
         .name = "sim_datacenter",
         .usage = "       sim_datacenter --seed N --trace    and what happened in it\n"
                  "       --clients N                        instead of 6 to 12\n"
-                 "       --gentle                           no faults\n",
+                 "       --gentle                           hosts and links are well\n",
         .run = run,
         .summary = summary,
         .option = option};

@@ -258,7 +258,7 @@ void nemesis_strike(struct world *world) {
         group_depose(world, world_between(world, 1, 800 * MS));
     } else if (world->tormented == 0 && world_one_in(world, 12)) {
         cut_halves(world);
-    } else if (host->up && !world->gentle) {
+    } else if (host->up) {
         strike_host(world, host);
     }
     uint64_t most = world_one_in(world, 6) ? 15 * SECOND : 3 * SECOND;

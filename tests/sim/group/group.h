@@ -297,48 +297,20 @@ struct world {
     uint64_t changes, transfers, truncations, lease_reads, grants, expiries, leaves, forwards;
 };
 
-/* ../world.c */
-void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool world_one_in(struct world *world, uint64_t n);
-uint64_t world_between(struct world *world, uint64_t low, uint64_t high);
-void world_trace(struct world *world, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-/* Something that two runs of one seed must agree on. */
-void world_note(struct world *world, uint64_t what);
-struct event *world_post(struct world *world, uint64_t delay_us, enum event_kind kind,
-                         const struct server *server);
-/* The next one; there is one. The caller frees it and its data. */
-struct event *world_take_first(struct world *world);
+#include "tests/sim/world.h"
 
 /* run.c */
 bool world_run(struct world *world, uint64_t seed, bool trace);
 
-/* server.c: the agent around its group */
+/* server.c: the agent around its group, and its process: its disk is the one in use from
+ * server_enter on. */
 bool server_start(struct server *server);
 /* Without a word to anybody: its process dies. */
 void server_kill(struct server *server);
 /* As at a signal. */
 void server_stop(struct server *server);
-uint64_t server_now_ms(const struct server *server);
-uint64_t server_delay_us(const struct server *server, int64_t deadline_ms);
-/* The one whose code runs now. */
-extern struct server *here;
-/* Its disk is the one in use from now on, too. */
-void server_enter(struct server *server);
-/* After its code ran: the disk may have taken the whole machine with it. */
-void server_leave(struct server *server);
 void server_tell_pool(struct server *server);
-/* A turn of its loop has ended. */
-void server_turn_ended(struct server *server);
 uint64_t server_view_applied(const struct server *server);
-
-/* ../loop.c */
-struct loop *sim_loop_create(struct server *server);
-void sim_loop_destroy(struct loop *loop);
-/* There is something to do. */
-void sim_loop_wake(struct loop *loop, uint64_t delay_us);
-void sim_loop_turn(struct server *server, const struct event *event);
-void sim_loop_body(struct server *server);
 
 /* rpc.c */
 struct rpc *sim_rpc_create(struct server *server, const struct uuid *node);

@@ -197,16 +197,8 @@ struct world {
     uint64_t writes, lookups, away, looks, stale, kills, wipes, wan_bytes, oldest_ms;
 };
 
-/* ../world.c */
-void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool world_one_in(struct world *world, uint64_t n);
-uint64_t world_between(struct world *world, uint64_t low, uint64_t high);
-void world_trace(struct world *world, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-void world_note(struct world *world, uint64_t what);
-struct event *world_post(struct world *world, uint64_t delay_us, enum event_kind kind,
-                         const struct server *server);
-struct event *world_take_first(struct world *world);
+#include "tests/sim/rpc.h"
+#include "tests/sim/world.h"
 
 /* run.c */
 struct shape {
@@ -219,12 +211,6 @@ bool world_run(struct world *world, uint64_t seed, const struct shape *shape);
 void server_start(struct server *server);
 /* Its process dies. */
 void server_kill(struct server *server);
-uint64_t server_now_ms(const struct server *server);
-uint64_t server_delay_us(const struct server *server, int64_t deadline_ms);
-extern struct server *here; /* whose code runs now */
-void server_enter(struct server *server);
-void server_leave(struct server *server);
-void server_turn_ended(struct server *server);
 void server_work(struct server *server);
 /* Entries up to the index, in a turn, which the leader had published when it sent them. leads: they
  * are its own. */
@@ -236,29 +222,6 @@ void server_tell_pool(struct server *server, uint32_t region);
 /* Between the driver of failover and its core (observed.h). */
 bool sim_failover_core_step(struct failover_core *core, int64_t now_ms, failover_judge_fn *judge,
                             void *context);
-
-/* ../loop.c */
-struct loop *sim_loop_create(struct server *server);
-void sim_loop_destroy(struct loop *loop);
-void sim_loop_wake(struct loop *loop, uint64_t delay_us);
-void sim_loop_turn(struct server *server, const struct event *event);
-void sim_loop_body(struct server *server);
-
-/* ../rpc.c */
-struct rpc *sim_rpc_create(struct server *server);
-void sim_rpc_destroy(struct rpc *rpc);
-void sim_rpc_run(struct rpc *rpc);
-bool sim_rpc_waits(const struct rpc *rpc);
-/* Events of a server whose connection it is. */
-void sim_rpc_arrives(struct server *server, const struct event *event);
-void sim_rpc_broken(struct server *server, const struct event *event);
-/* Some of a server's connections to so many servers from the first one on break. */
-void sim_rpc_break_some(struct server *server, uint32_t first, uint32_t count);
-/* What it asks of this simulator, in server.c. At an address: NULL, there is no host. */
-struct link *sim_rpc_link(struct world *world, const struct server *from, const struct server *to);
-struct server *sim_rpc_at(struct world *world, const struct addr *addr);
-struct addr sim_rpc_addr(const struct server *server);
-void sim_rpc_sent(const struct server *from, const struct server *to, uint64_t bytes);
 
 /* datacenter.c */
 void region_begin(struct region *region, struct world *world);
