@@ -139,6 +139,9 @@ static void telling_done(struct group_proposal *proposal, enum err err,
         }
         free(told->id);
     }
+    if (err == ERR_OK && telling->registers && telling->count == 0) {
+        log_write(sync->config.log, LOG_INFO, MODULE, "Synced node info");
+    }
     if (err != ERR_OK && err != ERR_CLOSED) {
         sync->full_wanted = sync->full_wanted || telling->count == 0; /* the node itself */
         if (retry_later(sync)) {                                      /* one line for all of them */
@@ -436,7 +439,6 @@ static void compare_node(struct sync *sync, const struct catalog_view *view) {
         return;
     }
     sync_node(sync, NULL);
-    log_write(sync->config.log, LOG_INFO, MODULE, "Synced node info");
 }
 
 /* Somebody may have deregistered or overwritten them: each full comparison puts them right. */
@@ -468,7 +470,6 @@ static void compare_self(struct sync *sync, const struct catalog_view *view) {
                                               .check_count = own_check ? 0 : 1}};
     struct telling *telling = mem_calloc(1, sizeof *telling);
     propose(sync, telling, &command);
-    log_write(sync->config.log, LOG_INFO, MODULE, "Synced node info");
 }
 
 /* ---- runs ---- */
