@@ -26,8 +26,8 @@ int choice_server(const struct choice_server *servers, uint32_t count, const str
     for (uint32_t i = 0; i < count; i++) {
         const struct choice_server *server = &servers[i];
         double score = -weight_of(server) / log(draw(server, chooser));
-        bool better = best < 0 || (servers[best].avoid && !server->avoid) ||
-                      (servers[best].avoid == server->avoid && score > best_score);
+        bool better = best < 0 || server->avoid_ms < servers[best].avoid_ms ||
+                      (server->avoid_ms == servers[best].avoid_ms && score > best_score);
         if (server->alive && better) {
             best = (int)i;
             best_score = score;

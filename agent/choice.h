@@ -14,10 +14,11 @@ struct choice_server {
     struct uuid node;
     double distance_ms; /* of a round trip; below 0: not known */
     bool alive;
-    bool avoid; /* it has lately not answered */
+    int64_t avoid_ms; /* for so long still: it has lately not answered; 0: not at all */
 };
 
-/* Its place; -1: none is alive. One to be avoided is taken only when there is no other. */
+/* Its place; -1: none is alive. One to be avoided is taken only when there is no other, first the
+ * one for which that ends first: it may have come back. */
 int choice_server(const struct choice_server *servers, uint32_t count, const struct uuid *chooser);
 
 #endif

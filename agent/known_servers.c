@@ -35,10 +35,11 @@ const struct known_server *known_servers_choose(const struct known_servers *serv
     struct choice_server *all = mem_calloc(servers->count + 1, sizeof *all);
     for (uint32_t i = 0; i < servers->count; i++) {
         const struct known_server *server = &servers->v[i];
+        int64_t avoid_ms = server->avoid_until_ms - now_ms;
         all[i] = (struct choice_server){.node = server->node,
                                         .distance_ms = server->distance_ms,
                                         .alive = server->alive,
-                                        .avoid = server->avoid_until_ms > now_ms};
+                                        .avoid_ms = avoid_ms > 0 ? avoid_ms : 0};
     }
     int chosen = choice_server(all, servers->count, self);
     free(all);

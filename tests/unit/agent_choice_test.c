@@ -87,13 +87,17 @@ static void avoids_what_did_not_answer(void **state) {
     struct choice_server servers[3];
     (void)state;
     make(servers, 3);
-    servers[0].avoid = servers[2].avoid = true;
+    servers[0].avoid_ms = servers[2].avoid_ms = 10;
     for (unsigned i = 0; i < 100; i++) {
         assert_int_equal(choose(servers, 3, i), 1);
     }
     servers[1].alive = false; /* then rather one of those than none */
     for (unsigned i = 0; i < 100; i++) {
         assert_true(choose(servers, 3, i) == 0 || choose(servers, 3, i) == 2);
+    }
+    servers[0].avoid_ms = 9; /* it was lost before the other: in a rolling restart it is back */
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(choose(servers, 3, i), 0);
     }
 }
 
