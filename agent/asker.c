@@ -97,6 +97,7 @@ void asker_fetch(struct agent *agent) {
     if (agent->asker != NULL) {
         agent->asker->rows.node = agent->config->node_name;
         agent->asker->rows.done = fetched;
+        agent->asker->rows.has_digest &= sync_is_as_compared(agent->sync);
         node_rows_ask(agent, &agent->asker->rows);
     }
 }

@@ -63,6 +63,9 @@ void sync_full(struct sync *sync);
 void sync_server_came(struct sync *sync);
 /* What was fetched, inside an epoch section. True: nothing had to be told. */
 bool sync_compare(struct sync *sync, const struct catalog_view *view);
+/* Nothing has been told since: rows that equal those that were compared are in sync. Else they are
+ * what there was before it, which a late command may have brought back. */
+bool sync_is_as_compared(const struct sync *sync);
 /* It is as it was when nothing had to be told. */
 void sync_unchanged(struct sync *sync);
 void sync_fetch_failed(struct sync *sync, const char *why);

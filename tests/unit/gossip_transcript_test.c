@@ -585,6 +585,7 @@ static const struct {
 } bugs[] = {
     {"buddy_missing", "tests/transcripts/gossip/buddy.txt"},
     {"refuted_outlives_removal", "tests/transcripts/gossip/tombstone.txt"},
+    {"return_unnoticed", "tests/transcripts/gossip/identity.txt"},
     {"accuser_counted_twice", "tests/transcripts/gossip/suspicion.txt"},
     {"death_not_gossiped", "tests/transcripts/gossip/suspicion.txt"},
 };
