@@ -88,7 +88,7 @@ static void fetched(struct node_rows *rows, enum err err, const char *why, struc
     epoch_enter(agent->epoch);
     const struct catalog_view *view = catalog_view(answer);
     runners_adopt(agent, view);
-    rows->has_digest = sync_compare(agent->sync, view); /* else it is about to change */
+    sync_compare(agent->sync, view);
     epoch_exit(agent->epoch);
     catalog_destroy(answer);
 }

@@ -171,7 +171,7 @@ static void on_http(void *context, struct rpc_connection *from, struct rpc_ticke
     struct agent *agent = carried->agent;
     Pb__RpcHttp *message = pb__rpc_http__unpack(NULL, size, body);
     struct err_text stopping = {"the agent stops"};
-    metric_count(carried->taken, 1);
+    carried_count(carried);
     if (message == NULL || !carried_may_work(carried)) {
         pb__rpc_http__free_unpacked(message, NULL);
         carried_answer(carried, ticket, message == NULL ? ERR_INVALID : ERR_CLOSED,
@@ -280,7 +280,7 @@ static void on_command(void *context, struct rpc_connection *from, struct rpc_ti
     struct arena arena;
     struct catalog_command decoded;
     (void)from;
-    metric_count(carried->taken, 1);
+    carried_count(carried);
     /* Into the log goes only what this program can apply, and what agents have to say. */
     arena_init(&arena);
     enum err err = codec_decode_command(body, size, &arena, &decoded);

@@ -8,7 +8,7 @@
 struct agent *carried_agent(struct carried *carried);
 /* Work may be handed to the workers; what they post is run even while the agent ends. */
 bool carried_may_work(const struct carried *carried);
-/* A request that is taken by others than carried.c. */
+/* A request is taken. */
 void carried_count(struct carried *carried);
 void carried_answer(struct carried *carried, struct rpc_ticket ticket, enum err err,
                     const struct err_text *text, const void *body, size_t size);

@@ -40,15 +40,12 @@ struct str_map pool_members_tags(const struct agent *agent, struct arena *arena)
         }
         v[count++] =
             (struct str_pair){"port", arena_format(arena, "%lld", (long long)config->server_port)};
-    }
-    if (config->gossip.advertise_reconnect_ns > 0) {
+        v[count++] = (struct str_pair){
+            "wan_join_port", arena_format(arena, "%lld", (long long)config->serf_wan_port)};
+    } else if (config->gossip.advertise_reconnect_ns > 0) {
         char *told = arena_alloc(arena, DURATION_TEXT_BYTES);
         duration_format(config->gossip.advertise_reconnect_ns, told);
         v[count++] = (struct str_pair){GOSSIP_TAG_REAP_DEAD, told};
-    }
-    if (config->server) {
-        v[count++] = (struct str_pair){
-            "wan_join_port", arena_format(arena, "%lld", (long long)config->serf_wan_port)};
     }
     return (struct str_map){.v = v, .count = count, .present = true};
 }

@@ -529,14 +529,12 @@ void sync_run(struct sync *sync, struct sync_wait *wait) {
     sync_release(wait);
 }
 
-bool sync_compare(struct sync *sync, const struct catalog_view *view) {
+void sync_compare(struct sync *sync, const struct catalog_view *view) {
     struct run run = {.sync = sync, .view = view};
-    uint64_t before = sync->told;
     sync->fetching = false;
+    sync->told_compared = sync->told;
     compare(sync, &run);
     walk(sync, &run);
-    sync->told_compared = before;
-    return sync_is_as_compared(sync);
 }
 
 bool sync_is_as_compared(const struct sync *sync) {

@@ -61,10 +61,10 @@ void sync_full(struct sync *sync);
 /* An agent without -server has found a server: what is out of sync is told, and compared, later in
  * a large pool. */
 void sync_server_came(struct sync *sync);
-/* What was fetched, inside an epoch section. True: nothing had to be told. */
-bool sync_compare(struct sync *sync, const struct catalog_view *view);
-/* Nothing has been told since: rows that equal those that were compared are in sync. Else they are
- * what there was before it, which a late command may have brought back. */
+/* What was fetched, inside an epoch section. */
+void sync_compare(struct sync *sync, const struct catalog_view *view);
+/* Nothing had to be told for it, nor has been since: rows that equal those that were compared are
+ * in sync. Else they are what there was before it, which a late command may have brought back. */
 bool sync_is_as_compared(const struct sync *sync);
 /* It is as it was when nothing had to be told. */
 void sync_unchanged(struct sync *sync);

@@ -106,32 +106,31 @@ static bool visit_entry(struct entry *entry, enum local_kind kind, local_visit_f
     return visit(kind, entry->id, entry->gone, entry->generation, context);
 }
 
-void local_walk_fresh(struct local *local, enum local_kind kind, local_visit_fn *visit,
-                      void *context) {
-    const struct entry *head = &local->fresh[kind];
-    bool more = true;
-    while (head->next != head) { /* the visit may take others away */
-        struct entry *entry = head->next;
-        leave_ring(entry);
-        join_ring(local, kind, entry);
-        more = more && visit_entry(entry, kind, visit, context);
+/* The first of the fresh ones stands among the others then. NULL: there is none. */
+static struct entry *take_fresh(struct local *local, enum local_kind kind) {
+    struct entry *entry = local->fresh[kind].next;
+    if (entry == &local->fresh[kind]) {
+        return NULL;
     }
+    leave_ring(entry);
+    join_ring(local, kind, entry);
+    return entry;
 }
 
-static bool visit_nothing(enum local_kind kind, const char *id, bool gone, uint64_t generation,
-                          void *context) {
-    (void)kind;
-    (void)id;
-    (void)gone;
-    (void)generation;
-    (void)context;
-    return false;
+void local_walk_fresh(struct local *local, enum local_kind kind, local_visit_fn *visit,
+                      void *context) {
+    struct entry *entry;
+    bool more = true;
+    while ((entry = take_fresh(local, kind)) != NULL) { /* the visit may take others away */
+        more = more && visit_entry(entry, kind, visit, context);
+    }
 }
 
 void local_walk_unsynced(struct local *local, enum local_kind kind, local_visit_fn *visit,
                          void *context) {
     struct entry *head = &local->unsynced[kind];
-    local_walk_fresh(local, kind, visit_nothing, NULL);
+    while (take_fresh(local, kind) != NULL) {
+    }
     /* One that fails at once comes back behind the last. */
     const struct entry *last = head->previous;
     bool more = head->next != head;

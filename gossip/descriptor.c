@@ -103,14 +103,10 @@ static const char *copy_text(struct reader *reader, char **at) {
 
 /* What cannot be read is as if it were not there. */
 static uint64_t read_reap_dead_ms(const struct str_map *tags) {
-    int64_t ns = 0;
-    for (uint32_t i = 0; i < tags->count; i++) {
-        if (strcmp(tags->v[i].key, GOSSIP_TAG_REAP_DEAD) == 0 &&
-            duration_parse(tags->v[i].value, &ns, NULL) != ERR_OK) {
-            ns = 0;
-        }
-    }
-    return ns > 0 ? ((uint64_t)ns + DURATION_MS - 1) / DURATION_MS : 0;
+    const char *told = str_map_get(tags, GOSSIP_TAG_REAP_DEAD);
+    int64_t ns;
+    bool read = told != NULL && duration_parse(told, &ns, NULL) == ERR_OK && ns > 0;
+    return read ? ((uint64_t)ns + DURATION_MS - 1) / DURATION_MS : 0;
 }
 
 /* One block: the struct, the pairs, the bytes as they came, and the texts; a text and its NUL are

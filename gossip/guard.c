@@ -10,6 +10,11 @@
 
 #define ROUND_MS 1000
 
+/* Its death tells of the network: servers are few, and who is back under another id is no loss. */
+static bool is_counted(const struct record *record) {
+    return !record->descriptor->info.server && (record->flags & RECORD_REPLACED) == 0;
+}
+
 static void forget_old_deaths(struct gossip *gossip) {
     uint32_t old = 0;
     while (old < gossip->client_death_count &&
@@ -68,8 +73,7 @@ void guard_freeze(struct gossip *gossip, uint32_t record) {
 }
 
 void guard_note_death(struct gossip *gossip, uint32_t record) {
-    const struct record *r = &gossip->records[record];
-    if (r->descriptor->info.server || (r->flags & RECORD_REPLACED) != 0) {
+    if (!is_counted(&gossip->records[record])) {
         return;
     }
     forget_old_deaths(gossip);
@@ -84,8 +88,7 @@ void guard_note_death(struct gossip *gossip, uint32_t record) {
 void guard_note_return(struct gossip *gossip, uint32_t record) {
     const struct record *r = &gossip->records[record];
     forget_old_deaths(gossip);
-    if (r->state == GOSSIP_DEAD && !r->descriptor->info.server &&
-        (r->flags & RECORD_REPLACED) == 0 && gossip->client_death_count > 0 &&
+    if (r->state == GOSSIP_DEAD && is_counted(r) && gossip->client_death_count > 0 &&
         changed_at_ms(gossip, r) + gossip->config.guard_window_ms > gossip->now_ms) {
         gossip->client_death_count--;
     }

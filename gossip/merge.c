@@ -106,6 +106,13 @@ static void check_replaced(struct gossip *gossip, uint32_t record) {
     }
 }
 
+/* It is alive, and was not. */
+static void note_joined(struct gossip *gossip, uint32_t record) {
+    check_replaced(gossip, record);
+    tell_member(gossip, GOSSIP_CHANGE_JOINED, record);
+    check_name(gossip, record);
+}
+
 static struct uuid id_in(const struct member_state *member) {
     struct uuid id;
     memcpy(id.bytes, member->descriptor, sizeof id.bytes);
@@ -180,9 +187,7 @@ static void merge_new(struct gossip *gossip, const struct hearsay *hearsay,
     set_age_s(gossip, record, member->age_s);
     if (state == GOSSIP_ALIVE) {
         gossip->counters[GOSSIP_RUMOURS_ALIVE]++;
-        check_replaced(gossip, record);
-        tell_member(gossip, GOSSIP_CHANGE_JOINED, record);
-        check_name(gossip, record);
+        note_joined(gossip, record);
     } else if (state != GOSSIP_REMOVED) {
         tell_member(gossip, state == GOSSIP_DEAD ? GOSSIP_CHANGE_FAILED : GOSSIP_CHANGE_LEFT,
                     record);
@@ -245,9 +250,7 @@ static void merge_newer(struct gossip *gossip, const struct hearsay *hearsay, ui
     set_state(gossip, record, GOSSIP_ALIVE);
     if (!was_live) {
         set_age_s(gossip, record, member->age_s);
-        check_replaced(gossip, record);
-        tell_member(gossip, GOSSIP_CHANGE_JOINED, record);
-        check_name(gossip, record);
+        note_joined(gossip, record);
         /* It may come from another side of a partition. A few of us look, not the whole pool. */
         if (before == GOSSIP_DEAD && random_below(gossip, live_count(gossip)) < RETURN_SYNCS) {
             gossip->sync_with = gossip->records[record].descriptor->info.id;
@@ -454,13 +457,16 @@ uint64_t keep_gone_ms(const struct gossip *gossip, const struct gossip_descripto
                                           : gossip->config.reap_dead_ms;
 }
 
-/* Shortly before it is forgotten it may have been forgotten here already. */
-static bool is_nearly_forgotten(struct gossip *gossip, const struct member_state *member) {
+static void merge_new_gone(struct gossip *gossip, const struct hearsay *hearsay,
+                           const struct member_state *member) {
     const struct gossip_descriptor *descriptor =
         descriptor_intern(gossip->descriptors, member->descriptor, member->descriptor_bytes);
     uint64_t keep_ms = keep_gone_ms(gossip, descriptor, member->state);
+    /* Shortly before it is forgotten it may have been forgotten here already. */
+    if (member->age_s * UINT64_C(1000) + REAP_SLACK_MS < keep_ms) {
+        merge_new(gossip, hearsay, member, member->state);
+    }
     descriptor_release(gossip->descriptors, descriptor);
-    return member->age_s * UINT64_C(1000) + REAP_SLACK_MS >= keep_ms;
 }
 
 static void merge_gone(struct gossip *gossip, struct hearsay *hearsay,
@@ -468,9 +474,7 @@ static void merge_gone(struct gossip *gossip, struct hearsay *hearsay,
     struct uuid id = id_in(member);
     uint32_t record = find_record(gossip, &id);
     if (record == NO_RECORD) {
-        if (!is_nearly_forgotten(gossip, member)) {
-            merge_new(gossip, hearsay, member, member->state);
-        }
+        merge_new_gone(gossip, hearsay, member);
         return;
     }
     if (member->state == GOSSIP_DEAD) {

@@ -33,8 +33,13 @@ class Bulk(unittest.TestCase):
         found = self.node()
         return (len(found[0]), len(found[1])) == (services, checks)
 
-    def warnings(self, agent):
-        return agent.output().count("Syncing failed")
+    def lose_server(self, agent):
+        self.server.kill()
+        eventually(lambda: agent.get("/v1/catalog/nodes").status == 500, "it has no server")
+
+    def end(self, agent):
+        self.assertLess(agent.output().count("Syncing failed"), 50)
+        agent.stop(code=0)
 
     def test_thousands_come_and_go(self):
         agent = self.client()
@@ -52,15 +57,13 @@ class Bulk(unittest.TestCase):
         eventually(lambda: "agent running" in agent.output(), "it runs")
         self.group.start()
         eventually(lambda: self.has(MANY, MANY), "all are there")
-        self.server.kill()
-        eventually(lambda: agent.get("/v1/catalog/nodes").status == 500, "it has no server")
+        self.lose_server(agent)
         define(0)
         agent.process.send_signal(signal.SIGHUP)
         eventually(lambda: agent.get("/v1/agent/services").json == {}, "they are gone here")
         self.server.start()
         eventually(lambda: self.has(0, 0), "and there")
-        self.assertLess(self.warnings(agent), 50)
-        agent.stop(code=0)
+        self.end(agent)
 
     def test_thousands_that_the_catalog_has_beyond_it(self):
         self.group.start()
@@ -73,14 +76,12 @@ class Bulk(unittest.TestCase):
         self.assertTrue(self.has(MANY, 0))
         agent.start()
         eventually(lambda: self.has(0, 0), "they are gone")
-        self.assertLess(self.warnings(agent), 50)
-        agent.stop(code=0)
+        self.end(agent)
 
     def test_checks_that_do_not_fit_one_entry_of_the_log(self):
         self.group.start()
         agent = self.client().start()
-        self.server.kill()
-        eventually(lambda: agent.get("/v1/catalog/nodes").status == 500, "it has no server")
+        self.lose_server(agent)
         for name in ("a", "b"):
             agent.must_put("/v1/agent/service/register", {"Name": name})
             for i in range(18):
@@ -89,8 +90,7 @@ class Bulk(unittest.TestCase):
                     "ServiceID": name, "Notes": "x" * 1000000})
         self.server.start()
         eventually(lambda: self.has(2, 36), "all are there")
-        self.assertLess(self.warnings(agent), 50)
-        agent.stop(code=0)
+        self.end(agent)
 
     def test_checks_follow_a_service_that_is_registered_anew(self):
         self.group.start()
