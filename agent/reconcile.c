@@ -21,9 +21,25 @@
 #define REAP_AFTER_MS 120000
 #define UNDER_WAY_MAX 512        /* commands; the rest waits for them */
 #define REMOVAL_SETTLES_MS 30000 /* a removed member that is alive by then has come back */
+/* A removed member's node that came after its removal is that of its return, whose news of a member
+ * may come later, or a late word of its agent. */
+#define RETURN_HEARD_MS 10000
+
+/* A node that has come after the removal of its member, which is in no pool. */
+struct returning {
+    char id[UUID_TEXT_BYTES];
+    uint64_t create_index;
+    int64_t since_ms;
+};
+
+struct returning_list { /* sorted by id */
+    struct returning *v;
+    uint32_t count, capacity;
+};
 
 struct reconcile {
     struct reconcile_config config;
+    struct returning_list returning;
     struct loop_timer timer;
     bool leader;
     unsigned under_way;  /* commands */
@@ -119,6 +135,7 @@ static void note_clash(struct reconcile *reconcile, const struct backend_member 
 }
 
 static void compare_member(struct reconcile *reconcile, const struct catalog_view *view,
+                           const struct reconcile_members *members,
                            const struct backend_member *member, struct arena *arena) {
     static const char *const what[] = {
         [RECONCILE_JOINED] = "member joined, marking health passing",
@@ -126,7 +143,7 @@ static void compare_member(struct reconcile *reconcile, const struct catalog_vie
         [RECONCILE_FAILED] = "member failed, marking health critical",
         [RECONCILE_LEFT] = "deregistering member: reason=left"};
     struct catalog_command command;
-    enum reconcile_verdict verdict = reconcile_judge_member(view, member, arena, &command);
+    enum reconcile_verdict verdict = reconcile_judge_member(view, members, member, arena, &command);
     if (verdict == RECONCILE_CLASH) {
         note_clash(reconcile, member);
     } else if (verdict != RECONCILE_SAME) {
@@ -142,6 +159,7 @@ struct looking {
     struct reconcile *reconcile;
     const struct catalog_view *view;
     struct reconcile_members members;
+    struct returning_list returning;
     struct catalog_removal ended[LIMIT_REMOVALS_PER_COMMAND];
     uint32_t ended_count;
     int64_t wall_ms;
@@ -174,13 +192,54 @@ static bool is_alive(const struct backend_pool *pool, const char *id) {
     return false;
 }
 
-/* Whom an operator has removed and the pool lists no more is deregistered at once. The row goes
- * when the member has come back, or when nobody remembers that life of it. */
+static int compare_returning(const void *id, const void *returning) {
+    return strcmp(id, ((const struct returning *)returning)->id);
+}
+
+static void put_returning(struct returning_list *list, const struct returning *returning) {
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity == 0 ? 8 : 2 * list->capacity;
+        list->v = mem_realloc(list->v, list->capacity * sizeof *list->v);
+    }
+    list->v[list->count++] = *returning;
+}
+
+/* Of a member that is in no pool. What was there when it was removed is over; what has come since
+ * has some time to be heard of as a member again. */
+static bool is_removed(struct looking *looking, const struct catalog_removal *removal,
+                       const struct catalog_node *node) {
+    struct reconcile *reconcile = looking->reconcile;
+    int64_t now_ms = loop_now_ms(reconcile->config.loop);
+    if (node->create_index <= removal->modify_index) {
+        return true;
+    }
+    const struct returning_list *known = &reconcile->returning;
+    const struct returning *was = known->count > 0 ? bsearch(removal->id, known->v, known->count,
+                                                             sizeof known->v[0], compare_returning)
+                                                   : NULL;
+    struct returning returning = {.create_index = node->create_index, .since_ms = now_ms};
+    strncat(returning.id, removal->id, sizeof returning.id - 1);
+    if (was != NULL && was->create_index == node->create_index) {
+        returning.since_ms = was->since_ms;
+    }
+    put_returning(&looking->returning, &returning);
+    int64_t heard_ms = returning.since_ms + RETURN_HEARD_MS;
+    heard_ms = heard_ms > reconcile->leads_since_ms + REAP_AFTER_MS
+                   ? heard_ms
+                   : reconcile->leads_since_ms + REAP_AFTER_MS;
+    if (now_ms < heard_ms) {
+        look_at(reconcile, heard_ms);
+    }
+    return now_ms >= heard_ms;
+}
+
+/* Whom an operator has removed and the pool lists no more is deregistered. The row goes when the
+ * member has come back, or when nobody remembers that life of it. */
 static bool judge_removal(const struct catalog_removal *removal, void *context) {
     struct looking *looking = context;
     bool member = reconcile_has_member(&looking->members, removal->id);
     const struct catalog_node *node = view_get_node_by_id(looking->view, removal->id);
-    if (!member && node != NULL) { /* even if only a late word of its agent has brought it back */
+    if (!member && node != NULL && is_removed(looking, removal, node)) {
         deregister(looking, node, "removed");
     }
     int64_t age_ms = looking->wall_ms - removal->at_ms;
@@ -216,10 +275,12 @@ static void look_at_all(struct reconcile *reconcile, const struct backend_pool *
     reconcile_members_init(&looking.members, pool, &arena);
     for (uint32_t i = 0; i < pool->count && !is_full(reconcile); i++) {
         if (i != pool->self || pool->members[i].status == 1) {
-            compare_member(reconcile, view, &pool->members[i], &arena);
+            compare_member(reconcile, view, &looking.members, &pool->members[i], &arena);
         }
     }
     view_walk_removals(view, judge_removal, &looking);
+    free(reconcile->returning.v);
+    reconcile->returning = looking.returning;
     if (loop_now_ms(reconcile->config.loop) - reconcile->leads_since_ms >= REAP_AFTER_MS) {
         view_walk_nodes(view, reap, &looking);
     }
@@ -267,6 +328,7 @@ void reconcile_lead(struct reconcile *reconcile, bool leader) {
     int64_t now_ms = loop_now_ms(reconcile->config.loop);
     reconcile->leader = leader;
     reconcile->again = false;
+    reconcile->returning.count = 0;
     if (leader) {
         reconcile->leads_since_ms = reconcile->full_at_ms = now_ms;
         look_at(reconcile, now_ms);
@@ -314,6 +376,7 @@ struct reconcile *reconcile_create(const struct reconcile_config *config) {
 void reconcile_destroy(struct reconcile *reconcile) {
     if (reconcile != NULL) {
         loop_timer_stop(reconcile->config.loop, &reconcile->timer);
+        free(reconcile->returning.v);
         free(reconcile);
     }
 }

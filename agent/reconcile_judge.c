@@ -64,6 +64,17 @@ static struct catalog_command change_rows(const struct catalog_node *node,
                                     .transaction = {operations, count}};
 }
 
+/* The catalog gives a name away only when its owner is dead. */
+static struct catalog_command take_over_rows(const struct catalog_check *sick,
+                                             const struct catalog_node *node, struct arena *arena) {
+    struct catalog_operation *operations = arena_alloc(arena, 3 * sizeof *operations);
+    operations[0] = (struct catalog_operation){.kind = ROW_CHECK, .verb = ROW_CAS, .check = *sick};
+    operations[1] = (struct catalog_operation){.kind = ROW_NODE, .verb = ROW_CAS, .node = *node};
+    operations[2] = (struct catalog_operation){
+        .kind = ROW_CHECK, .verb = ROW_SET, .check = reconcile_agent_check(node->name, true)};
+    return (struct catalog_command){.kind = COMMAND_TRANSACTION, .transaction = {operations, 3}};
+}
+
 struct catalog_command reconcile_deregister(const struct catalog_node *node) {
     return (struct catalog_command){
         .kind = COMMAND_DEREGISTER,
@@ -88,13 +99,22 @@ static bool is_healthy(const struct catalog_view *view, const struct catalog_nod
     return check != NULL && catalog_health_of(check->status) != HEALTH_CRITICAL;
 }
 
+/* The same address, and the one who had it is no member: a machine that was wiped while nobody who
+ * leads now was there to see it die. */
+static bool was_wiped(const struct catalog_node *known, const struct reconcile_members *members,
+                      const struct backend_member *member) {
+    return strcmp(known->address, member->ip) == 0 && !reconcile_has_member(members, known->id);
+}
+
 /* Its name is in the catalog. */
 static enum reconcile_verdict judge_known(const struct catalog_view *view,
                                           const struct catalog_node *known,
+                                          const struct reconcile_members *members,
                                           const struct backend_member *member, struct arena *arena,
                                           struct catalog_command *ret_command) {
     bool own = is_own(known, member);
-    if (!own && is_healthy(view, known)) {
+    bool healthy = is_healthy(view, known);
+    if (!own && healthy && !was_wiped(known, members, member)) {
         return RECONCILE_CLASH;
     }
     const struct catalog_check *check = differing_check(view, known, true, arena);
@@ -121,16 +141,19 @@ static enum reconcile_verdict judge_known(const struct catalog_view *view,
     if (node == NULL && check == NULL) {
         return RECONCILE_SAME;
     }
-    *ret_command = change_rows(node, check, arena);
+    *ret_command = !own && healthy
+                       ? take_over_rows(differing_check(view, known, false, arena), node, arena)
+                       : change_rows(node, check, arena);
     return node != NULL ? RECONCILE_MOVED : RECONCILE_JOINED;
 }
 
 static enum reconcile_verdict judge_alive(const struct catalog_view *view,
+                                          const struct reconcile_members *members,
                                           const struct backend_member *member, struct arena *arena,
                                           struct catalog_command *ret_command) {
     const struct catalog_node *known = view_get_node(view, member->name);
     if (known != NULL) {
-        return judge_known(view, known, member, arena, ret_command);
+        return judge_known(view, known, members, member, arena, ret_command);
     }
     *ret_command = create_node(member, arena); /* one of another name but its id goes */
     return RECONCILE_JOINED;
@@ -152,6 +175,7 @@ static const struct catalog_node *find_node(const struct catalog_view *view,
 }
 
 enum reconcile_verdict reconcile_judge_member(const struct catalog_view *view,
+                                              const struct reconcile_members *members,
                                               const struct backend_member *member,
                                               struct arena *arena,
                                               struct catalog_command *ret_command) {
@@ -159,7 +183,7 @@ enum reconcile_verdict reconcile_judge_member(const struct catalog_view *view,
     const struct catalog_check *check;
     switch (member->status) {
     case 1: /* alive */
-        return judge_alive(view, member, arena, ret_command);
+        return judge_alive(view, members, member, arena, ret_command);
     case 3: /* left */
         node = find_node(view, member);
         if (node == NULL || MUTANT(left_stays)) {

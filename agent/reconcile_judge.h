@@ -22,12 +22,6 @@ enum reconcile_verdict {
     RECONCILE_CLASH,  /* the name belongs to another machine that is alive: nothing to tell */
 };
 
-/* *ret_command borrows from all that is given, and is set unless SAME or CLASH. */
-enum reconcile_verdict reconcile_judge_member(const struct catalog_view *view,
-                                              const struct backend_member *member,
-                                              struct arena *arena,
-                                              struct catalog_command *ret_command);
-
 /* Ids and names of the members, to find out who is none. */
 struct reconcile_members {
     const struct backend_pool *pool;
@@ -35,6 +29,14 @@ struct reconcile_members {
 };
 void reconcile_members_init(struct reconcile_members *members, const struct backend_pool *pool,
                             struct arena *arena);
+
+/* *ret_command borrows from all that is given, and is set unless SAME or CLASH. */
+enum reconcile_verdict reconcile_judge_member(const struct catalog_view *view,
+                                              const struct reconcile_members *members,
+                                              const struct backend_member *member,
+                                              struct arena *arena,
+                                              struct catalog_command *ret_command);
+
 /* The node is an agent's and its agent is no member of any state: it was forgotten. Nodes without
  * the check were registered through the API. */
 bool reconcile_is_forgotten(const struct catalog_view *view, const struct catalog_node *node,

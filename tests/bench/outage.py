@@ -28,6 +28,7 @@ WORKERS = 8
 NOT_THERE = "no instance"
 GIVEN_UP_MAX = 0.3  # of the clients (gossip/guard.c)
 WAITING_MAX = 200   # on a machine that is too busy there are fewer lookups, and no pile of them
+UNUSED_MAX_S = 90   # of a connection: agents close those of clients that are silent for 120 s
 ANSWER_S = 20       # on a machine that is too busy some wait; the longest is printed
 SETTLES_S = 5       # clients hear of what the servers have
 IDLE_S = 10         # how long the servers are watched before the cut
@@ -42,7 +43,7 @@ def cpu_s(machine):
 
 
 class Lookups:
-    """So many a second, by a few threads that keep a connection to each client."""
+    """So many a second, by a few threads that keep a connection to each client while they use it."""
 
     def __init__(self, clients, names, rate):
         self.queue = queue.Queue(WAITING_MAX)
@@ -95,21 +96,25 @@ class Lookups:
                 self.slowest_s = max(self.slowest_s, time.monotonic() - at)
                 if problem is not None:
                     self.failed.append((time.strftime("%H:%M:%S"), client.name, name, problem, at))
-        for connection in connections.values():
+        for connection, _ in connections.values():
             connection.close()
 
     @staticmethod
     def _http(connections, client, name):
-        connection = connections.get(client.ip)
+        now = time.monotonic()
+        connection, used = connections.get(client.ip, (None, now))
+        if connection is not None and now - used > UNUSED_MAX_S:
+            connection.close()
+            connection = None
         if connection is None:
             connection = http.client.HTTPConnection(client.ip, 8500, timeout=ANSWER_S)
-            connections[client.ip] = connection
+        connections[client.ip] = connection, now
         try:
             connection.request("GET", "/v1/health/service/%s?passing" % name)
             reply = connection.getresponse()
             body = reply.read().decode()
         except (OSError, socket.timeout, http.client.HTTPException) as error:
-            connections.pop(client.ip).close()
+            connections.pop(client.ip)[0].close()
             return "HTTP: %r" % error
         if reply.status == 200:
             return None if json.loads(body) else NOT_THERE

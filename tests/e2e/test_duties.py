@@ -4,6 +4,7 @@ import base64
 import http.client
 import os
 import shutil
+import signal
 import subprocess
 import time
 import unittest
@@ -224,6 +225,48 @@ class Removals(DutiesTest):
             eventually(lambda: states(s, "h1") == [LEFT, LEFT], "%s lists them as left" % s.name)
             eventually(lambda: s.get("/v1/catalog/node/h1").json is None, "no node")
         self.shown([other])
+
+
+class Returned(unittest.TestCase):
+    """A server that restarts leads before it has heard of its members again."""
+
+    def outlives(self, count, how):
+        group = Group(count, CALM)
+        self.addCleanup(group.discard)
+        group.start()
+        server = group.servers[0]
+        back = Host("h1", group)
+        self.addCleanup(back.discard)
+        back.start()
+        back.serve()
+        eventually(lambda: server.passing("web") == ["web-h1"], "it is there")
+        back.kill()
+        eventually(lambda: members(server).get("h1") == FAILED, "it failed")
+        server.must_put("/v1/agent/force-leave/h1" + how)
+        eventually(lambda: server.get("/v1/catalog/node/h1").json is None, "no node")
+        back.start()
+        eventually(lambda: server.passing("web") == ["web-h1"], "it is back")
+        session = back.must_put("/v1/session/create", {"LockDelay": "0s"}).json["ID"]
+        back.must_put("/v1/kv/lock?acquire=" + session, "held")
+        back.process.send_signal(signal.SIGSTOP)
+        group.stop()
+        for s in group.servers:
+            s.spawn()
+        group.whole()
+        back.process.send_signal(signal.SIGCONT)
+        for s in group.servers:
+            eventually(lambda: members(s).get("h1") == ALIVE, "it is a member again")
+            eventually(lambda: s.passing("web") == ["web-h1"], "its service is there")
+            self.assertEqual(s.get("/v1/kv/lock").json[0].get("Session"), session, s.output())
+
+    def test_pruned(self):
+        self.outlives(1, "?prune")
+
+    def test_forced_to_leave(self):
+        self.outlives(1, "")
+
+    def test_of_a_group(self):
+        self.outlives(3, "?prune")
 
 
 class Forgotten(unittest.TestCase):

@@ -24,6 +24,7 @@ struct fixture {
     struct catalog *catalog;
     uint64_t index;
     struct catalog_result result; /* of the last command */
+    const struct backend_member *also;
 };
 
 static void fixture_init(struct fixture *f) {
@@ -77,19 +78,30 @@ static void agent_registers(struct fixture *f, const char *name, const char *id,
     assert_int_equal(apply(f, &command), ERR_OK);
 }
 
+/* One member is judged: the pool has it, and whom the test adds. */
+static enum reconcile_verdict judge(struct fixture *f, const struct backend_member *member,
+                                    struct arena *arena, struct catalog_command *ret_command) {
+    struct backend_member all[2] = {*member};
+    struct backend_pool pool = {.members = all, .count = 1};
+    struct reconcile_members members;
+    if (f->also != NULL) {
+        all[pool.count++] = *f->also;
+    }
+    reconcile_members_init(&members, &pool, arena);
+    return reconcile_judge_member(catalog_view(f->catalog), &members, member, arena, ret_command);
+}
+
 /* Judges, applies what is to be told, and sees that then nothing is. */
 static enum reconcile_verdict settle(struct fixture *f, const struct backend_member *member) {
     struct arena arena;
     struct catalog_command command;
     arena_init(&arena);
     epoch_enter(f->epoch);
-    enum reconcile_verdict verdict =
-        reconcile_judge_member(catalog_view(f->catalog), member, &arena, &command);
+    enum reconcile_verdict verdict = judge(f, member, &arena, &command);
     if (verdict != RECONCILE_SAME && verdict != RECONCILE_CLASH) {
         assert_int_equal(apply(f, &command), ERR_OK);
         assert_int_equal(f->result.failure_count, 0);
-        assert_int_equal(reconcile_judge_member(catalog_view(f->catalog), member, &arena, &command),
-                         RECONCILE_SAME);
+        assert_int_equal(judge(f, member, &arena, &command), RECONCILE_SAME);
     }
     epoch_exit(f->epoch);
     arena_clear(&arena);
@@ -137,8 +149,7 @@ static void test_agents_fields_stay(void **state) {
     arena_init(&arena);
     epoch_enter(f.epoch); /* commands are kept across others */
     struct backend_member member = member_of("n1", ID_A, "10.0.0.1", ALIVE, &pair);
-    assert_int_equal(reconcile_judge_member(catalog_view(f.catalog), &member, &arena, &command),
-                     RECONCILE_JOINED);
+    assert_int_equal(judge(&f, &member, &arena, &command), RECONCILE_JOINED);
     agent_registers(&f, "n1", ID_A, "10.0.0.1");
     assert_int_equal(apply(&f, &command), ERR_OK);
     const struct catalog_node *node = view_get_node(catalog_view(f.catalog), "n1");
@@ -153,16 +164,14 @@ static void test_agents_fields_stay(void **state) {
     assert_int_equal(node->tagged_addresses.count, 1);
     /* The agent's own registration comes between: the leader's fails, and judges anew. */
     member.ip = "10.0.0.10";
-    assert_int_equal(reconcile_judge_member(catalog_view(f.catalog), &member, &arena, &command),
-                     RECONCILE_MOVED);
+    assert_int_equal(judge(&f, &member, &arena, &command), RECONCILE_MOVED);
     agent_registers(&f, "n1", ID_A, "10.0.0.10");
     assert_int_equal(apply(&f, &command), ERR_OK);
     assert_int_equal(f.result.failure_count, 1);
     assert_int_equal(settle(&f, &member), RECONCILE_SAME);
     /* A node that was deregistered meanwhile does not come back as a sick one. */
     member.status = FAILED;
-    assert_int_equal(reconcile_judge_member(catalog_view(f.catalog), &member, &arena, &command),
-                     RECONCILE_FAILED);
+    assert_int_equal(judge(&f, &member, &arena, &command), RECONCILE_FAILED);
     struct catalog_node named = {.name = "n1"};
     struct catalog_command gone = reconcile_deregister(&named);
     assert_int_equal(apply(&f, &gone), ERR_OK);
@@ -170,6 +179,26 @@ static void test_agents_fields_stay(void **state) {
     assert_null(view_get_node(catalog_view(f.catalog), "n1"));
     epoch_exit(f.epoch);
     arena_clear(&arena);
+    fixture_clear(&f);
+}
+
+/* Its owner is dead, or was forgotten by all who lead now. */
+static void test_a_machine_that_was_wiped(void **state) {
+    struct fixture f;
+    struct str_pair pair, new_pair;
+    (void)state;
+    fixture_init(&f);
+    struct backend_member was = member_of("n1", ID_A, "10.0.0.1", ALIVE, &pair);
+    struct backend_member is = member_of("n1", ID_B, "10.0.0.1", ALIVE, &new_pair);
+    agent_registers(&f, "n1", ID_A, "10.0.0.1");
+    assert_int_equal(settle(&f, &was), RECONCILE_JOINED);
+    f.also = &was; /* alive, on another port: two of one name */
+    assert_int_equal(settle(&f, &is), RECONCILE_CLASH);
+    f.also = NULL;
+    assert_int_equal(settle(&f, &is), RECONCILE_MOVED);
+    const struct catalog_node *node = view_get_node(catalog_view(f.catalog), "n1");
+    assert_string_equal(node->id, ID_B);
+    assert_int_equal(node->meta.count, 0);
     fixture_clear(&f);
 }
 
@@ -447,14 +476,30 @@ static void test_removed(void **state) {
     propose_removal(id, clock_wall_ms());
     expect("n0", NULL);
     expect("n1", "passing");
+    /* It is back, and the catalog hears of it before the pool does. */
+    struct write write = {.proposal = {.done = write_done}};
+    propose_node(&write, "n0", id);
+    for (int i = 0; i < 2; i++) {
+        duties.members[2].status = i == 0 ? FAILED : ALIVE;
+        publish();
+        expect("n2", i == 0 ? "critical" : "passing");
+    }
+    struct server *leader = world_leader(&duties.world);
+    epoch_enter(leader->epoch);
+    assert_non_null(view_get_node(catalog_view(leader->catalog), "n0"));
+    epoch_exit(leader->epoch);
     duties_clear();
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life),          cmocka_unit_test(test_agents_fields_stay),
-        cmocka_unit_test(test_names_and_ids), cmocka_unit_test(test_forgotten),
-        cmocka_unit_test(test_events),        cmocka_unit_test(test_new_leader),
+        cmocka_unit_test(test_life),
+        cmocka_unit_test(test_agents_fields_stay),
+        cmocka_unit_test(test_a_machine_that_was_wiped),
+        cmocka_unit_test(test_names_and_ids),
+        cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_new_leader),
         cmocka_unit_test(test_removed),
     };
     cmocka_set_test_filter(getenv("CAIRN_TEST_FILTER"));

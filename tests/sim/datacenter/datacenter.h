@@ -262,6 +262,10 @@ void host_disturb(struct server *server);
 void world_disturb(struct world *world);
 /* No fault has touched it, or all, for SETTLES_US. */
 bool host_is_steady(const struct server *server);
+/* Some other agent knows that it has left. A leave that nobody heard of is a death. */
+bool host_leave_is_known(const struct server *server);
+/* Agents died: so is a leave that only those had heard of, before the catalog showed it. */
+void host_note_deaths(struct world *world);
 void host_client(struct world *world); /* some client calls */
 void host_call(struct server *server, const struct event *event);
 void host_ip(const struct server *server, char out[32]);

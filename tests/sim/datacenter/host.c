@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/pools_internal.h"
 #include "base/assert.h"
 #include "base/mem.h"
 #include "catalog/definition.h"
@@ -41,6 +42,30 @@ bool host_is_steady(const struct server *server) {
     const struct world *world = server->world;
     return world->now >= server->disturbed_us + SETTLES_US &&
            world->now >= world->disturbed_us + SETTLES_US;
+}
+
+bool host_leave_is_known(const struct server *server) {
+    const struct world *world = server->world;
+    struct gossip_member member;
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        const struct server *other = &world->servers[i];
+        if (other != server && other->up &&
+            gossip_find_id(pool_gossip(other->agent->pools->lan.pool), &server->node, &member) &&
+            member.state == GOSSIP_LEFT) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void host_note_deaths(struct world *world) {
+    for (uint32_t i = 0; i < world->server_count; i++) {
+        struct server *host = &world->servers[i];
+        bool there = view_get_node_by_id(group_truth_view(world), host->id) != NULL;
+        if (host->fate == FATE_LEFT && there && !host_leave_is_known(host)) {
+            host->fate = FATE_DOWN;
+        }
+    }
 }
 
 /* ---- things ---- */

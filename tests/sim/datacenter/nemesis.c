@@ -1,6 +1,7 @@
 /* What goes wrong: links are cut, one way or both, slow or lossy, of a host, of two, or between two
  * halves; connections break; processes stand still; agents crash, leave, are wiped, move, and come
- * back; operators remove those that are down; leaders change and refuse. */
+ * back; all servers crash at once; operators remove those that are down; leaders change and refuse.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,6 +131,7 @@ static void crash(struct world *world, struct server *host) {
     world->kills++;
     set_fate(host, FATE_DOWN);
     server_kill(host);
+    host_note_deaths(world);
 }
 
 static void crash_and_return(struct world *world, struct server *host) {
@@ -151,6 +153,15 @@ static void crash_and_return(struct world *world, struct server *host) {
     if (host->client && world_one_in(world, 3)) {
         world_post(world, world_between(world, 1 * SECOND, 15 * SECOND), EVENT_FORCE_LEAVE, NULL)
             ->a = host->at;
+    }
+}
+
+/* The servers lose their power at once. */
+static void restart_servers(struct world *world) {
+    for (uint32_t i = 0; i < SERVER_COUNT; i++) {
+        if (world->servers[i].up) {
+            crash_and_return(world, &world->servers[i]);
+        }
     }
 }
 
@@ -258,6 +269,8 @@ void nemesis_strike(struct world *world) {
         group_depose(world, world_between(world, 1, 800 * MS));
     } else if (world->tormented == 0 && world_one_in(world, 12)) {
         cut_halves(world);
+    } else if (world->tormented == 0 && world_one_in(world, 30)) {
+        restart_servers(world);
     } else if (host->up) {
         strike_host(world, host);
     }

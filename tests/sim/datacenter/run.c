@@ -3,29 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/pools_internal.h"
 #include "base/assert.h"
 #include "base/mem.h"
 #include "tests/sim/datacenter/datacenter.h"
 
-/* A leave that nobody heard of is a death. */
-static bool was_heard(const struct server *server) {
-    const struct world *world = server->world;
-    struct gossip_member member;
-    for (uint32_t i = 0; i < world->server_count; i++) {
-        const struct server *other = &world->servers[i];
-        if (other != server && other->up &&
-            gossip_find_id(pool_gossip(other->agent->pools->lan.pool), &server->node, &member) &&
-            member.state == GOSSIP_LEFT) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void end_life(struct server *server) {
     if (server->agent->leaving) {
-        server->fate = was_heard(server) ? FATE_LEFT : FATE_DOWN;
+        server->fate = host_leave_is_known(server) ? FATE_LEFT : FATE_DOWN;
         server->fate_us = server->world->now;
         server->node_gone = false;
     }
