@@ -187,6 +187,7 @@ static void turn_end(void *context) {
     }
     pools_turn_end(agent);
     events_turn_end(agent);
+    mirrors_turn_end(agent);
     if (agent->reconcile != NULL) {
         reconcile_turn_end(agent->reconcile);
     }

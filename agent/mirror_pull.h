@@ -59,6 +59,9 @@ void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms);
 const struct mirror *mirror_pull_mirror(const struct mirror_pull *pull);
 bool mirror_pull_cluster(const struct mirror_pull *pull, struct uuid *ret_cluster);
 
+/* What answers while nothing is heard of its source, to be corrected; NULL: there is none. */
+struct mirror *mirror_pull_lost(struct mirror_pull *pull);
+
 /* Any thread, inside an epoch section. */
 struct mirror_face {
     const struct catalog_view *view;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/corrections.h"
 #include "agent/internal.h"
 #include "agent/servers.h"
 #include "base/container.h"
@@ -33,6 +34,7 @@ struct mirrors {
     bool near;                      /* another server leads */
     struct mirror_pull *subscribed; /* NULL: a server */
     struct mirror_gauges subscribed_gauges;
+    struct corrections corrections; /* of it */
     struct metric *streams, *sent;
     struct loop_timer evict_timer;
     _Atomic unsigned wants; /* on their way to the core */
@@ -191,6 +193,9 @@ bool mirrors_look_subscribed(struct agent *agent, const char *service,
     if (mirrors == NULL || mirrors->subscribed == NULL) {
         return false;
     }
+    if (service == NULL) {
+        return mirror_pull_look(mirrors->subscribed, ret_face) && is_young(mirrors, ret_face);
+    }
     if (mirror_pull_use(mirrors->subscribed, service, ret_face)) {
         return is_young(mirrors, ret_face);
     }
@@ -214,6 +219,21 @@ static void evict(struct loop_timer *timer) {
     int64_t idle_ms = mirrors->agent->config->mirror.idle_ns / DURATION_MS;
     mirror_pull_evict(mirrors->subscribed, loop_now_ms(loop) - idle_ms);
     loop_timer_start(loop, timer, loop_now_ms(loop) + EVICT_MS);
+}
+
+void mirrors_turn_end(struct agent *agent) {
+    struct mirrors *mirrors = agent->mirrors;
+    if (mirrors == NULL || mirrors->subscribed == NULL || agent->stopping) {
+        return;
+    }
+    struct corrections_facts facts = {.node = agent->facts.node_name,
+                                      .own_version = agent->own_version,
+                                      .now_ms = loop_now_ms(agent->loop)};
+    epoch_enter(agent->epoch);
+    facts.own = catalog_view(agent->own);
+    facts.pool = agent->backend.lan;
+    corrections_make(&mirrors->corrections, mirror_pull_lost(mirrors->subscribed), &facts);
+    epoch_exit(agent->epoch);
 }
 
 /* ---- life ---- */

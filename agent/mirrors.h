@@ -27,6 +27,10 @@ void mirrors_follow_leader(struct agent *agent);
 /* The catalog has a new view. */
 void mirrors_published(struct agent *agent);
 
+/* On an agent without -server: corrects what is kept while no server is heard (agent/corrections.h).
+ */
+void mirrors_turn_end(struct agent *agent);
+
 /* Any thread, inside an epoch section. See struct backend. */
 bool mirrors_look(struct agent *agent, const char *datacenter, struct mirror_face *ret_face);
 bool mirrors_look_subscribed(struct agent *agent, const char *service,

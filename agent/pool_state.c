@@ -11,7 +11,9 @@
 #include "store/replace.h"
 
 #define EPOCH_FILE "boot-epoch"
-#define SNAPSHOT_MS 5000 /* after a change */
+/* After a change, but one in so long. */
+#define SNAPSHOT_MS 500
+#define SNAPSHOT_EVERY_MS 5000
 #define SNAPSHOT_BYTES (8 * 1024 * 1024)
 #define REJOIN_MAX 64 /* members that a start tries to join */
 
@@ -145,14 +147,17 @@ void pool_state_save(struct member_pool *pool, bool left) {
 static void snapshot_due(struct loop_timer *timer) {
     struct member_pool *pool = CONTAINER_OF(timer, struct member_pool, snapshot_timer);
     pool->snapshot_due = false;
+    pool->snapshot_next_ms = loop_now_ms(pool->agent->loop) + SNAPSHOT_EVERY_MS;
     pool_state_save(pool, false);
 }
 
 void pool_state_note(struct member_pool *pool) {
     struct loop *loop = pool->agent->loop;
     if (!pool->snapshot_due && !pool->agent->pools->leaving) {
+        int64_t at_ms = loop_now_ms(loop) + SNAPSHOT_MS;
         pool->snapshot_due = true;
         pool->snapshot_timer.run = snapshot_due;
-        loop_timer_start(loop, &pool->snapshot_timer, loop_now_ms(loop) + SNAPSHOT_MS);
+        loop_timer_start(loop, &pool->snapshot_timer,
+                         at_ms > pool->snapshot_next_ms ? at_ms : pool->snapshot_next_ms);
     }
 }

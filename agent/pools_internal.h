@@ -26,6 +26,7 @@ struct member_pool {
     bool servers_changed; /* tell */
     bool keeps_distances; /* to servers */
     bool snapshot_due;
+    int64_t snapshot_next_ms; /* not before */
     int64_t published_at_ms;
     uint64_t version; /* of what is published */
     struct loop_timer publish_timer, snapshot_timer;

@@ -268,7 +268,7 @@ struct backend {
      * or it is too old. NULL: no mirrors. */
     bool (*get_mirror)(void *context, const char *datacenter, struct backend_mirror *ret_mirror);
     /* The same of one service of this datacenter, on an agent without -server. A service that is
-     * asked for is subscribed. */
+     * asked for is subscribed. NULL: of all that are. */
     bool (*get_subscribed)(void *context, const char *service, struct backend_mirror *ret_mirror);
     /* Any thread. Where the member of this name is, as far as this agent has asked it; false: it
      * does not know. Of the LAN pool only the own one is known. */

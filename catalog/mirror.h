@@ -95,6 +95,24 @@ uint32_t mirror_list_names(const struct mirror *mirror, const char **ret_names, 
 /* Others mirror this mirror: see catalog_note_changes. */
 void mirror_note_changes(struct mirror *mirror, size_t bytes_max);
 
+/* ---- corrections ---- */
+
+/* Of a mirror that does not have all, while its source is lost: what somebody here knows better
+ * takes the place of its rows, until the source's next word. Indexes stay the source's, so nobody
+ * who waits is told. Begin takes back what was corrected before; end publishes. */
+void mirror_correct_begin(struct mirror *mirror);
+/* As it is so far. */
+const struct catalog_view *mirror_correct_view(const struct mirror *mirror);
+/* The node has the rows that it has there, of services that are wanted; NULL: none. */
+void mirror_correct_node(struct mirror *mirror, const char *node, const struct catalog_view *from);
+/* A service of it is not there. */
+void mirror_correct_gone(struct mirror *mirror, const char *node, const char *service_id);
+/* A check of a node that is there. */
+void mirror_correct_check(struct mirror *mirror, const struct catalog_check *check);
+void mirror_correct_end(struct mirror *mirror);
+
+/* ---- looking ---- */
+
 /* Any thread, inside an epoch section: whether lookups of a service may be answered; of a mirror
  * that has all: once it was whole. mirror_use notes that it was asked for. */
 bool mirror_is_ready(const struct mirror *mirror, const char *service);

@@ -70,16 +70,40 @@ static bool stop_at_first(const struct catalog_instance *instance, void *context
     return false;
 }
 
-bool mirror_turn_subscribed(struct answer *answer) {
+/* service NULL: the rows of all that are subscribed. */
+static bool find_kept(const struct answer *answer, const char *service,
+                      struct backend_mirror *ret_mirror) {
+    const struct backend *backend = answer->question->backend;
+    return backend != NULL && backend->get_subscribed != NULL &&
+           dc_is_ours(answer, answer->name.dc) &&
+           backend->get_subscribed(backend->context, service, ret_mirror);
+}
+
+/* That of an instance which SRV has named, while no server answers. */
+static bool turn_to_node(struct answer *answer, bool asked) {
     const struct dns_question *question = answer->question;
-    const struct backend *backend = question->backend;
+    const char *node = answer->name.subject;
     struct backend_mirror mirror;
-    if (backend == NULL || backend->get_subscribed == NULL ||
-        answer->name.kind != DNS_NAME_SERVICE || !dc_is_ours(answer, answer->name.dc) ||
-        !backend->get_subscribed(backend->context, answer->name.subject, &mirror)) {
+    bool own = question->partial && view_get_node(question->view, node) != NULL;
+    if (!asked || own || !find_kept(answer, NULL, &mirror) ||
+        view_get_node(mirror.view, node) == NULL) {
         return false;
     }
+    turn(answer, &mirror);
+    return true;
+}
+
+bool mirror_turn_subscribed(struct answer *answer) {
+    const struct dns_question *question = answer->question;
+    struct backend_mirror mirror;
     bool asked = question->resolved != NULL || question->partial; /* no server answers */
+    if (answer->name.kind == DNS_NAME_NODE) {
+        return turn_to_node(answer, asked);
+    }
+    if (answer->name.kind != DNS_NAME_SERVICE ||
+        !find_kept(answer, answer->name.subject, &mirror)) {
+        return false;
+    }
     if (!asked && (mirror.age_ms > LIMIT_MIRROR_FRESH_MS || !answer->config->allow_stale)) {
         return false;
     }

@@ -243,8 +243,8 @@ class Unled(MirrorTest):
 class Subscribed(MirrorTest):
     """Agents without -server."""
 
-    def client(self, group, **how):
-        agent = ClientAgent("agent1", group.servers, **how)
+    def client(self, group, name="agent1", **how):
+        agent = ClientAgent(name, group.servers, **how)
         self.addCleanup(agent.discard)
         return agent.start()
 
@@ -290,11 +290,58 @@ class Subscribed(MirrorTest):
         self.assertEqual(len(agent.resolve("web.service.consul", tcp=True).data("A")), 4)
         self.assertEqual(agent.resolve("own.service.consul").data("A"), [agent.ip])
         self.assertEqual(agent.get("/v1/health/service/never").status, 500)
+        target = agent.resolve("web.service.consul", "SRV", tcp=True).data("SRV")[0][3]
+        self.assertEqual(len(agent.resolve(target).data("A")), 1)  # what SRV names is found
         # Back again: the stream goes on.
         group.servers[0].spawn()
         group.whole()
         self.fill(group.servers[0])
         self.subscribed(agent, "web", 5)
+
+    def test_without_servers_it_goes_by_what_it_knows_itself(self):
+        """Its own services, and which hosts of its pool are there."""
+        group = self.group(1, "dc1")
+        agents = [self.client(group, name="agent%d" % i) for i in range(1, 5)]
+        asked, dies, leaves, _ = agents
+        for agent in agents:
+            agent.must_put("/v1/agent/service/register", dict(web("web"), ID="web-" + agent.name))
+            agent.must_put("/v1/agent/service/register", web("only-" + agent.name))
+        self.subscribed(asked, "web", 4)
+        self.subscribed(asked, "only-" + dies.name, 1)
+        group.servers[0].kill()
+
+        def shown(ids):
+            reply = asked.get("/v1/health/service/web?passing")
+            found = sorted(row["Service"]["ID"] for row in reply.json or [])
+            answer = asked.resolve("web.service.consul", tcp=True)
+            return reply.headers[AGE] is not None and found == sorted(ids) and \
+                sorted(set(answer.data("A"))) == sorted(
+                    {agent.ip for agent in agents if any(agent.name in i for i in ids)})
+
+        eventually(lambda: shown(["web-" + agent.name for agent in agents]), "all are there")
+        asked.must_put("/v1/agent/service/register", dict(web("web"), ID="more-agent1"))
+        eventually(lambda: shown(["more-agent1"] + ["web-" + a.name for a in agents]), "its new one")
+        asked.must_put("/v1/agent/service/deregister/web-agent1")
+        eventually(lambda: shown(["more-agent1"] + ["web-" + a.name for a in agents[1:]]), "gone")
+        asked.must_put("/v1/agent/check/fail/service:more-agent1")
+        eventually(lambda: shown(["web-" + a.name for a in agents[1:]]), "its check fails")
+        asked.must_put("/v1/agent/check/pass/service:more-agent1")
+        dies.kill()
+        eventually(lambda: shown(["more-agent1", "web-agent3", "web-agent4"]), "who died is not")
+        # A name that nobody else has stays: it may be this agent that is cut off.
+        self.assertEqual(asked.resolve("only-agent2.service.consul").data("A"), [dies.ip])
+        leaves.must_put("/v1/agent/leave")
+        eventually(lambda: shown(["more-agent1", "web-agent4"]), "nor is who left")
+        dies.config["retry_join"] = [asked.ip]
+        dies.spawn()
+        eventually(lambda: shown(["more-agent1", "web-agent2", "web-agent4"]), "it is back")
+        group.servers[0].spawn()
+        group.whole()
+        eventually(lambda: asked.get("/v1/health/service/web").headers[AGE] is None, "a server is")
+        for agent in (group.servers[0], asked):
+            eventually(lambda: agent.passing("web") == ["more-agent1", "web-agent2", "web-agent4"],
+                       "the same")
+        self.subscribed(asked, "web", 3)
 
     def test_what_nobody_asks_for_is_forgotten(self):
         group = self.group(1, "dc1")

@@ -287,6 +287,141 @@ static void some_services_are_the_source_s(void **state) {
     }
 }
 
+/* ---- corrections ---- */
+
+struct same {
+    const struct catalog_view *view, *from;
+    const struct others *others;
+    const char *node;
+    uint32_t count;
+};
+
+static bool has_service(const struct catalog_service *service, void *context) {
+    struct same *same = context;
+    for (uint32_t i = 0; i < same->others->count; i++) {
+        if (str_equal_fold(service->name, same->others->wanted[i])) {
+            const struct catalog_service *there =
+                view_get_service(same->view, same->node, service->id);
+            assert_non_null(there);
+            assert_true(row_equal_service(there, service));
+            same->count++;
+        }
+    }
+    return true;
+}
+
+static bool has_check(const struct catalog_check *check, void *context) {
+    const struct same *same = context;
+    const struct catalog_check *there = view_get_check(same->view, same->node, check->id);
+    /* Else it is of a service that is not wanted; the pool tells of the agent's. */
+    if (there != NULL && !str_equal_fold(check->id, CATALOG_AGENT_CHECK)) {
+        assert_true(row_equal_check(there, check));
+    }
+    return true;
+}
+
+static bool count_service(const struct catalog_service *service, void *context) {
+    (void)service;
+    ++*(uint32_t *)context;
+    return true;
+}
+
+/* The node's wanted services are those of `from`, and no others. */
+static void expect_node(const struct bench *b, const struct others *others, const char *node,
+                        const struct catalog_view *from) {
+    struct same same = {catalog_view(mirror_catalog(b->mirror)), from, others, node, 0};
+    uint32_t count = 0;
+    if (from != NULL && view_get_node(from, node) != NULL) {
+        view_walk_node_services(from, node, has_service, &same);
+        view_walk_node_checks(from, node, has_check, &same);
+    }
+    view_walk_node_services(same.view, node, count_service, &count);
+    assert_int_equal(count, same.count);
+    assert_int_equal(view_get_node(same.view, node) != NULL, count > 0);
+}
+
+static void sicken(struct mirror *mirror, const char *node) {
+    struct catalog_check check = {.node = node,
+                                  .id = CATALOG_AGENT_CHECK,
+                                  .name = "Serf Health Status",
+                                  .status = "critical",
+                                  .notes = "",
+                                  .output = "",
+                                  .service_id = "",
+                                  .service_name = "",
+                                  .type = "",
+                                  .interval = "",
+                                  .timeout = "",
+                                  .definition = ""};
+    mirror_correct_check(mirror, &check);
+}
+
+static bool is_sick(const struct catalog_instance *instance, void *context) {
+    if (str_equal_fold(instance->node->name, context)) {
+        assert_int_equal(instance->health, HEALTH_CRITICAL);
+    }
+    return true;
+}
+
+static void correct_some(struct bench *b, struct others *others, const struct catalog *from) {
+    struct rand *rand = &b->commands.rand;
+    char replaced[16], removed[16], sick[16];
+    uint64_t first = rand_below(rand, 12);
+    snprintf(replaced, sizeof replaced, "node%u", (unsigned)first);
+    snprintf(removed, sizeof removed, "Node%u", (unsigned)(first + 1) % 12);
+    snprintf(sick, sizeof sick, "node%u", (unsigned)(first + 2) % 12);
+    epoch_enter(b->epoch);
+    mirror_correct_begin(b->mirror);
+    mirror_correct_node(b->mirror, replaced, catalog_view(from));
+    mirror_correct_node(b->mirror, removed, NULL);
+    if (view_get_node(mirror_correct_view(b->mirror), sick) != NULL) {
+        sicken(b->mirror, sick);
+    }
+    mirror_correct_end(b->mirror);
+    expect_node(b, others, replaced, catalog_view(from));
+    expect_node(b, others, removed, NULL);
+    view_walk_all_instances(catalog_view(mirror_catalog(b->mirror)), is_sick, sick);
+    epoch_exit(b->epoch);
+}
+
+/* Whatever was corrected, and however often, is the source's again with its next word. */
+static void what_was_corrected_is_taken_back(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct bench b;
+        struct others others = {{"service0", "service2"}, 2, 0};
+        open_bench(&b, seed, 1 << 20, false);
+        struct catalog *own = b.source, *source = catalog_create(b.epoch, NULL);
+        run_commands(&b, 100); /* of another catalog, with the same names */
+        catalog_note_changes(source, 1 << 20);
+        b.source = source;
+        b.index = 0;
+        run_commands(&b, 100);
+        for (uint32_t i = 0; i < others.count; i++) {
+            mirror_want(b.mirror, others.wanted[i], 0);
+            assert_int_equal(mirror_feed_add(b.feed, others.wanted[i]), ERR_OK);
+        }
+        for (int round = 0; round < 40; round++) {
+            run_jobs(&b, 1 + rand_below(&b.commands.rand, 8000));
+            expect_wanted(&b, &others);
+            size_t bytes = mirror_bytes(b.mirror);
+            for (uint64_t i = rand_below(&b.commands.rand, 3); i <= 2; i++) {
+                correct_some(&b, &others, own);
+            }
+            if (rand_below(&b.commands.rand, 2) == 0) {
+                mirror_advance(b.mirror, mirror_index(b.mirror)); /* nothing new */
+                assert_int_equal(mirror_bytes(b.mirror), bytes);
+                expect_wanted(&b, &others);
+                correct_some(&b, &others, own);
+            }
+            run_commands(&b, 1 + rand_below(&b.commands.rand, 20));
+        }
+        correct_some(&b, &others, own); /* it ends so */
+        catalog_destroy(own);
+        close_bench(&b);
+    }
+}
+
 /* A job that was planned before a service was dropped brings some of it still. */
 static void services_come_and_go(void **state) {
     (void)state;
@@ -505,6 +640,7 @@ int main(void) {
         cmocka_unit_test(from_scratch_when_changes_are_forgotten),
         cmocka_unit_test(from_scratch_after_a_restore),
         cmocka_unit_test(some_services_are_the_source_s),
+        cmocka_unit_test(what_was_corrected_is_taken_back),
         cmocka_unit_test(services_come_and_go),
         cmocka_unit_test(a_mirror_is_mirrored),
         cmocka_unit_test(it_goes_on_at_a_mirror),

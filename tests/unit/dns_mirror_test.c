@@ -27,7 +27,7 @@ static bool get_mirror(void *context, const char *datacenter, struct backend_mir
 }
 
 static bool get_subscribed(void *context, const char *service, struct backend_mirror *ret_mirror) {
-    return look(context, str_equal_fold(service, "web"), ret_mirror);
+    return look(context, service == NULL || str_equal_fold(service, "web"), ret_mirror);
 }
 
 static void open_mirror(struct mirror *mirror, bool server) {
@@ -103,6 +103,14 @@ static void subscribed_services(void **state) {
     assert_true(has(world_ask(m.w, web), "10.2.0.1"));
     web.name = "db.service.consul";
     assert_true(has(world_ask(m.w, web), "SERVFAIL"));
+    web.name = "far1.node.consul"; /* SRV names it */
+    assert_true(has(world_ask(m.w, web), "10.2.0.1"));
+    web.name = "far2.node.consul";
+    assert_true(has(world_ask(m.w, web), "SERVFAIL"));
+    m.w->asked = false;
+    web.name = "far1.node.consul";
+    world_ask(m.w, web);
+    assert_int_equal(need(&m), DNS_NEEDS_SERVER);
     m.w->asked = false;
     m.age_ms = 0;
     m.w->config.allow_stale = false;
