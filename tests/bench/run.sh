@@ -1,7 +1,7 @@
 #!/bin/bash
 # All benchmarks. Each comparison starts both sides itself, in one run, and prints ratios.
 #
-#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group|failover|outage|restart|large|mirror|wan]...
+#   tests/bench/run.sh [lookup|watchers|idle|instances|filter|checks|kv|dns|pool|group|client|failover|outage|restart|large|mirror|wan]...
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -17,7 +17,7 @@ gcc -O2 -D_GNU_SOURCE -I. -Ibuild/release -o build/release/mirror_bench tests/be
     build/release/libbase.a -lprotobuf-c -lpcre2-8 -ljansson -lz -lm -lpthread
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group failover outage restart large mirror wan)
+[ ${#names[@]} -gt 0 ] || names=(lookup watchers idle instances filter checks kv dns pool group client failover outage restart large mirror wan)
 for name in "${names[@]}"; do
     if [ "$name" = dns ]; then
         tests/bench/dns.sh --cairn build/release/cairn
@@ -26,6 +26,8 @@ for name in "${names[@]}"; do
         /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn --encrypt --idle
         /usr/bin/python3 tests/bench/pool.py --cairn build/release/cairn --members 50 --idle \
             --only cairn
+    elif [ "$name" = client ]; then
+        /usr/bin/python3 tests/bench/client.py --cairn build/release/cairn
     elif [ "$name" = failover ]; then
         /usr/bin/python3 tests/bench/failover.py --cairn build/release/cairn
     elif [ "$name" = wan ]; then
