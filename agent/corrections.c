@@ -4,54 +4,83 @@
 #include <string.h>
 
 #include "agent/reconcile_judge.h"
-#include "base/mem.h"
+#include "base/arena.h"
 
 #define EVERY_MS 500 /* not more often, however fast members come and go */
 
-enum { ALIVE = 1, LEFT = 3, FAILED = 4 };
+/* Of members that have failed. */
+struct failed {
+    const char **ids; /* sorted */
+    uint32_t count;
+};
+
+static int compare_ids(const void *left, const void *right) {
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+static bool has_failed(const struct failed *failed, const char *id) {
+    return bsearch(&id, failed->ids, failed->count, sizeof *failed->ids, compare_ids) != NULL;
+}
+
+/* ---- who failed ---- */
 
 struct looking {
     struct mirror *mirror;
-    const struct catalog_node *node;
-    bool found;
-    /* Ids of services of the node; borrowed from the view. */
-    const char **gone;
-    size_t gone_count, gone_capacity;
+    const struct failed *failed;
+    struct arena *arena;
+    enum catalog_health health; /* of the instance that is looked at */
+    bool found;                 /* another one, as healthy */
+    const char **gone;          /* ids of services, borrowed from the view */
+    uint32_t gone_count;
 };
 
 static bool find_other(const struct catalog_instance *instance, void *context) {
     struct looking *looking = context;
-    looking->found = instance->health != HEALTH_CRITICAL &&
-                     strcmp(instance->node->name, looking->node->name) != 0;
+    looking->found =
+        instance->health <= looking->health && !has_failed(looking->failed, instance->node->id);
     return !looking->found;
+}
+
+static bool count_service(const struct catalog_service *service, void *context) {
+    (void)service;
+    ++*(uint32_t *)context;
+    return true;
 }
 
 static bool look_at_service(const struct catalog_service *service, void *context) {
     struct looking *looking = context;
+    const struct catalog_view *view = mirror_correct_view(looking->mirror);
+    const struct catalog_instance *instance = view_get_instance(view, service);
     looking->found = false;
-    view_walk_instances(mirror_correct_view(looking->mirror), service->name, find_other, looking);
+    if (instance != NULL) {
+        looking->health = instance->health;
+        view_walk_instances(view, service->name, find_other, looking);
+    }
     if (looking->found) {
-        if (looking->gone_count == looking->gone_capacity) {
-            looking->gone_capacity = looking->gone_capacity == 0 ? 8 : 2 * looking->gone_capacity;
-            looking->gone =
-                mem_realloc(looking->gone, looking->gone_capacity * sizeof *looking->gone);
-        }
         looking->gone[looking->gone_count++] = service->id;
     }
     return true;
 }
 
-/* Its instances, where another node has a healthy one. */
-static void take_away(struct mirror *mirror, const struct catalog_node *node) {
-    struct looking looking = {.mirror = mirror, .node = node};
-    view_walk_node_services(mirror_correct_view(mirror), node->name, look_at_service, &looking);
-    for (size_t i = 0; i < looking.gone_count; i++) {
-        mirror_correct_gone(mirror, node->name, looking.gone[i]);
+static void correct_failed(struct looking *looking, const char *id) {
+    const struct catalog_view *view = mirror_correct_view(looking->mirror);
+    const struct catalog_node *node = view_get_node_by_id(view, id);
+    uint32_t count = 0;
+    if (node == NULL) {
+        return;
     }
-    free(looking.gone);
+    view_walk_node_services(view, node->name, count_service, &count);
+    looking->gone = arena_alloc(looking->arena, (count + 1) * sizeof *looking->gone);
+    looking->gone_count = 0;
+    view_walk_node_services(view, node->name, look_at_service, looking);
+    for (uint32_t i = 0; i < looking->gone_count; i++) {
+        mirror_correct_gone(looking->mirror, node->name, looking->gone[i]);
+    }
 }
 
-static void note_alive(struct mirror *mirror, const struct catalog_node *node) {
+/* ---- who is there, and who has left ---- */
+
+static void correct_alive(struct mirror *mirror, const struct catalog_node *node) {
     const struct catalog_check *known =
         view_get_check(mirror_correct_view(mirror), node->name, CATALOG_AGENT_CHECK);
     if (known != NULL && catalog_health_of(known->status) == HEALTH_CRITICAL) {
@@ -60,47 +89,57 @@ static void note_alive(struct mirror *mirror, const struct catalog_node *node) {
     }
 }
 
-static void correct_members(struct mirror *mirror, const struct backend_pool *pool,
-                            uint8_t status) {
+/* Those that failed are judged once all else is known. */
+static void correct_members(struct mirror *mirror, const struct backend_pool *pool) {
+    struct arena arena;
+    arena_init(&arena);
+    struct failed failed = {.ids = arena_alloc(&arena, (pool->count + 1) * sizeof *failed.ids)};
+    struct looking looking = {.mirror = mirror, .failed = &failed, .arena = &arena};
     for (uint32_t i = 0; i < pool->count; i++) {
         const struct backend_member *member = &pool->members[i];
         const char *id = str_or_empty(str_map_get(&member->tags, "id"));
-        const struct catalog_node *node = member->status == status && i != pool->self && *id != '\0'
-                                              ? view_get_node_by_id(mirror_correct_view(mirror), id)
-                                              : NULL;
-        if (node != NULL && status == ALIVE) {
-            note_alive(mirror, node);
-        } else if (node != NULL && status == LEFT) {
+        const struct catalog_node *node =
+            i != pool->self ? view_get_node_by_id(mirror_correct_view(mirror), id) : NULL;
+        if (node == NULL) {
+            continue;
+        }
+        if (member->status == MEMBER_ALIVE) {
+            correct_alive(mirror, node);
+        } else if (member->status == MEMBER_LEFT) {
             mirror_correct_node(mirror, node->name, NULL);
-        } else if (node != NULL) {
-            take_away(mirror, node);
+        } else if (member->status == MEMBER_FAILED) {
+            failed.ids[failed.count++] = id;
         }
     }
+    qsort(failed.ids, failed.count, sizeof *failed.ids, compare_ids);
+    for (uint32_t i = 0; i < failed.count; i++) {
+        correct_failed(&looking, failed.ids[i]);
+    }
+    arena_clear(&arena);
 }
 
 void corrections_make(struct corrections *corrections, struct mirror *mirror,
                       const struct corrections_facts *facts) {
-    uint64_t pool_version = facts->pool != NULL ? facts->pool->version : 0;
-    if (mirror == NULL) {
-        corrections->made = false;
+    struct corrections now = {facts->own_version, facts->pool != NULL ? facts->pool->version : 0,
+                              facts->now_ms};
+    bool corrected = mirror_is_corrected(mirror);
+    bool changed = now.own_version != corrections->own_version ||
+                   now.pool_version != corrections->pool_version;
+    if (!facts->old && corrected) {
+        mirror_correct_undo(mirror);
+    }
+    if (!facts->old || (corrected && (!changed || facts->now_ms - corrections->at_ms < EVERY_MS))) {
         return;
     }
-    if (corrections->made && ((corrections->own_version == facts->own_version &&
-                               corrections->pool_version == pool_version) ||
-                              facts->now_ms - corrections->at_ms < EVERY_MS)) {
-        return;
-    }
-    *corrections = (struct corrections){true, facts->own_version, pool_version, facts->now_ms};
+    *corrections = now;
     mirror_correct_begin(mirror);
     mirror_correct_node(mirror, facts->node, facts->own);
     const struct catalog_node *self = view_get_node(mirror_correct_view(mirror), facts->node);
     if (self != NULL) {
-        note_alive(mirror, self);
+        correct_alive(mirror, self);
     }
     if (facts->pool != NULL) {
-        correct_members(mirror, facts->pool, ALIVE); /* they count where others fail */
-        correct_members(mirror, facts->pool, LEFT);
-        correct_members(mirror, facts->pool, FAILED);
+        correct_members(mirror, facts->pool);
     }
     mirror_correct_end(mirror);
 }

@@ -680,10 +680,13 @@ const struct mirror *mirror_pull_mirror(const struct mirror_pull *pull) {
     return atomic_load(&pull->live);
 }
 
-struct mirror *mirror_pull_lost(struct mirror_pull *pull) {
+struct mirror *mirror_pull_correctable(struct mirror_pull *pull) {
+    return atomic_load(&pull->live);
+}
+
+bool mirror_pull_is_old(const struct mirror_pull *pull) {
     int64_t as_of_ms = atomic_load(&pull->as_of_ms);
-    bool lost = as_of_ms != NEVER && clock_monotonic_ms() - as_of_ms > LIMIT_MIRROR_FRESH_MS;
-    return lost ? atomic_load(&pull->live) : NULL;
+    return as_of_ms != NEVER && clock_monotonic_ms() - as_of_ms > LIMIT_MIRROR_FRESH_MS;
 }
 
 bool mirror_pull_cluster(const struct mirror_pull *pull, struct uuid *ret_cluster) {

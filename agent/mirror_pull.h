@@ -59,8 +59,10 @@ void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms);
 const struct mirror *mirror_pull_mirror(const struct mirror_pull *pull);
 bool mirror_pull_cluster(const struct mirror_pull *pull, struct uuid *ret_cluster);
 
-/* What answers while nothing is heard of its source, to be corrected; NULL: there is none. */
-struct mirror *mirror_pull_lost(struct mirror_pull *pull);
+/* What answers, to be corrected; NULL: it never was whole. */
+struct mirror *mirror_pull_correctable(struct mirror_pull *pull);
+/* It is too old to be as the source is now. */
+bool mirror_pull_is_old(const struct mirror_pull *pull);
 
 /* Any thread, inside an epoch section. */
 struct mirror_face {

@@ -34,7 +34,7 @@ struct mirrors {
     bool near;                      /* another server leads */
     struct mirror_pull *subscribed; /* NULL: a server */
     struct mirror_gauges subscribed_gauges;
-    struct corrections corrections; /* of it */
+    struct corrections corrections;
     struct metric *streams, *sent;
     struct loop_timer evict_timer;
     _Atomic unsigned wants; /* on their way to the core */
@@ -223,16 +223,19 @@ static void evict(struct loop_timer *timer) {
 
 void mirrors_turn_end(struct agent *agent) {
     struct mirrors *mirrors = agent->mirrors;
-    if (mirrors == NULL || mirrors->subscribed == NULL || agent->stopping) {
+    struct mirror_pull *pull = mirrors != NULL ? mirrors->subscribed : NULL;
+    struct mirror *mirror = pull != NULL ? mirror_pull_correctable(pull) : NULL;
+    if (mirror == NULL || agent->stopping) {
         return;
     }
-    struct corrections_facts facts = {.node = agent->facts.node_name,
+    struct corrections_facts facts = {.old = mirror_pull_is_old(pull),
+                                      .node = agent->facts.node_name,
                                       .own_version = agent->own_version,
                                       .now_ms = loop_now_ms(agent->loop)};
     epoch_enter(agent->epoch);
     facts.own = catalog_view(agent->own);
     facts.pool = agent->backend.lan;
-    corrections_make(&mirrors->corrections, mirror_pull_lost(mirrors->subscribed), &facts);
+    corrections_make(&mirrors->corrections, mirror, &facts);
     epoch_exit(agent->epoch);
 }
 

@@ -27,8 +27,8 @@ void mirrors_follow_leader(struct agent *agent);
 /* The catalog has a new view. */
 void mirrors_published(struct agent *agent);
 
-/* On an agent without -server: corrects what is kept while no server is heard (agent/corrections.h).
- */
+/* On an agent without -server: corrects what is kept while no server tells how it is now
+ * (agent/corrections.h). */
 void mirrors_turn_end(struct agent *agent);
 
 /* Any thread, inside an epoch section. See struct backend. */

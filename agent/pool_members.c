@@ -84,14 +84,14 @@ static uint8_t show_status(const struct gossip_member *member, bool leaving) {
     switch (member->state) {
     case GOSSIP_ALIVE:
     case GOSSIP_SUSPECT:
-        return member->self && leaving ? 2 : 1;
+        return member->self && leaving ? MEMBER_LEAVING : MEMBER_ALIVE;
     case GOSSIP_LEFT:
-        return 3;
+        return MEMBER_LEFT;
     case GOSSIP_DEAD:
     case GOSSIP_REMOVED:
         break;
     }
-    return 4;
+    return MEMBER_FAILED;
 }
 
 /* One pass: sizes without a block, copies with it. */

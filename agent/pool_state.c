@@ -11,9 +11,8 @@
 #include "store/replace.h"
 
 #define EPOCH_FILE "boot-epoch"
-/* After a change, but one in so long. */
-#define SNAPSHOT_MS 500
-#define SNAPSHOT_EVERY_MS 5000
+#define SNAPSHOT_MS 500        /* after a change, */
+#define SNAPSHOT_EVERY_MS 5000 /* but not more often */
 #define SNAPSHOT_BYTES (8 * 1024 * 1024)
 #define REJOIN_MAX 64 /* members that a start tries to join */
 

@@ -184,7 +184,7 @@ static bool reap(const struct catalog_node *node, void *context) {
 
 static bool is_alive(const struct backend_pool *pool, const char *id) {
     for (uint32_t i = 0; i < pool->count; i++) {
-        if (pool->members[i].status == 1 &&
+        if (pool->members[i].status == MEMBER_ALIVE &&
             strcmp(str_or_empty(str_map_get(&pool->members[i].tags, "id")), id) == 0) {
             return true;
         }
@@ -210,7 +210,8 @@ static bool is_removed(struct looking *looking, const struct catalog_removal *re
                        const struct catalog_node *node) {
     struct reconcile *reconcile = looking->reconcile;
     int64_t now_ms = loop_now_ms(reconcile->config.loop);
-    if (node->create_index <= removal->modify_index) {
+    /* Equal once both were restored from a snapshot: nobody knows which was first. */
+    if (node->create_index < removal->modify_index) {
         return true;
     }
     const struct returning_list *known = &reconcile->returning;
@@ -274,7 +275,7 @@ static void look_at_all(struct reconcile *reconcile, const struct backend_pool *
     arena_init(&arena);
     reconcile_members_init(&looking.members, pool, &arena);
     for (uint32_t i = 0; i < pool->count && !is_full(reconcile); i++) {
-        if (i != pool->self || pool->members[i].status == 1) {
+        if (i != pool->self || pool->members[i].status == MEMBER_ALIVE) {
             compare_member(reconcile, view, &looking.members, &pool->members[i], &arena);
         }
     }

@@ -182,16 +182,16 @@ enum reconcile_verdict reconcile_judge_member(const struct catalog_view *view,
     const struct catalog_node *node;
     const struct catalog_check *check;
     switch (member->status) {
-    case 1: /* alive */
+    case MEMBER_ALIVE:
         return judge_alive(view, members, member, arena, ret_command);
-    case 3: /* left */
+    case MEMBER_LEFT:
         node = find_node(view, member);
         if (node == NULL || MUTANT(left_stays)) {
             return RECONCILE_SAME;
         }
         *ret_command = reconcile_deregister(node);
         return RECONCILE_LEFT;
-    case 4: /* failed */
+    case MEMBER_FAILED:
         node = MUTANT(dead_unnoticed) ? NULL : find_node(view, member);
         check = node != NULL ? differing_check(view, node, false, arena) : NULL;
         if (check == NULL) {

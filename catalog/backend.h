@@ -163,10 +163,13 @@ struct backend_facts {
 };
 
 /* A member of a pool (contract 10.4). */
+/* Numbers of the contract. */
+enum member_status { MEMBER_NONE, MEMBER_ALIVE, MEMBER_LEAVING, MEMBER_LEFT, MEMBER_FAILED };
+
 struct backend_member {
     const char *name, *ip;
     uint16_t port;
-    uint8_t status; /* 0 none, 1 alive, 2 leaving, 3 left, 4 failed */
+    uint8_t status; /* enum member_status */
     bool server;
     struct str_map tags;
 };
@@ -268,7 +271,7 @@ struct backend {
      * or it is too old. NULL: no mirrors. */
     bool (*get_mirror)(void *context, const char *datacenter, struct backend_mirror *ret_mirror);
     /* The same of one service of this datacenter, on an agent without -server. A service that is
-     * asked for is subscribed. NULL: of all that are. */
+     * asked for is subscribed. service NULL: the rows of all that are. */
     bool (*get_subscribed)(void *context, const char *service, struct backend_mirror *ret_mirror);
     /* Any thread. Where the member of this name is, as far as this agent has asked it; false: it
      * does not know. Of the LAN pool only the own one is known. */

@@ -98,18 +98,27 @@ void mirror_note_changes(struct mirror *mirror, size_t bytes_max);
 /* ---- corrections ---- */
 
 /* Of a mirror that does not have all, while its source is lost: what somebody here knows better
- * takes the place of its rows, until the source's next word. Indexes stay the source's, so nobody
- * who waits is told. Begin takes back what was corrected before; end publishes. */
+ * takes the place of its rows. Indexes stay the source's, so nobody who waits is told. The next
+ * rows of the source take all of it back first, and so does begin.
+ *
+ * Writer's thread; begin to end inside one epoch section, and nothing else of the mirror's between
+ * them. Strings are borrowed for the call. */
 void mirror_correct_begin(struct mirror *mirror);
-/* As it is so far. */
+/* As it is so far; until end. */
 const struct catalog_view *mirror_correct_view(const struct mirror *mirror);
-/* The node has the rows that it has there, of services that are wanted; NULL: none. */
+/* The node has the rows that `from` has of it, as far as services are wanted; but whether its agent
+ * is there (CATALOG_AGENT_CHECK) stays as it is. NULL: it has none. */
 void mirror_correct_node(struct mirror *mirror, const char *node, const struct catalog_view *from);
 /* A service of it is not there. */
 void mirror_correct_gone(struct mirror *mirror, const char *node, const char *service_id);
-/* A check of a node that is there. */
+/* A check of a node that is there; else nothing happens. */
 void mirror_correct_check(struct mirror *mirror, const struct catalog_check *check);
+/* Publishes. */
 void mirror_correct_end(struct mirror *mirror);
+/* It was, and nothing was taken back since. */
+bool mirror_is_corrected(const struct mirror *mirror);
+/* Takes back and publishes. */
+void mirror_correct_undo(struct mirror *mirror);
 
 /* ---- looking ---- */
 

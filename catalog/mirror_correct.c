@@ -33,26 +33,33 @@ static bool keep_check(const struct catalog_check *check, void *context) {
     return true;
 }
 
-static void keep_rows(struct mirror *mirror, const char *node) {
+/* False: it has too many to be corrected. One that is corrected again after another is kept twice;
+ * they are taken back in turn, newest first. */
+static bool keep_rows(struct mirror *mirror, const char *node) {
     const struct catalog_view *view = &mirror->catalog->next;
     const struct catalog_node *known = view_get_node(view, node);
-    for (const struct correction *at = mirror->corrections; at != NULL; at = at->next) {
-        if (str_equal_fold(at->node, node)) {
-            return;
-        }
+    struct buf was;
+    if (mirror->corrections != NULL && str_equal_fold(mirror->corrections->node, node)) {
+        return true;
+    }
+    buf_init(&was, LIMIT_MIRROR_BATCH_BYTES);
+    if (known != NULL) {
+        struct codec_record row = {.kind = RECORD_NODE, .node = *known};
+        keep_record(&was, &row);
+    }
+    view_walk_node_services(view, node, keep_service, &was);
+    view_walk_node_checks(view, node, keep_check, &was);
+    if (was.failed) {
+        buf_clear(&was);
+        return false;
     }
     size_t size = strlen(node) + 1;
     struct correction *correction = mem_alloc(sizeof *correction + size);
     memcpy(correction->node, node, size);
-    buf_init(&correction->was, SIZE_MAX);
-    if (known != NULL) {
-        struct codec_record row = {.kind = RECORD_NODE, .node = *known};
-        keep_record(&correction->was, &row);
-    }
-    view_walk_node_services(view, node, keep_service, &correction->was);
-    view_walk_node_checks(view, node, keep_check, &correction->was);
+    correction->was = was;
     correction->next = mirror->corrections;
     mirror->corrections = correction;
+    return true;
 }
 
 static struct correction *take_first(struct mirror *mirror) {
@@ -70,6 +77,7 @@ static void free_correction(struct correction *correction) {
 
 void mirror_take_back(struct mirror_apply *apply) {
     struct correction *correction;
+    apply->mirror->corrected = false;
     while ((correction = take_first(apply->mirror)) != NULL) {
         mirror_drop_rows(apply, correction->node);
         enum err err =
@@ -89,8 +97,19 @@ void mirror_free_corrections(struct mirror *mirror) {
 
 /* ---- what is known better ---- */
 
+bool mirror_is_corrected(const struct mirror *mirror) {
+    return mirror->corrected;
+}
+
+void mirror_correct_undo(struct mirror *mirror) {
+    struct mirror_apply apply;
+    mirror_begin(&apply, mirror);
+    mirror_take_back(&apply);
+    mirror_end(&apply);
+}
+
 void mirror_correct_begin(struct mirror *mirror) {
-    ASSERT(mirror->correcting == NULL);
+    ASSERT(mirror->correcting == NULL && !mirror->all);
     mirror->correcting = mem_alloc(sizeof *mirror->correcting);
     mirror_begin(mirror->correcting, mirror);
     mirror_take_back(mirror->correcting);
@@ -101,10 +120,15 @@ const struct catalog_view *mirror_correct_view(const struct mirror *mirror) {
     return &mirror->catalog->next;
 }
 
+static void change(struct mirror *mirror, const char *node, const struct mirror_record *record) {
+    if (keep_rows(mirror, node)) {
+        mirror_apply_record(record, mirror->correcting);
+    }
+}
+
 static void put(struct mirror *mirror, const char *node, const struct codec_record *row) {
     struct mirror_record record = {.kind = MIRROR_ROW, .row = *row};
-    keep_rows(mirror, node);
-    mirror_apply_record(&record, mirror->correcting);
+    change(mirror, node, &record);
 }
 
 /* A row that is there but for its indexes stays. */
@@ -171,8 +195,7 @@ static void take_gone(struct mirror *mirror, const char *node, const struct cata
     view_walk_node_checks(view, node, look_at_check, &gone);
     view_walk_node_services(view, node, look_at_service, &gone);
     for (size_t i = 0; i < gone.count; i++) {
-        keep_rows(mirror, node);
-        mirror_apply_record(&gone.v[i], mirror->correcting);
+        change(mirror, node, &gone.v[i]);
     }
     free(gone.v);
 }
@@ -181,10 +204,9 @@ void mirror_correct_node(struct mirror *mirror, const char *node, const struct c
     const struct catalog_view *view = &mirror->catalog->next;
     const struct catalog_node *known = view_get_node(view, node);
     const struct catalog_node *now = from != NULL ? view_get_node(from, node) : NULL;
-    if (now == NULL) {
-        keep_rows(mirror, node);
+    if (now == NULL && keep_rows(mirror, node)) {
         mirror_drop_rows(mirror->correcting, node);
-    } else {
+    } else if (now != NULL) {
         take_gone(mirror, node, from);
         if (known == NULL || !row_equal_node(known, now)) {
             struct codec_record row = {.kind = RECORD_NODE, .node = *now};
@@ -198,8 +220,7 @@ void mirror_correct_node(struct mirror *mirror, const char *node, const struct c
 
 void mirror_correct_gone(struct mirror *mirror, const char *node, const char *service_id) {
     struct mirror_record record = {.kind = MIRROR_GONE, .gone = {MIRROR_SERVICE, node, service_id}};
-    keep_rows(mirror, node);
-    mirror_apply_record(&record, mirror->correcting);
+    change(mirror, node, &record);
     mirror_settle(mirror->correcting);
 }
 
@@ -216,6 +237,7 @@ void mirror_correct_check(struct mirror *mirror, const struct catalog_check *che
 }
 
 void mirror_correct_end(struct mirror *mirror) {
+    mirror->corrected = true;
     mirror_end(mirror->correcting);
     free(mirror->correcting);
     mirror->correcting = NULL;

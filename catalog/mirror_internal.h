@@ -31,7 +31,8 @@ struct mirror {
     size_t bytes;
     bool ending;
     struct tree_sweep rows, links;   /* while it ends */
-    struct correction *corrections;  /* NULL: its rows are the source's */
+    struct correction *corrections;  /* newest first; NULL: its rows are the source's */
+    bool corrected;                  /* by what was known last */
     struct mirror_apply *correcting; /* between begin and end */
 };
 
@@ -53,7 +54,7 @@ struct mirror_apply {
 
 /* Any thread, inside an epoch section. */
 struct mirror_wanted *mirror_find_wanted(const struct mirror *mirror, const char *service);
-/* add or remove may be NULL. */
+/* Writer's thread: takes add, retires remove; either may be NULL. */
 void mirror_replace_names(struct mirror *mirror, struct mirror_wanted *add,
                           struct mirror_wanted *remove);
 
@@ -61,7 +62,7 @@ void mirror_replace_names(struct mirror *mirror, struct mirror_wanted *add,
 
 /* A batch: rows are put and dropped, then instances are built anew, then it is published. */
 void mirror_begin(struct mirror_apply *apply, struct mirror *mirror);
-void mirror_apply_record(const struct mirror_record *record, void *apply);
+void mirror_apply_record(const struct mirror_record *record, void *context); /* mirror_apply */
 /* All rows of a node. */
 void mirror_drop_rows(struct mirror_apply *apply, const char *node);
 void mirror_settle(struct mirror_apply *apply);

@@ -437,12 +437,6 @@ void mirror_reach(struct mirror *mirror, uint64_t newest) {
 }
 
 void mirror_advance(struct mirror *mirror, uint64_t index) {
-    if (mirror->corrections != NULL) {
-        struct mirror_apply apply;
-        mirror_begin(&apply, mirror);
-        mirror_take_back(&apply);
-        mirror_end(&apply);
-    }
     if (index > mirror_index(mirror)) {
         mirror->catalog->next.indexes.applied = index;
         catalog_publish(mirror->catalog);

@@ -217,6 +217,15 @@ void view_walk_nodes(const struct catalog_view *view, view_visit_node visit, voi
     tree_walk(&view->nodes, NULL, 0, visit_node, &visitor);
 }
 
+const struct catalog_instance *view_get_instance(const struct catalog_view *view,
+                                                 const struct catalog_service *service) {
+    struct key key;
+    key_init(&key, service->name);
+    key_add(&key, service->node);
+    key_add(&key, service->id);
+    return tree_get(&view->instances, key.bytes, key.size);
+}
+
 void view_walk_instances(const struct catalog_view *view, const char *service,
                          view_visit_instance visit, void *context) {
     struct visitor visitor = {.context = context, .instance = visit};

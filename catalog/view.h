@@ -39,6 +39,10 @@ const struct catalog_service *view_get_service(const struct catalog_view *view, 
 const struct catalog_check *view_get_check(const struct catalog_view *view, const char *node,
                                            const char *id);
 
+/* Of a row of the view; NULL: it has none, as one of a mirror whose node has not come yet. */
+const struct catalog_instance *view_get_instance(const struct catalog_view *view,
+                                                 const struct catalog_service *service);
+
 /* Walks end early when visit returns false. */
 typedef bool (*view_visit_node)(const struct catalog_node *node, void *context);
 typedef bool (*view_visit_service)(const struct catalog_service *service, void *context);

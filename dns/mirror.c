@@ -79,7 +79,7 @@ static bool find_kept(const struct answer *answer, const char *service,
            backend->get_subscribed(backend->context, service, ret_mirror);
 }
 
-/* That of an instance which SRV has named, while no server answers. */
+/* A node that SRV has named, while no server answers. */
 static bool turn_to_node(struct answer *answer, bool asked) {
     const struct dns_question *question = answer->question;
     const char *node = answer->name.subject;

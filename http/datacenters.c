@@ -52,7 +52,7 @@ struct http_datacenters http_datacenters_list(const struct backend *backend, str
     for (uint32_t i = 0; i < members; i++) {
         const struct backend_member *member = &wan->members[i];
         const char *name = str_map_get(&member->tags, "dc");
-        if (name == NULL || !member->server || member->status == 3) {
+        if (name == NULL || !member->server || member->status == MEMBER_LEFT) {
             continue;
         }
         struct http_datacenter *dc = add(&all, name, members, arena);

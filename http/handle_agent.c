@@ -76,7 +76,7 @@ static void put_client_stats(struct json *json, const struct backend *backend) {
     const struct backend_pool *pool = backend->lan;
     uint64_t servers = 0;
     for (uint32_t i = 0; pool != NULL && i < pool->count; i++) {
-        servers += pool->members[i].server && pool->members[i].status == 1;
+        servers += pool->members[i].server && pool->members[i].status == MEMBER_ALIVE;
     }
     json_key(json, "consul");
     json_object_begin(json);

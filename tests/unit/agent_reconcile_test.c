@@ -8,7 +8,7 @@
 #define ID_A "aaaaaaaa-0000-0000-0000-000000000001"
 #define ID_B "bbbbbbbb-0000-0000-0000-000000000002"
 
-enum { ALIVE = 1, LEFT = 3, FAILED = 4 };
+enum { ALIVE = MEMBER_ALIVE, LEFT = MEMBER_LEFT, FAILED = MEMBER_FAILED };
 
 static struct backend_member member_of(const char *name, const char *id, const char *ip,
                                        uint8_t status, struct str_pair *pair) {

@@ -313,8 +313,11 @@ static bool has_service(const struct catalog_service *service, void *context) {
 static bool has_check(const struct catalog_check *check, void *context) {
     const struct same *same = context;
     const struct catalog_check *there = view_get_check(same->view, same->node, check->id);
-    /* Else it is of a service that is not wanted; the pool tells of the agent's. */
-    if (there != NULL && !str_equal_fold(check->id, CATALOG_AGENT_CHECK)) {
+    bool bound = *check->service_id != '\0';
+    bool wanted = bound ? view_get_service(same->view, same->node, check->service_id) != NULL
+                        : view_get_node(same->view, same->node) != NULL;
+    if (wanted && !str_equal_fold(check->id, CATALOG_AGENT_CHECK)) { /* that is the pool's */
+        assert_non_null(there);
         assert_true(row_equal_check(there, check));
     }
     return true;
@@ -363,24 +366,44 @@ static bool is_sick(const struct catalog_instance *instance, void *context) {
     return true;
 }
 
+static bool take_first(const struct catalog_service *service, void *context) {
+    *(const struct catalog_service **)context = service;
+    return false;
+}
+
+/* All others are the source's. */
 static void correct_some(struct bench *b, struct others *others, const struct catalog *from) {
     struct rand *rand = &b->commands.rand;
-    char replaced[16], removed[16], sick[16];
+    char replaced[16], removed[16], sick[16], halved[16], node[16];
     uint64_t first = rand_below(rand, 12);
     snprintf(replaced, sizeof replaced, "node%u", (unsigned)first);
     snprintf(removed, sizeof removed, "Node%u", (unsigned)(first + 1) % 12);
     snprintf(sick, sizeof sick, "node%u", (unsigned)(first + 2) % 12);
+    snprintf(halved, sizeof halved, "node%u", (unsigned)(first + 3) % 12);
     epoch_enter(b->epoch);
     mirror_correct_begin(b->mirror);
+    const struct catalog_view *view = mirror_correct_view(b->mirror);
     mirror_correct_node(b->mirror, replaced, catalog_view(from));
     mirror_correct_node(b->mirror, removed, NULL);
-    if (view_get_node(mirror_correct_view(b->mirror), sick) != NULL) {
+    if (view_get_node(view, sick) != NULL) {
         sicken(b->mirror, sick);
     }
+    const struct catalog_service *gone = NULL;
+    view_walk_node_services(view, halved, take_first, &gone);
+    if (gone != NULL) {
+        mirror_correct_gone(b->mirror, halved, gone->id);
+        assert_null(view_get_service(view, halved, gone->id));
+        assert_null(view_get_instance(view, gone));
+    }
     mirror_correct_end(b->mirror);
+    assert_true(mirror_is_corrected(b->mirror));
     expect_node(b, others, replaced, catalog_view(from));
     expect_node(b, others, removed, NULL);
     view_walk_all_instances(catalog_view(mirror_catalog(b->mirror)), is_sick, sick);
+    for (uint64_t i = 4; i < 12; i++) {
+        snprintf(node, sizeof node, "node%u", (unsigned)(first + i) % 12);
+        expect_node(b, others, node, catalog_view(b->source));
+    }
     epoch_exit(b->epoch);
 }
 
@@ -403,20 +426,23 @@ static void what_was_corrected_is_taken_back(void **state) {
         }
         for (int round = 0; round < 40; round++) {
             run_jobs(&b, 1 + rand_below(&b.commands.rand, 8000));
+            if (mirror_is_corrected(b.mirror)) { /* nothing that is wanted has changed */
+                mirror_correct_undo(b.mirror);
+            }
             expect_wanted(&b, &others);
             size_t bytes = mirror_bytes(b.mirror);
             for (uint64_t i = rand_below(&b.commands.rand, 3); i <= 2; i++) {
                 correct_some(&b, &others, own);
             }
             if (rand_below(&b.commands.rand, 2) == 0) {
-                mirror_advance(b.mirror, mirror_index(b.mirror)); /* nothing new */
+                mirror_correct_undo(b.mirror);
+                assert_false(mirror_is_corrected(b.mirror));
                 assert_int_equal(mirror_bytes(b.mirror), bytes);
                 expect_wanted(&b, &others);
                 correct_some(&b, &others, own);
             }
             run_commands(&b, 1 + rand_below(&b.commands.rand, 20));
         }
-        correct_some(&b, &others, own); /* it ends so */
         catalog_destroy(own);
         close_bench(&b);
     }
