@@ -28,16 +28,30 @@ struct looking {
     struct mirror *mirror;
     const struct failed *failed;
     struct arena *arena;
-    enum catalog_health health; /* of the instance that is looked at */
-    bool found;                 /* another one, as healthy */
-    const char **gone;          /* ids of services, borrowed from the view */
+    const struct catalog_instance *instance; /* that is looked at */
+    bool found;                              /* another one that serves as well */
+    const char **gone;                       /* ids of services, borrowed from the view */
     uint32_t gone_count;
 };
 
-static bool find_other(const struct catalog_instance *instance, void *context) {
+static bool has_tags(const struct str_list *all, const struct str_list *tags) {
+    bool found = true;
+    for (uint32_t i = 0; i < tags->count && found; i++) {
+        found = false;
+        for (uint32_t k = 0; k < all->count && !found; k++) {
+            found = str_equal_fold(all->v[k], tags->v[i]);
+        }
+    }
+    return found;
+}
+
+/* By whatever tag it is looked up. */
+static bool find_other(const struct catalog_instance *other, void *context) {
     struct looking *looking = context;
-    looking->found =
-        instance->health <= looking->health && !has_failed(looking->failed, instance->node->id);
+    const struct catalog_instance *instance = looking->instance;
+    looking->found = other->health <= instance->health &&
+                     !has_failed(looking->failed, other->node->id) &&
+                     has_tags(&other->service->tags, &instance->service->tags);
     return !looking->found;
 }
 
@@ -50,10 +64,9 @@ static bool count_service(const struct catalog_service *service, void *context) 
 static bool look_at_service(const struct catalog_service *service, void *context) {
     struct looking *looking = context;
     const struct catalog_view *view = mirror_correct_view(looking->mirror);
-    const struct catalog_instance *instance = view_get_instance(view, service);
+    looking->instance = view_get_instance(view, service);
     looking->found = false;
-    if (instance != NULL) {
-        looking->health = instance->health;
+    if (looking->instance != NULL) {
         view_walk_instances(view, service->name, find_other, looking);
     }
     if (looking->found) {

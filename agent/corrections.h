@@ -30,8 +30,8 @@ struct corrections_facts {
  * corrections back when it is old no more.
  *
  * Who has left has no rows. Instances on members that failed are gone where a member that has not
- * failed has one that is as healthy; where none has, all stay: an agent that is cut off itself
- * believes that the others failed, and must leave no name without an answer. */
+ * failed has one that is as healthy and has their tags; where none has, all stay: an agent that is
+ * cut off itself believes that the others failed, and must leave no name without an answer. */
 void corrections_make(struct corrections *corrections, struct mirror *mirror,
                       const struct corrections_facts *facts);
 

@@ -11,8 +11,8 @@
 #include "store/replace.h"
 
 #define EPOCH_FILE "boot-epoch"
-#define SNAPSHOT_MS 500        /* after a change, */
-#define SNAPSHOT_EVERY_MS 5000 /* but not more often */
+#define SNAPSHOT_MS 500 /* after a change, and so long and a millisecond a member after the last   \
+                         */
 #define SNAPSHOT_BYTES (8 * 1024 * 1024)
 #define REJOIN_MAX 64 /* members that a start tries to join */
 
@@ -146,7 +146,8 @@ void pool_state_save(struct member_pool *pool, bool left) {
 static void snapshot_due(struct loop_timer *timer) {
     struct member_pool *pool = CONTAINER_OF(timer, struct member_pool, snapshot_timer);
     pool->snapshot_due = false;
-    pool->snapshot_next_ms = loop_now_ms(pool->agent->loop) + SNAPSHOT_EVERY_MS;
+    pool->snapshot_next_ms =
+        loop_now_ms(pool->agent->loop) + SNAPSHOT_MS + gossip_member_slots(pool_gossip(pool->pool));
     pool_state_save(pool, false);
 }
 

@@ -56,6 +56,7 @@ struct catalog_view {
     struct catalog_autopilot autopilot;
     struct codec_indexes indexes;
     uint64_t removals_index; /* of their last change; derived, not in snapshots */
+    bool corrected;          /* a mirror's, by mirror_correct_end; not in snapshots */
     uint64_t version;
     uint64_t followers; /* checks of type session */
 };

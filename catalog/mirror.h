@@ -98,8 +98,9 @@ void mirror_note_changes(struct mirror *mirror, size_t bytes_max);
 /* ---- corrections ---- */
 
 /* Of a mirror that does not have all, while its source is lost: what somebody here knows better
- * takes the place of its rows. Indexes stay the source's, so nobody who waits is told. The next
- * rows of the source take all of it back first, and so does begin.
+ * takes the place of its rows. Indexes stay the source's, so nobody who waits is told; who answers
+ * from such a view tells a smaller one (view_is_corrected). The next rows of the source take all of
+ * it back first, and so does begin.
  *
  * Writer's thread; begin to end inside one epoch section, and nothing else of the mirror's between
  * them. Strings are borrowed for the call. */

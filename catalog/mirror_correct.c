@@ -77,7 +77,7 @@ static void free_correction(struct correction *correction) {
 
 void mirror_take_back(struct mirror_apply *apply) {
     struct correction *correction;
-    apply->mirror->corrected = false;
+    apply->mirror->corrected = apply->catalog->next.corrected = false;
     while ((correction = take_first(apply->mirror)) != NULL) {
         mirror_drop_rows(apply, correction->node);
         enum err err =
@@ -204,9 +204,11 @@ void mirror_correct_node(struct mirror *mirror, const char *node, const struct c
     const struct catalog_view *view = &mirror->catalog->next;
     const struct catalog_node *known = view_get_node(view, node);
     const struct catalog_node *now = from != NULL ? view_get_node(from, node) : NULL;
-    if (now == NULL && keep_rows(mirror, node)) {
-        mirror_drop_rows(mirror->correcting, node);
-    } else if (now != NULL) {
+    if (now == NULL) {
+        if (known != NULL && keep_rows(mirror, node)) {
+            mirror_drop_rows(mirror->correcting, node);
+        }
+    } else {
         take_gone(mirror, node, from);
         if (known == NULL || !row_equal_node(known, now)) {
             struct codec_record row = {.kind = RECORD_NODE, .node = *now};
@@ -221,7 +223,6 @@ void mirror_correct_node(struct mirror *mirror, const char *node, const struct c
 void mirror_correct_gone(struct mirror *mirror, const char *node, const char *service_id) {
     struct mirror_record record = {.kind = MIRROR_GONE, .gone = {MIRROR_SERVICE, node, service_id}};
     change(mirror, node, &record);
-    mirror_settle(mirror->correcting);
 }
 
 void mirror_correct_check(struct mirror *mirror, const struct catalog_check *check) {
@@ -238,6 +239,7 @@ void mirror_correct_check(struct mirror *mirror, const struct catalog_check *che
 
 void mirror_correct_end(struct mirror *mirror) {
     mirror->corrected = true;
+    mirror->catalog->next.corrected = mirror->corrections != NULL;
     mirror_end(mirror->correcting);
     free(mirror->correcting);
     mirror->correcting = NULL;

@@ -217,6 +217,10 @@ void view_walk_nodes(const struct catalog_view *view, view_visit_node visit, voi
     tree_walk(&view->nodes, NULL, 0, visit_node, &visitor);
 }
 
+bool view_is_corrected(const struct catalog_view *view) {
+    return view->corrected;
+}
+
 const struct catalog_instance *view_get_instance(const struct catalog_view *view,
                                                  const struct catalog_service *service) {
     struct key key;

@@ -43,6 +43,9 @@ const struct catalog_check *view_get_check(const struct catalog_view *view, cons
 const struct catalog_instance *view_get_instance(const struct catalog_view *view,
                                                  const struct catalog_service *service);
 
+/* A mirror's: some rows are not as its source told them (mirror_correct_end). */
+bool view_is_corrected(const struct catalog_view *view);
+
 /* Walks end early when visit returns false. */
 typedef bool (*view_visit_node)(const struct catalog_node *node, void *context);
 typedef bool (*view_visit_service)(const struct catalog_service *service, void *context);

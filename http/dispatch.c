@@ -200,7 +200,8 @@ static struct http_answer *read_mirror(struct http_server *server, const struct 
                              arena_format(req->arena, "%lld", (long long)mirror->age_ms / 1000));
     }
     meta.present = res.status == 200 || res.absent;
-    meta.index = read.index;
+    /* Whoever waits behind it hears of what the source has, though no row changes there. */
+    meta.index = read.index - (view_is_corrected(mirror->view) && read.index > 1);
     struct http_answer *answer = http_answer_create(server, &res, &meta);
     if (query->index > 0 && answer->may_wait && answer->index <= query->index) {
         http_answer_drop(answer); /* nothing new: who waits is told that it can't */

@@ -343,6 +343,27 @@ class Subscribed(MirrorTest):
                        "the same")
         self.subscribed(asked, "web", 3)
 
+    def test_who_waits_behind_a_corrected_answer_hears_of_the_servers(self):
+        """Whose rows have not changed at all."""
+        group = self.group(1, "dc1")
+        asked, dies, _ = [self.client(group, name="agent%d" % i) for i in (1, 2, 3)]
+        for agent in (asked, dies):
+            agent.must_put("/v1/agent/service/register", web("web"))
+        self.subscribed(asked, "web", 2)
+        path = "/v1/health/service/web?passing"
+        group.servers[0].kill()
+        dies.kill()
+        eventually(lambda: len(asked.get(path).json or []) == 1, "who died is left out")
+        index = asked.get(path).index
+        self.assertEqual(asked.get(path + "&index=%d&wait=60s" % index).status, 500)
+        dies.spawn()
+        group.servers[0].spawn()
+        group.whole()
+        eventually(lambda: asked.get("/v1/health/service/web").headers[AGE] is None, "a server is")
+        with asked.client(timeout=20) as waiting:  # and not once its time is over
+            reply = waiting.request("GET", path + "&index=%d&wait=60s" % index)
+        self.assertEqual((len(reply.json), reply.index > index), (2, True))
+
     def test_what_nobody_asks_for_is_forgotten(self):
         group = self.group(1, "dc1")
         self.fill(group.servers[0])

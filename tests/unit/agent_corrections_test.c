@@ -24,6 +24,7 @@ struct fixture {
     struct backend_member members[NODES];
     struct str_pair tags[NODES];
     struct backend_pool pool;
+    const char *tag; /* of what is put; NULL: none */
     char ids[NODES][UUID_TEXT_BYTES], names[NODES][8];
 };
 
@@ -33,6 +34,7 @@ static void put(struct fixture *f, struct catalog *catalog, uint64_t *index, int
     struct err_text text;
     struct catalog_command command = {.kind = COMMAND_REGISTER};
     struct catalog_service row = service_row("", service, service);
+    row.tags = (struct str_list){&f->tag, f->tag != NULL};
     snprintf(check_id, sizeof check_id, "c-%s", service);
     struct catalog_check checks[2] = {check_row("", check_id, service, statuses[status]),
                                       check_row("", CATALOG_AGENT_CHECK, "", "passing")};
@@ -155,6 +157,26 @@ static void who_failed_is_left_out_where_another_is_as_healthy(void **state) {
     end(&f);
 }
 
+/* Nor is a name by tag left without an answer. */
+static void another_that_lacks_its_tags_is_not_as_good(void **state) {
+    struct fixture f;
+    (void)state;
+    begin(&f);
+    f.tag = "primary";
+    put(&f, f.source, &f.index, 1, "web", PASSING);
+    f.tag = "replica";
+    put(&f, f.source, &f.index, 2, "web", PASSING);
+    put(&f, f.source, &f.index, 3, "web", PASSING);
+    tell(&f);
+    f.members[1].status = f.members[2].status = MEMBER_FAILED;
+    expect(&f, "n1:passing n3:passing");
+    assert_true(view_is_corrected(catalog_view(mirror_catalog(f.mirror))));
+    status(&f, 2, MEMBER_ALIVE);
+    expect(&f, "n1:passing n2:passing n3:passing");
+    assert_false(view_is_corrected(catalog_view(mirror_catalog(f.mirror))));
+    end(&f);
+}
+
 static void who_has_left_is_gone(void **state) {
     struct fixture f;
     (void)state;
@@ -240,6 +262,7 @@ static void the_source_s_word_counts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_failed_is_left_out_where_another_is_as_healthy),
+        cmocka_unit_test(another_that_lacks_its_tags_is_not_as_good),
         cmocka_unit_test(who_has_left_is_gone),
         cmocka_unit_test(who_is_back_is_passing),
         cmocka_unit_test(its_own_registrations_are_as_it_has_them),
