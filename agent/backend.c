@@ -543,7 +543,7 @@ static bool get_mirror(void *context, const char *datacenter, struct backend_mir
     struct mirror_face face;
     bool found = mirrors_look(context, datacenter, &face);
     if (found) {
-        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+        *ret_mirror = (struct backend_mirror){.view = face.view, .age_ms = face.age_ms};
     }
     return found;
 }
@@ -552,7 +552,7 @@ static bool get_subscribed(void *context, const char *service, struct backend_mi
     struct mirror_face face;
     bool found = mirrors_look_subscribed(context, service, &face);
     if (found) {
-        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+        *ret_mirror = (struct backend_mirror){.view = face.view, .age_ms = face.age_ms};
     }
     return found;
 }
@@ -562,6 +562,7 @@ void backend_init(struct agent *agent) {
         .context = agent,
         .epoch = agent->epoch,
         .catalog = agent->catalog,
+        .own = agent->own,
         .local = agent->local,
         .facts = &agent->facts,
         .live = agent->backend.live,

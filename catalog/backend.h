@@ -236,12 +236,14 @@ struct backend_server {
 struct backend_mirror {
     const struct catalog_view *view;
     int64_t age_ms; /* since they were surely so */
+    bool own;       /* this agent's own registrations alone: their indexes are no server's */
 };
 
 struct backend {
     void *context;
     struct epoch *epoch;
     const struct catalog *catalog;
+    const struct catalog *own; /* this agent's own registrations, without -server; NULL: a server */
     const struct local *local;
     const struct failover_source *failover; /* NULL: lookups stay at home */
     const struct backend_facts *facts;

@@ -9,13 +9,12 @@ static bool has_leader(const struct http_server *server) {
     return server->backend->has_leader(server->backend->context);
 }
 
-static void response_init(struct http_response *res) {
+void http_response_init(struct http_response *res) {
     *res = (struct http_response){.status = 200, .content_type = "application/json"};
     buf_init(&res->body, LIMIT_HTTP_ANSWER_BYTES);
 }
 
-static void request_init(struct http_server *server, struct arena *arena,
-                         struct http_request *req) {
+void http_request_init(struct http_server *server, struct arena *arena, struct http_request *req) {
     *req = (struct http_request){.arena = arena,
                                  .backend = server->backend,
                                  .datacenter = server->backend->facts->datacenter,
@@ -27,8 +26,7 @@ static void request_init(struct http_server *server, struct arena *arena,
                                  .authz = {.token = ""}};
 }
 
-/* Parses the URI; false: an error answer is set. */
-static bool request_parse(const char *uri, struct http_request *req, struct http_response *res) {
+bool http_request_parse(const char *uri, struct http_request *req, struct http_response *res) {
     if (http_uri_parse(uri, req->arena, req) != ERR_OK) {
         http_response_text(res, 400, "malformed path or query string");
         return false;
@@ -75,9 +73,8 @@ static bool must_ask(const struct http_exchange *exchange, struct http_query *qu
            !backend->may_read(backend->context, query->consistent);
 }
 
-/* Parses the filter, has the answer written, and sees that no row was too much for the filter. */
-static void read_filtered(const struct http_route *route, struct http_request *req,
-                          struct http_read *read, struct http_response *res) {
+void http_read_filtered(const struct http_route *route, struct http_request *req,
+                        struct http_read *read, struct http_response *res) {
     struct err_text text = {""};
     enum err err = http_filter_parse(req, route->filter, &text);
     if (err == ERR_OK) {
@@ -113,9 +110,9 @@ static struct http_answer *read_answer(struct http_server *server, const struct 
                              .known_leader = meta.known_leader,
                              .contact_ms = meta.contact_ms,
                              .consistency = meta.consistency};
-    response_init(&res);
+    http_response_init(&res);
     if (may_read(server, query)) {
-        read_filtered(route, req, &read, &res);
+        http_read_filtered(route, req, &read, &res);
         if (!http_answer_fits(server, res.body.count)) {
             refuse_answer(&res);
         } else if (route->cached) {
@@ -144,11 +141,11 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
     struct err_text text;
     bool redirect;
     arena_init(&arena);
-    request_init(server, &arena, &req);
-    response_init(&res);
+    http_request_init(server, &arena, &req);
+    http_response_init(&res);
     struct http_answer *answer = NULL;
     const struct http_route *route = NULL;
-    if (request_parse(question, &req, &res)) {
+    if (http_request_parse(question, &req, &res)) {
         route = http_route_find(req.path, "GET", &req.rest, &redirect);
     }
     if (route != NULL && route->read != NULL &&
@@ -167,132 +164,6 @@ struct http_answer *http_evaluate(struct http_server *server, const char *questi
     buf_clear(&res.body);
     arena_clear(&arena);
     return answer;
-}
-
-/* ---- rows that are kept elsewhere ---- */
-
-static bool find_mirror(const struct http_route *route, const struct http_request *req,
-                        const char *datacenter, struct backend_mirror *ret_mirror) {
-    const struct backend *backend = req->backend;
-    if (*datacenter != '\0') {
-        return backend->get_mirror != NULL &&
-               backend->get_mirror(backend->context, datacenter, ret_mirror);
-    }
-    return route->watch == WATCH_SERVICE && backend->get_subscribed != NULL &&
-           backend->get_subscribed(backend->context, req->rest, ret_mirror);
-}
-
-static struct http_answer *read_mirror(struct http_server *server, const struct http_route *route,
-                                       struct http_request *req, const struct http_query *query,
-                                       const struct backend_mirror *mirror, bool known_leader) {
-    struct http_response res;
-    struct http_read read = {
-        .view = mirror->view, .index = 1, .mirrored = true, .consistency = "stale"};
-    struct http_meta meta = {
-        .known_leader = known_leader, .contact_ms = mirror->age_ms, .consistency = "stale"};
-    response_init(&res);
-    read_filtered(route, req, &read, &res);
-    http_response_header(&res, HTTP_MIRROR_AGE,
-                         arena_format(req->arena, "%lld", (long long)mirror->age_ms));
-    if (route->cached && http_request_has(req, "cached") && req->use_cache && res.status == 200) {
-        http_response_header(&res, "X-Cache", "HIT");
-        http_response_header(&res, "Age",
-                             arena_format(req->arena, "%lld", (long long)mirror->age_ms / 1000));
-    }
-    meta.present = res.status == 200 || res.absent;
-    /* Whoever waits behind it hears of what the source has, though no row changes there. */
-    meta.index = read.index - (view_is_corrected(mirror->view) && read.index > 1);
-    struct http_answer *answer = http_answer_create(server, &res, &meta);
-    if (query->index > 0 && answer->may_wait && answer->index <= query->index) {
-        http_answer_drop(answer); /* nothing new: who waits is told that it can't */
-        return NULL;
-    }
-    return answer;
-}
-
-struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
-                                       const char *datacenter, int64_t age_min_ms,
-                                       int64_t age_max_ms) {
-    struct arena arena;
-    struct http_request req;
-    struct http_response unused;
-    struct http_query query;
-    struct err_text text;
-    struct backend_mirror mirror;
-    bool redirect;
-    arena_init(&arena);
-    request_init(server, &arena, &req);
-    response_init(&unused);
-    req.datacenter = *datacenter != '\0' ? datacenter : req.datacenter;
-    struct http_answer *answer = NULL;
-    const struct http_route *route = NULL;
-    if (request_parse(uri, &req, &unused)) {
-        route = http_route_find(req.path, "GET", &req.rest, &redirect);
-    }
-    /* Keys and sessions are not mirrored. */
-    if (route != NULL && route->read != NULL && route->watch <= WATCH_NODE &&
-        http_query_parse(&req, server->config.query_wait_default_ms,
-                         server->config.query_wait_max_ms, &query, &text) == ERR_OK &&
-        !query.consistent) {
-        epoch_enter(server->backend->epoch);
-        if (find_mirror(route, &req, datacenter, &mirror) && mirror.age_ms >= age_min_ms &&
-            mirror.age_ms <= age_max_ms && mirror.age_ms <= query.stale_max_ms) {
-            answer = read_mirror(server, route, &req, &query, &mirror, age_max_ms != INT64_MAX);
-        }
-        epoch_exit(server->backend->epoch);
-    }
-    buf_clear(&unused.body);
-    arena_clear(&arena);
-    return answer;
-}
-
-bool http_mirror_may_answer(const struct http_route *route, const struct http_request *req,
-                            const char *datacenter) {
-    struct backend_mirror mirror;
-    if (*datacenter == '\0' || route->read == NULL || route->watch > WATCH_NODE ||
-        http_request_has(req, "consistent") || http_request_has(req, "max_stale")) {
-        return false;
-    }
-    epoch_enter(req->backend->epoch);
-    bool found = find_mirror(route, req, datacenter, &mirror);
-    epoch_exit(req->backend->epoch);
-    return found;
-}
-
-/* A service that this agent, which is no server, is asked for: subscribes it, and answers from the
- * rows that are kept if the request bears their age. */
-static bool answer_subscribed(struct http_exchange *exchange, const struct http_request *req,
-                              const char *where) {
-    const struct backend *backend = req->backend;
-    struct backend_mirror mirror;
-    if (*where != '\0' || exchange->route->watch != WATCH_SERVICE ||
-        exchange->route->read == NULL || *req->rest == '\0' || backend->get_subscribed == NULL ||
-        http_request_has(req, "failover")) {
-        return false;
-    }
-    epoch_enter(backend->epoch);
-    bool found = backend->get_subscribed(backend->context, req->rest, &mirror);
-    epoch_exit(backend->epoch);
-    struct http_query query;
-    struct err_text unused;
-    /* Distances are the servers', and so is what must be asked anew, and what is wrong. */
-    if (found && !http_request_has(req, "index") && !http_request_has(req, "near") &&
-        http_query_parse_modes(req, &query, &unused) == ERR_OK && !query.revalidate &&
-        (query.stale || (http_request_has(req, "cached") && req->use_cache))) {
-        exchange->answer =
-            http_mirror_answer(exchange->server, exchange->uri, "", 0, LIMIT_MIRROR_FRESH_MS);
-    }
-    return exchange->answer != NULL;
-}
-
-/* A datacenter of which nothing has been heard for long is not asked again for each lookup. */
-static bool answer_lost(struct http_exchange *exchange, const struct http_request *req,
-                        const char *where) {
-    if (*where != '\0' && exchange->route->read != NULL) {
-        exchange->answer = http_mirror_answer(exchange->server, http_carry_target(exchange, req),
-                                              where, LIMIT_MIRROR_LOST_MS, INT64_MAX);
-    }
-    return exchange->answer != NULL;
 }
 
 /* What moves when the answer does. */
@@ -596,8 +467,8 @@ static enum http_verdict dispatch_route(struct http_exchange *exchange, const ch
     req->client_ip = route->once ? find_client(exchange) : "";
     req->cache_control = http_exchange_header(exchange, "Cache-Control");
     const char *where = http_carry_where(exchange, req);
-    if (where != NULL &&
-        (answer_subscribed(exchange, req, where) || answer_lost(exchange, req, where))) {
+    if (where != NULL && (http_mirror_answer_fresh(exchange, req, where) ||
+                          http_mirror_answer_lost(exchange, req, where))) {
         return HTTP_ANSWERED;
     }
     if (where != NULL) {
@@ -694,14 +565,14 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     if (exchange->answer != NULL) {
         return HTTP_ANSWERED;
     }
-    request_init(exchange->server, &exchange->arena, &req);
+    http_request_init(exchange->server, &exchange->arena, &req);
     req.method = method;
     if (exchange->carried != NULL && *exchange->carried->node != '\0') {
         req.agent_node = exchange->carried->node;
     }
     req.body = str_or_empty(exchange->body.data);
     req.body_size = exchange->body.count;
-    response_init(&res);
+    http_response_init(&res);
     enum http_verdict verdict = HTTP_ANSWERED;
     const char *clean;
     if (exchange->refused) {
@@ -713,7 +584,7 @@ enum http_verdict http_dispatch(struct http_exchange *exchange, const char *meth
     } else if (exchange->overloaded) {
         struct err_text text = {"too many request bodies are on their way to this agent"};
         http_response_error(&res, ERR_OVERLOADED, &text);
-    } else if (request_parse(exchange->uri, &req, &res)) {
+    } else if (http_request_parse(exchange->uri, &req, &res)) {
         if (exchange->server->config.judge_paths && !http_path_printable(req.path)) {
             http_response_text(&res, 400, "%s", "");
             res.no_endpoint = true;
@@ -737,7 +608,7 @@ struct http_answer *http_call_answer(struct http_exchange *exchange) {
     struct http_response res;
     if (exchange->call->kind == BACKEND_FORWARD && exchange->call->err == ERR_OK &&
         !http_answer_fits(exchange->server, exchange->call->answer_size)) {
-        response_init(&res);
+        http_response_init(&res);
         refuse_answer(&res);
         return http_answer_create(exchange->server, &res, NULL);
     }
@@ -756,7 +627,7 @@ struct http_answer *http_call_answer(struct http_exchange *exchange) {
             return answer;
         }
     }
-    response_init(&res);
+    http_response_init(&res);
     if (exchange->call->kind == BACKEND_FORWARD) {
         struct http_meta meta = {.present = exchange->route->read != NULL &&
                                             tells_meta_on_errors(exchange->route),

@@ -234,19 +234,39 @@ enum http_verdict { HTTP_ANSWERED, HTTP_PARK_WAIT, HTTP_PARK_CALL, HTTP_STREAM }
 
 /* Judges a complete request: sets exchange->answer, or prepares wait, call or stream. */
 enum http_verdict http_dispatch(struct http_exchange *exchange, const char *method);
+/* The answer of a call that is done. */
+struct http_answer *http_call_answer(struct http_exchange *exchange);
+/* A read's answer from the present view; question as from http_uri_question. Any thread. */
+struct http_answer *http_evaluate(struct http_server *server, const char *question);
+
+/* For an answer that is made without an exchange; both are the caller's to clear. */
+void http_request_init(struct http_server *server, struct arena *arena, struct http_request *req);
+void http_response_init(struct http_response *res);
+/* Parses the URI; false: an error answer is set. */
+bool http_request_parse(const char *uri, struct http_request *req, struct http_response *res);
+/* Parses the filter, has the answer written, and sees that no row was too much for the filter. */
+void http_read_filtered(const struct http_route *route, struct http_request *req,
+                        struct http_read *read, struct http_response *res);
+
+/* ---- mirror.c ---- */
+
 /* An answer from rows that are kept elsewhere than where they are written, of such an age: of
- * another datacenter, or of this one ("") by a service that is subscribed. NULL: there is none. Any
- * thread. */
+ * another datacenter, or of this one ("") by a service that is subscribed; of any age (age_max_ms
+ * INT64_MAX), of a service of this agent's own, too. NULL: there is none. Any thread. */
 struct http_answer *http_mirror_answer(struct http_server *server, const char *uri,
                                        const char *datacenter, int64_t age_min_ms,
                                        int64_t age_max_ms);
 /* Whether there are such rows of the datacenter for this request. Any thread. */
 bool http_mirror_may_answer(const struct http_route *route, const struct http_request *req,
                             const char *datacenter);
-/* The answer of a call that is done. */
-struct http_answer *http_call_answer(struct http_exchange *exchange);
-/* A read's answer from the present view; question as from http_uri_question. Any thread. */
-struct http_answer *http_evaluate(struct http_server *server, const char *question);
+/* A service that this agent, which is no server, is asked for: subscribes it, and answers from the
+ * rows that are kept if the request bears their age. where: the datacenter that is asked, "" for
+ * this one. */
+bool http_mirror_answer_fresh(struct http_exchange *exchange, const struct http_request *req,
+                              const char *where);
+/* A datacenter of which nothing has been heard for long is not asked again for each lookup. */
+bool http_mirror_answer_lost(struct http_exchange *exchange, const struct http_request *req,
+                             const char *where);
 
 /* ---- cache.c: answers of the calling thread; a lock-free store of its own for each thread ---- */
 

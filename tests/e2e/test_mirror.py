@@ -290,6 +290,13 @@ class Subscribed(MirrorTest):
         self.assertEqual(len(agent.resolve("web.service.consul", tcp=True).data("A")), 4)
         self.assertEqual(agent.resolve("own.service.consul").data("A"), [agent.ip])
         self.assertEqual(agent.get("/v1/health/service/never").status, 500)
+        # Its own ones always, whether they were looked up or not.
+        for path in ("/v1/health/service/own?passing", "/v1/catalog/service/own"):
+            reply = agent.get(path)
+            self.assertEqual((reply.status, len(reply.json), reply.index), (200, 1, 1))
+            self.assertEqual(reply.headers["X-Consul-KnownLeader"], "false")
+        self.assertEqual(agent.get("/v1/health/service/own?index=1").status, 500)
+        self.assertEqual(agent.get("/v1/health/service/own?consistent").status, 500)
         target = agent.resolve("web.service.consul", "SRV", tcp=True).data("SRV")[0][3]
         self.assertEqual(len(agent.resolve(target).data("A")), 1)  # what SRV names is found
         # Back again: the stream goes on.

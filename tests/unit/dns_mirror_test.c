@@ -18,7 +18,8 @@ struct mirror {
 
 static bool look(struct mirror *mirror, bool right, struct backend_mirror *ret_mirror) {
     mirror->looks++;
-    *ret_mirror = (struct backend_mirror){catalog_view(mirror->w->catalog), mirror->age_ms};
+    *ret_mirror =
+        (struct backend_mirror){.view = catalog_view(mirror->w->catalog), .age_ms = mirror->age_ms};
     return mirror->known && right;
 }
 

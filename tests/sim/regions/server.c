@@ -321,7 +321,7 @@ static bool get_mirror(void *context, const char *datacenter, struct backend_mir
     struct mirror_face face;
     bool found = mirrors_look(context, datacenter, &face);
     if (found) {
-        *ret_mirror = (struct backend_mirror){face.view, face.age_ms};
+        *ret_mirror = (struct backend_mirror){.view = face.view, .age_ms = face.age_ms};
     }
     return found;
 }
