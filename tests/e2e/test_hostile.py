@@ -389,7 +389,10 @@ class Greedy(HostileTest):
         parked = [self.agent.raw(source=source) for _ in range(20)]
         for raw in parked:
             self.addCleanup(raw.close)
+            raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(raw.reply().status, 200)  # it has its place
             raw.send(b"GET /v1/catalog/nodes?index=99999999 HTTP/1.1\r\nHost: x\r\n\r\n")
+
         def status():
             with self.agent.raw(source=source) as raw:
                 raw.send(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
