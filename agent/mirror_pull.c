@@ -664,11 +664,21 @@ void mirror_pull_want(struct mirror_pull *pull, const char *service) {
     send_all(pull);
 }
 
+struct mirror *mirror_pull_correctable(struct mirror_pull *pull) {
+    return atomic_load(&pull->live);
+}
+
+bool mirror_pull_is_old(const struct mirror_pull *pull) {
+    int64_t as_of_ms = atomic_load(&pull->as_of_ms);
+    return as_of_ms != NEVER && clock_monotonic_ms() - as_of_ms > LIMIT_MIRROR_FRESH_MS;
+}
+
 void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms) {
     struct mirror *live = atomic_load(&pull->live);
     struct mirror *known = live != NULL ? live : pull->fresh;
     const char *service;
     int64_t used_at_ms;
+    unused_since_ms = mirror_pull_is_old(pull) ? INT64_MIN : unused_since_ms;
     while (known != NULL && (service = mirror_longest_unused(known, &used_at_ms)) != NULL &&
            (used_at_ms < unused_since_ms || mirror_bytes(known) > pull->config.bytes_max)) {
         drop_name(pull, known, service);
@@ -678,15 +688,6 @@ void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms) {
 
 const struct mirror *mirror_pull_mirror(const struct mirror_pull *pull) {
     return atomic_load(&pull->live);
-}
-
-struct mirror *mirror_pull_correctable(struct mirror_pull *pull) {
-    return atomic_load(&pull->live);
-}
-
-bool mirror_pull_is_old(const struct mirror_pull *pull) {
-    int64_t as_of_ms = atomic_load(&pull->as_of_ms);
-    return as_of_ms != NEVER && clock_monotonic_ms() - as_of_ms > LIMIT_MIRROR_FRESH_MS;
 }
 
 bool mirror_pull_cluster(const struct mirror_pull *pull, struct uuid *ret_cluster) {

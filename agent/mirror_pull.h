@@ -51,8 +51,8 @@ void mirror_pull_go_by(struct mirror_pull *pull, bool near);
 /* Of a mirror by names: a lookup of it has come. It is taken with the first one while there are
  * few, with the second one while there are many. */
 void mirror_pull_want(struct mirror_pull *pull, const char *service);
-/* Drops services that nobody has asked for since, and the longest unused while there is too much.
- */
+/* Drops services that nobody has asked for since, unless their rows are too old to be had anew, and
+ * the longest unused while there is too much. */
 void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms);
 
 /* What answers, for this thread only; NULL: it never was whole. */

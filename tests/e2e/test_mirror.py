@@ -379,6 +379,20 @@ class Subscribed(MirrorTest):
         eventually(lambda: gauge(agent, "service_instances", "dc1") == 0, "it is forgotten")
         self.subscribed(agent, "web", 5)
 
+    def test_without_servers_nothing_is_forgotten(self):
+        group = self.group(1, "dc1")
+        self.fill(group.servers[0])
+        self.fill(group.servers[0], name="other")
+        agent = self.client(group, config={"mirror": {"idle_time": "4s"}})
+        self.subscribed(agent, "web", 5)
+        self.subscribed(agent, "other", 5)
+        group.servers[0].kill()
+
+        def age_ms():
+            return int(agent.get("/v1/health/service/other").headers[AGE] or 0)
+        eventually(lambda: age_ms() > 12000, "there was time to forget the one that nobody asks for")
+        self.assertEqual(len(agent.get("/v1/health/service/web").json), 5)
+
 
 if __name__ == "__main__":
     unittest.main()
