@@ -1,7 +1,7 @@
 /* Where this member is among the others: [Vivaldi] with height for the access link (5.4), the
  * adjustment of [Lee] for what the space cannot express, the latency filter and the gravity of
- * [Ledlie], and surprises tempered. What others say of themselves is believed within bounds only: an
- * odd coordinate is dropped, and none moves this member far at once. */
+ * [Ledlie], and surprises tempered. What others say of themselves is believed within bounds only:
+ * an odd coordinate is dropped, and none moves this member far at once. */
 #include <math.h>
 #include <string.h>
 

@@ -206,6 +206,7 @@ static enum err leave(struct gossip *gossip) {
         leave_done(gossip);
         return ERR_OK;
     }
+    tell_servers(gossip);
     queue_rumour(gossip, SELF);
     task_start(gossip, &gossip->leave, gossip->now_ms + gossip->config.leave_propagate_ms);
     task_start(gossip, &gossip->gossip_round, gossip->now_ms);

@@ -277,6 +277,8 @@ void write_rumours(struct gossip *gossip, struct buf *out, size_t start);
 void run_gossip_round(struct gossip *gossip);
 void run_reconnect_round(struct gossip *gossip);
 
+/* What this member says of itself, to those who act on it, ahead of the rumour. */
+void tell_servers(struct gossip *gossip);
 /* There is something to talk about: the next round comes soon. */
 void start_talk(struct gossip *gossip);
 /* So often something is told. */

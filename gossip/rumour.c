@@ -213,6 +213,21 @@ void run_gossip_round(struct gossip *gossip) {
     }
 }
 
+static bool wanted_server(const struct gossip *gossip, const struct record *record) {
+    return record->descriptor->info.server && wanted_alive(gossip, record);
+}
+
+void tell_servers(struct gossip *gossip) {
+    uint32_t targets[FANOUT_MAX];
+    uint32_t count = random_members(gossip, FANOUT_MAX, NO_RECORD, wanted_server, targets);
+    for (uint32_t i = 0; i < count; i++) {
+        struct gossip_address to = gossip->records[targets[i]].descriptor->info.address;
+        size_t start = packet_begin(gossip);
+        write_rumour(gossip, &gossip->output->bytes, SELF, packet_room(gossip, start));
+        packet_end(gossip, start, &to);
+    }
+}
+
 static bool wanted_dead(const struct gossip *gossip, const struct record *record) {
     (void)gossip;
     return record->state == GOSSIP_DEAD;

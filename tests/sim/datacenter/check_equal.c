@@ -98,9 +98,10 @@ static void compare_running(struct comparing *comparing) {
  * behind that it was before, which died and did not leave: until it is reaped or removed. */
 static bool is_earlier_life(const struct catalog_view *view, const struct server *host) {
     const struct catalog_node *node = view_get_node(view, host->name);
-    return node == NULL || (host->fate == FATE_LEFT && !host->world->forgets &&
-                            !host->ever_registered && host->fate_us - host->born_us < LIFE_US &&
-                            strcmp(node->id, host->id) != 0 && !is_alive_there(view, host->name));
+    return node == NULL ||
+           (host->fate == FATE_LEFT && !host->world->forgets && !host->ever_registered &&
+            (host->fate_us - host->born_us < LIFE_US || host->left_amid) &&
+            strcmp(node->id, host->id) != 0 && !is_alive_there(view, host->name));
 }
 
 static void compare_host(struct comparing *comparing) {

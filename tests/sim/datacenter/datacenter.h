@@ -65,7 +65,7 @@ struct thing {
     uint32_t status; /* of its check: enum catalog_health */
     /* The committed catalog has shown it as it is; or has shown that it is gone. */
     bool seen, seen_gone;
-    uint64_t changed_us;
+    uint64_t changed_us, removed_us;
 };
 
 enum fate {
@@ -86,6 +86,7 @@ struct server {
     char id[UUID_TEXT_BYTES];
     enum fate fate;
     uint64_t fate_us;      /* since */
+    bool left_amid;        /* it left while faults of the servers were not over */
     uint64_t born_us;      /* since when it has its id; 0: that has not run */
     uint64_t disturbed_us; /* the last fault that touched it began or ended */
     struct thing things[SERVICES], own_check;

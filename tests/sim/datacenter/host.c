@@ -229,6 +229,7 @@ static void call(struct server *server, uint64_t kind, uint64_t i) {
     thing->changed_us = world->now;
     if (kind == CALL_REMOVE) {
         thing->present = false;
+        thing->removed_us = world->now;
         take_away(server, (uint32_t)i);
     } else if (kind == CALL_STATUS) {
         thing->status = (uint32_t)rand_below(&world->rand, 3);

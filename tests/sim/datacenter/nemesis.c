@@ -168,6 +168,7 @@ static void restart_servers(struct world *world) {
 static void leave(struct world *world, struct server *host) {
     world_trace(world, "%s leaves", host->name);
     world->leaves++;
+    host->left_amid = world->now < world->disturbed_us + SETTLES_US;
     host_disturb(host);
     server_begin_leave(host);
     if (!world_one_in(world, 3)) {
