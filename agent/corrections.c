@@ -1,32 +1,21 @@
 #include "agent/corrections.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "agent/reconcile_judge.h"
 #include "base/arena.h"
 
 #define EVERY_MS 500 /* not more often, however fast members come and go */
 
-/* Of members that have failed. */
-struct failed {
-    const char **ids; /* sorted */
-    uint32_t count;
-};
-
-static int compare_ids(const void *left, const void *right) {
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
-}
-
-static bool has_failed(const struct failed *failed, const char *id) {
-    return bsearch(&id, failed->ids, failed->count, sizeof *failed->ids, compare_ids) != NULL;
+static const struct catalog_node *find_node(const struct mirror *mirror,
+                                            const struct backend_member *member) {
+    const char *id = str_or_empty(str_map_get(&member->tags, "id"));
+    return view_get_node_by_id(mirror_correct_view(mirror), id);
 }
 
 /* ---- who failed ---- */
 
 struct looking {
     struct mirror *mirror;
-    const struct failed *failed;
+    const struct reconcile_members *failed;
     struct arena *arena;
     const struct catalog_instance *instance; /* that is looked at */
     bool found;                              /* another one that serves as well */
@@ -50,7 +39,7 @@ static bool find_other(const struct catalog_instance *other, void *context) {
     struct looking *looking = context;
     const struct catalog_instance *instance = looking->instance;
     looking->found = other->health <= instance->health &&
-                     !has_failed(looking->failed, other->node->id) &&
+                     !reconcile_has_member(looking->failed, other->node->id) &&
                      has_tags(&other->service->tags, &instance->service->tags);
     return !looking->found;
 }
@@ -75,9 +64,9 @@ static bool look_at_service(const struct catalog_service *service, void *context
     return true;
 }
 
-static void correct_failed(struct looking *looking, const char *id) {
+static void correct_failed(struct looking *looking, const struct backend_member *member) {
     const struct catalog_view *view = mirror_correct_view(looking->mirror);
-    const struct catalog_node *node = view_get_node_by_id(view, id);
+    const struct catalog_node *node = find_node(looking->mirror, member);
     uint32_t count = 0;
     if (node == NULL) {
         return;
@@ -106,13 +95,13 @@ static void correct_alive(struct mirror *mirror, const struct catalog_node *node
 static void correct_members(struct mirror *mirror, const struct backend_pool *pool) {
     struct arena arena;
     arena_init(&arena);
-    struct failed failed = {.ids = arena_alloc(&arena, (pool->count + 1) * sizeof *failed.ids)};
-    struct looking looking = {.mirror = mirror, .failed = &failed, .arena = &arena};
+    struct backend_member *v = arena_alloc(&arena, (pool->count + 1) * sizeof *v);
+    struct backend_pool failed = {.members = v};
+    struct reconcile_members members;
+    struct looking looking = {.mirror = mirror, .failed = &members, .arena = &arena};
     for (uint32_t i = 0; i < pool->count; i++) {
         const struct backend_member *member = &pool->members[i];
-        const char *id = str_or_empty(str_map_get(&member->tags, "id"));
-        const struct catalog_node *node =
-            i != pool->self ? view_get_node_by_id(mirror_correct_view(mirror), id) : NULL;
+        const struct catalog_node *node = i != pool->self ? find_node(mirror, member) : NULL;
         if (node == NULL) {
             continue;
         }
@@ -121,12 +110,12 @@ static void correct_members(struct mirror *mirror, const struct backend_pool *po
         } else if (member->status == MEMBER_LEFT) {
             mirror_correct_node(mirror, node->name, NULL);
         } else if (member->status == MEMBER_FAILED) {
-            failed.ids[failed.count++] = id;
+            v[failed.count++] = *member;
         }
     }
-    qsort(failed.ids, failed.count, sizeof *failed.ids, compare_ids);
+    reconcile_members_init(&members, &failed, &arena);
     for (uint32_t i = 0; i < failed.count; i++) {
-        correct_failed(&looking, failed.ids[i]);
+        correct_failed(&looking, &v[i]);
     }
     arena_clear(&arena);
 }

@@ -664,13 +664,18 @@ void mirror_pull_want(struct mirror_pull *pull, const char *service) {
     send_all(pull);
 }
 
-struct mirror *mirror_pull_correctable(struct mirror_pull *pull) {
-    return atomic_load(&pull->live);
+/* Any thread. -1: it never was whole. */
+static int64_t get_age_ms(const struct mirror_pull *pull) {
+    int64_t as_of_ms = atomic_load(&pull->as_of_ms);
+    if (as_of_ms == NEVER) {
+        return -1;
+    }
+    int64_t age_ms = clock_monotonic_ms() - as_of_ms;
+    return age_ms > 0 ? age_ms : 0;
 }
 
 bool mirror_pull_is_old(const struct mirror_pull *pull) {
-    int64_t as_of_ms = atomic_load(&pull->as_of_ms);
-    return as_of_ms != NEVER && clock_monotonic_ms() - as_of_ms > LIMIT_MIRROR_FRESH_MS;
+    return get_age_ms(pull) > LIMIT_MIRROR_FRESH_MS;
 }
 
 void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms) {
@@ -686,7 +691,7 @@ void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms) {
     count_rows(pull);
 }
 
-const struct mirror *mirror_pull_mirror(const struct mirror_pull *pull) {
+struct mirror *mirror_pull_mirror(const struct mirror_pull *pull) {
     return atomic_load(&pull->live);
 }
 
@@ -699,13 +704,11 @@ bool mirror_pull_cluster(const struct mirror_pull *pull, struct uuid *ret_cluste
 
 static bool look(const struct mirror_pull *pull, const struct mirror *mirror,
                  struct mirror_face *ret_face) {
-    int64_t as_of_ms = atomic_load(&pull->as_of_ms);
-    if (mirror == NULL || as_of_ms == NEVER) {
+    int64_t age_ms = get_age_ms(pull);
+    if (mirror == NULL || age_ms < 0) {
         return false;
     }
-    int64_t age_ms = clock_monotonic_ms() - as_of_ms;
-    *ret_face = (struct mirror_face){.view = catalog_view(mirror_catalog(mirror)),
-                                     .age_ms = age_ms > 0 ? age_ms : 0};
+    *ret_face = (struct mirror_face){catalog_view(mirror_catalog(mirror)), age_ms};
     return true;
 }
 

@@ -56,11 +56,9 @@ void mirror_pull_want(struct mirror_pull *pull, const char *service);
 void mirror_pull_evict(struct mirror_pull *pull, int64_t unused_since_ms);
 
 /* What answers, for this thread only; NULL: it never was whole. */
-const struct mirror *mirror_pull_mirror(const struct mirror_pull *pull);
+struct mirror *mirror_pull_mirror(const struct mirror_pull *pull);
 bool mirror_pull_cluster(const struct mirror_pull *pull, struct uuid *ret_cluster);
 
-/* What answers, to be corrected; NULL: it never was whole. */
-struct mirror *mirror_pull_correctable(struct mirror_pull *pull);
 /* It is too old to be as the source is now. */
 bool mirror_pull_is_old(const struct mirror_pull *pull);
 

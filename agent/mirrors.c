@@ -224,7 +224,7 @@ static void evict(struct loop_timer *timer) {
 void mirrors_turn_end(struct agent *agent) {
     struct mirrors *mirrors = agent->mirrors;
     struct mirror_pull *pull = mirrors != NULL ? mirrors->subscribed : NULL;
-    struct mirror *mirror = pull != NULL ? mirror_pull_correctable(pull) : NULL;
+    struct mirror *mirror = pull != NULL ? mirror_pull_mirror(pull) : NULL;
     if (mirror == NULL || agent->stopping) {
         return;
     }

@@ -11,8 +11,8 @@
 #include "store/replace.h"
 
 #define EPOCH_FILE "boot-epoch"
-#define SNAPSHOT_MS 500 /* after a change, and so long and a millisecond a member after the last   \
-                         */
+/* After a change, and at least so long and a millisecond a member after the last one. */
+#define SNAPSHOT_MS 500
 #define SNAPSHOT_BYTES (8 * 1024 * 1024)
 #define REJOIN_MAX 64 /* members that a start tries to join */
 

@@ -225,9 +225,8 @@ static bool is_removed(struct looking *looking, const struct catalog_removal *re
     }
     put_returning(&looking->returning, &returning);
     int64_t heard_ms = returning.since_ms + RETURN_HEARD_MS;
-    heard_ms = heard_ms > reconcile->leads_since_ms + REAP_AFTER_MS
-                   ? heard_ms
-                   : reconcile->leads_since_ms + REAP_AFTER_MS;
+    int64_t met_ms = reconcile->leads_since_ms + REAP_AFTER_MS;
+    heard_ms = heard_ms > met_ms ? heard_ms : met_ms;
     if (now_ms < heard_ms) {
         look_at(reconcile, heard_ms);
     }

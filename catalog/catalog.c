@@ -145,18 +145,10 @@ static void touch_checks_table(struct catalog *catalog) {
     mark(catalog, WATCH_CHECKS, "");
 }
 
-static bool stop_at_first(const struct catalog_instance *instance, void *context) {
-    (void)instance;
-    *(bool *)context = true;
-    return false;
-}
-
 /* After an instance left: the service's own index goes with its last instance. */
 static void settle_service(struct catalog *catalog, const char *service) {
-    bool any = false;
     catalog_note(catalog, CHANGE_NAME, "", "", service);
-    view_walk_instances(&catalog->next, service, stop_at_first, &any);
-    if (any) {
+    if (view_has_instances(&catalog->next, service)) {
         touch_service(catalog, service);
         return;
     }

@@ -153,22 +153,15 @@ const char *mirror_longest_unused(const struct mirror *mirror, int64_t *ret_used
     return oldest != NULL ? oldest->name : NULL;
 }
 
-static bool find_first(const struct catalog_instance *instance, void *context) {
-    (void)instance;
-    *(bool *)context = true;
-    return false;
-}
-
 const char *mirror_find_empty(const struct mirror *mirror, uint32_t *place, uint32_t count) {
     const struct mirror_names *names = atomic_load(&mirror->names);
     const struct mirror_wanted *oldest = NULL;
     for (uint32_t i = 0; i < count && i < names->count; i++) {
         const struct mirror_wanted *wanted = names->v[(*place)++ % names->count];
-        bool found = false;
         if (atomic_load(&wanted->ready) &&
-            (oldest == NULL || wanted->used_at_ms < oldest->used_at_ms)) {
-            view_walk_instances(&mirror->catalog->next, wanted->name, find_first, &found);
-            oldest = found ? oldest : wanted;
+            (oldest == NULL || wanted->used_at_ms < oldest->used_at_ms) &&
+            !view_has_instances(&mirror->catalog->next, wanted->name)) {
+            oldest = wanted;
         }
     }
     return oldest != NULL ? oldest->name : NULL;

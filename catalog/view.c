@@ -236,6 +236,18 @@ void view_walk_instances(const struct catalog_view *view, const char *service,
     walk_name(&view->instances, service, visit_instance, &visitor);
 }
 
+static bool stop_at_first(const struct catalog_instance *instance, void *context) {
+    (void)instance;
+    *(bool *)context = true;
+    return false;
+}
+
+bool view_has_instances(const struct catalog_view *view, const char *service) {
+    bool any = false;
+    view_walk_instances(view, service, stop_at_first, &any);
+    return any;
+}
+
 void view_walk_all_instances(const struct catalog_view *view, view_visit_instance visit,
                              void *context) {
     struct visitor visitor = {.context = context, .instance = visit};

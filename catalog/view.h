@@ -43,6 +43,7 @@ const struct catalog_check *view_get_check(const struct catalog_view *view, cons
 const struct catalog_instance *view_get_instance(const struct catalog_view *view,
                                                  const struct catalog_service *service);
 
+bool view_has_instances(const struct catalog_view *view, const char *service);
 /* A mirror's: some rows are not as its source told them (mirror_correct_end). */
 bool view_is_corrected(const struct catalog_view *view);
 

@@ -64,12 +64,6 @@ bool mirror_turn_far(struct answer *answer) {
     return true;
 }
 
-static bool stop_at_first(const struct catalog_instance *instance, void *context) {
-    (void)instance;
-    *(bool *)context = true;
-    return false;
-}
-
 /* service NULL: the rows of all that are subscribed. */
 static bool find_kept(const struct answer *answer, const char *service,
                       struct backend_mirror *ret_mirror) {
@@ -107,14 +101,11 @@ bool mirror_turn_subscribed(struct answer *answer) {
     if (!asked && (mirror.age_ms > LIMIT_MIRROR_FRESH_MS || !answer->config->allow_stale)) {
         return false;
     }
-    bool any = !question->partial;
-    if (!any) { /* this agent's own rows may know better */
-        view_walk_instances(mirror.view, answer->name.subject, stop_at_first, &any);
+    if (question->partial && !view_has_instances(mirror.view, answer->name.subject)) {
+        return false; /* this agent's own rows may know better */
     }
-    if (any) {
-        turn(answer, &mirror);
-    }
-    return any;
+    turn(answer, &mirror);
+    return true;
 }
 
 void mirror_tell_age(struct answer *answer) {

@@ -14,21 +14,14 @@ static bool find_mirror(const struct http_route *route, const struct http_reques
            backend->get_subscribed(backend->context, req->rest, ret_mirror);
 }
 
-static bool stop_at_first(const struct catalog_instance *instance, void *context) {
-    (void)instance;
-    *(bool *)context = true;
-    return false;
-}
-
 /* Of a service that no rows are kept of. */
 static bool find_own(const struct http_route *route, const struct http_request *req,
                      const char *datacenter, struct backend_mirror *ret_mirror) {
-    bool found = false;
-    if (*datacenter == '\0' && route->watch == WATCH_SERVICE && req->backend->own != NULL) {
-        *ret_mirror = (struct backend_mirror){.view = catalog_view(req->backend->own), .own = true};
-        view_walk_instances(ret_mirror->view, req->rest, stop_at_first, &found);
+    if (*datacenter != '\0' || route->watch != WATCH_SERVICE || req->backend->own == NULL) {
+        return false;
     }
-    return found;
+    *ret_mirror = (struct backend_mirror){.view = catalog_view(req->backend->own), .own = true};
+    return view_has_instances(ret_mirror->view, req->rest);
 }
 
 static struct http_answer *read_mirror(struct http_server *server, const struct http_route *route,

@@ -344,18 +344,7 @@ static void expect_node(const struct bench *b, const struct others *others, cons
 }
 
 static void sicken(struct mirror *mirror, const char *node) {
-    struct catalog_check check = {.node = node,
-                                  .id = CATALOG_AGENT_CHECK,
-                                  .name = "Serf Health Status",
-                                  .status = "critical",
-                                  .notes = "",
-                                  .output = "",
-                                  .service_id = "",
-                                  .service_name = "",
-                                  .type = "",
-                                  .interval = "",
-                                  .timeout = "",
-                                  .definition = ""};
+    struct catalog_check check = check_row(node, CATALOG_AGENT_CHECK, "", "critical");
     mirror_correct_check(mirror, &check);
 }
 
