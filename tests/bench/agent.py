@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import time
 
+import usage
+
 
 def free_port():
     with socket.socket() as s:
@@ -59,18 +61,10 @@ class Agent:
 
     def memory(self):
         """KiB: (resident, anonymous)."""
-        values = {}
-        with open(f"/proc/{self.process.pid}/smaps_rollup") as f:
-            for line in f:
-                parts = line.split()
-                if len(parts) == 3:
-                    values[parts[0]] = int(parts[1])
-        return values["Rss:"], values["Anonymous:"]
+        return usage.memory_kib(self.process.pid)
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.process.pid}/stat") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return usage.cpu_s(self.process.pid)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

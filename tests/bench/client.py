@@ -16,17 +16,11 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import datacenter  # noqa: E402
 import netns  # noqa: E402
+import usage  # noqa: E402
 from datacenter import eventually  # noqa: E402
-from outage import cpu_s  # noqa: E402
 
 SERVICES, NAMES = 10, 100
 MEMORY_MIB, CORE_PERCENT = 8, 0.3  # the bounds
-
-
-def anonymous_mib(machine):
-    with open("/proc/%d/smaps_rollup" % machine.process.pid, encoding="ascii") as file:
-        line = next(line for line in file if line.startswith("Anonymous:"))
-    return int(line.split()[1]) / 1024
 
 
 def register(machine):
@@ -47,15 +41,15 @@ class Watcher(threading.Thread):
         self.answers = 0
 
     def run(self):
-        index = "0"
-        while True:
+        """Ends with an answer that is none."""
+        index, rows = "0", True
+        while rows:
             reply = self.machine.request(
                 "GET", "/v1/health/service/%s?index=%s&wait=60s" % (self.name, index), timeout=90)
-            if reply is not None and reply[0] == 200 and json.loads(reply[2]):
+            rows = reply is not None and reply[0] == 200 and json.loads(reply[2])
+            if rows:
                 index = reply[1]["X-Consul-Index"]
                 self.answers += 1
-            else:
-                time.sleep(0.2)
 
 
 def run(dc, seconds):
@@ -66,16 +60,18 @@ def run(dc, seconds):
     register(agent)
     for i in range(NAMES):
         assert other.put("/v1/agent/service/register", {"Name": "name-%d" % i, "Port": 80})
+        eventually(lambda: agent.get("/v1/health/service/name-%d" % i), "name-%d is there" % i)
     watchers = [Watcher(agent, "name-%d" % i) for i in range(NAMES)]
     for watcher in watchers:
         watcher.start()
     eventually(lambda: all(w.answers > 0 for w in watchers), "every name is watched")
     eventually(lambda: len([c for c in agent.get("/v1/agent/checks").values()
                             if c["Status"] == "passing"]) == 2 * SERVICES, "all checks pass")
-    began, used = time.monotonic(), cpu_s(agent)
+    began, used = time.monotonic(), usage.cpu_s(agent.process.pid)
     time.sleep(seconds)
-    percent = 100 * (cpu_s(agent) - used) / (time.monotonic() - began)
-    memory = anonymous_mib(agent)
+    assert all(w.is_alive() for w in watchers)
+    percent = 100 * (usage.cpu_s(agent.process.pid) - used) / (time.monotonic() - began)
+    memory = usage.memory_kib(agent.process.pid)[1] / 1024
     print("an agent without -server, %d services, %d checks, %d watched names: %.1f MiB anonymous "
           "(bound %d), %.2f %% of a core (bound %.1f) in %d s" % (
               SERVICES, 2 * SERVICES, NAMES, memory, MEMORY_MIB, percent, CORE_PERCENT, seconds))

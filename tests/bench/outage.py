@@ -23,6 +23,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import datacenter  # noqa: E402
 import netns  # noqa: E402
+import usage  # noqa: E402
 
 WORKERS = 8
 NOT_THERE = "no instance"
@@ -33,13 +34,6 @@ ANSWER_S = 20       # on a machine that is too busy some wait; the longest is pr
 SETTLES_S = 5       # clients hear of what the servers have
 IDLE_S = 10         # how long the servers are watched before the cut
 IDLE_WITHIN_S = 30  # the bound
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_s(machine):
-    with open("/proc/%d/stat" % machine.process.pid, encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 class Lookups:
@@ -148,10 +142,10 @@ class Cpu:
 
     def __init__(self, servers):
         self.servers = servers
-        self.at, self.used = time.monotonic(), [cpu_s(s) for s in servers]
+        self.at, self.used = time.monotonic(), [usage.cpu_s(s.process.pid) for s in servers]
 
     def lap(self):
-        at, used = time.monotonic(), [cpu_s(s) for s in self.servers]
+        at, used = time.monotonic(), [usage.cpu_s(s.process.pid) for s in self.servers]
         shares = [(b - a) / (at - self.at) for a, b in zip(self.used, used)]
         self.at, self.used = at, used
         return shares

@@ -19,6 +19,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import netns  # noqa: E402
+import usage  # noqa: E402
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZg=="
 IDLE_S = 30
@@ -141,11 +142,6 @@ class Run:
         with open("/proc/%d/status" % host.processes[0].pid) as file:
             return next(int(line.split()[1]) for line in file if line.startswith("RssAnon"))
 
-    def cpu_s(self, host):
-        with open("/proc/%d/stat" % host.processes[0].pid) as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 def measure(kind, arguments):
     folder = tempfile.mkdtemp(prefix="cairn-bench-pool-")
@@ -154,10 +150,10 @@ def measure(kind, arguments):
             run = Run(kind, network, folder)
             run.start()
             time.sleep(5)  # what joining set off is over
-            cpu = [run.cpu_s(host) for host in run.hosts]
+            cpu = [usage.cpu_s(host.processes[0].pid) for host in run.hosts]
             result = {}
             result["bytes"], result["link"] = run.idle_bytes()
-            used = [run.cpu_s(host) - c for host, c in zip(run.hosts, cpu)]
+            used = [usage.cpu_s(host.processes[0].pid) - c for host, c in zip(run.hosts, cpu)]
             quiet = 0 if arguments.servers >= arguments.members else arguments.servers
             result["cpu"] = 100 * statistics.mean(used[quiet:]) / IDLE_S
             result["anonymous"] = max(run.memory_kib(host) for host in run.hosts[quiet:])

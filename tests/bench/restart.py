@@ -18,8 +18,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import datacenter  # noqa: E402
 import netns  # noqa: E402
+import usage  # noqa: E402
 from datacenter import eventually  # noqa: E402
-from outage import cpu_s  # noqa: E402
 
 WITHIN_S = 15  # the bound
 
@@ -98,7 +98,7 @@ def wait_for_all(dc, count, begin):
     registered_s = time.monotonic() - begin
     eventually(lambda: all_alive(dc), "all are passing", 180, 0.2)
     passing_s = time.monotonic() - begin
-    used = [cpu_s(s) for s in dc.servers]
+    used = [usage.cpu_s(s.process.pid) for s in dc.servers]
     for machine in dc.clients:
         eventually(lambda m=machine: connected(m), "%s has a server" % machine.name, 180, 0.2)
     connected_s = time.monotonic() - begin
@@ -113,10 +113,10 @@ def run(dc, count, killed):
     else:
         stop_all(dc, signal.SIGTERM)
         eventually(lambda: instances(dc.servers[0]) <= len(dc.servers), "all have left", 180, 0.2)
-    used = [cpu_s(s) for s in dc.servers]
+    used = [usage.cpu_s(s.process.pid) for s in dc.servers]
     begin = start_all(dc)
     registered_s, passing_s, connected_s, after = wait_for_all(dc, count, begin)
-    agents_s = sum(cpu_s(m) for m in dc.clients)
+    agents_s = sum(usage.cpu_s(m.process.pid) for m in dc.clients)
     print("%d agents with %d services, %s: all registered after %.1f s, passing after %.1f s (bound "
           "%d), asked through each by %.1f s; elections %d; CPU of servers %s s, of agents %.1f s; "
           "load %s" % (
